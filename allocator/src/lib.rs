@@ -1,0 +1,1 @@
+//! Linux's physical page allocator over an mmap'd arena in user space.

@@ -1,0 +1,1 @@
+//! Workloads, rivals, trace replay and reports for gfp.

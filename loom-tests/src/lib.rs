@@ -1,0 +1,1 @@
+//! Models of every lock-free protocol of gfp.
