@@ -1,0 +1,4 @@
+//! The thread's cache of free blocks.
+#![deny(unsafe_code)]
+
+pub mod sizing;
