@@ -50,7 +50,11 @@ pub struct BadHighFraction(u32);
 
 impl fmt::Display for BadHighFraction {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "caches may hold at most 1/8 of a zone, not 1/{}; give 0 for automatic, or 8 and more", self.0)
+        write!(
+            f,
+            "caches may hold at most 1/8 of a zone, not 1/{}; give 0 for automatic, or 8 and more",
+            self.0
+        )
     }
 }
 

@@ -180,7 +180,11 @@ fn unusable<C: ?Sized>(rule: WatermarkRule, alloc_flags: AllocFlags, zone: &Free
             }
         }
         WatermarkRule::AnySuitable => {
-            if alloc_flags.intersects(AllocFlags::RESERVES) { 0 } else { zone.free_highatomic }
+            if alloc_flags.intersects(AllocFlags::RESERVES) {
+                0
+            } else {
+                zone.free_highatomic
+            }
         }
     };
     let cma = if alloc_flags.contains(AllocFlags::CMA) { 0 } else { zone.free_cma };

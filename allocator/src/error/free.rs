@@ -1,0 +1,155 @@
+//! A free that must not happen.
+
+use core::fmt;
+
+/// What is wrong with a free.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Misuse {
+    /// The block is free already.
+    DoubleFree,
+    /// The block was allocated with another order.
+    WrongOrder,
+    /// The frame is inside a block, not its first.
+    Tail,
+    /// The block belongs to another allocator.
+    Foreign,
+    /// The block is free already, in some thread's cache.
+    Cached,
+    /// Others hold references to the block.
+    Shared,
+    /// The block was freed and handed out again since these raw parts were taken.
+    Stale,
+    /// The frame is outside the arena.
+    OutOfRange,
+    /// The frame is not aligned to the order.
+    Misaligned,
+    /// The frame was never handed out: it is reserved, isolated or withheld.
+    NotAllocated,
+    /// The allocator is closed, and such a free can no longer be checked.
+    Closed,
+}
+
+/// What the frame's descriptor tells about it.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum FrameStory {
+    /// There is no descriptor, or it was not looked at.
+    Unknown,
+    /// Free, in the zone's free areas.
+    Free,
+    /// First frame of a free block in a thread's cache.
+    Cached {
+        /// The block's order.
+        order: u8,
+    },
+    /// First frame of an allocated block.
+    Allocated {
+        /// The block's order.
+        order: u8,
+        /// How often the frame was handed out, modulo a small power of two.
+        generation: u8,
+        /// How many hold it.
+        references: u8,
+    },
+    /// Inside a block.
+    Interior,
+    /// Never handed out.
+    Reserved,
+    /// Taken out of circulation.
+    Isolated,
+}
+
+impl fmt::Display for FrameStory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unknown => f.write_str("nothing is known of it"),
+            Self::Free => f.write_str("it is free"),
+            Self::Cached { order } => write!(f, "it heads a free block of order {order} in a thread's cache"),
+            Self::Allocated { order, generation, references } => write!(
+                f,
+                "it heads an allocated block of order {order}, generation {generation}, references {references}"
+            ),
+            Self::Interior => f.write_str("it is inside a block"),
+            Self::Reserved => f.write_str("it is reserved"),
+            Self::Isolated => f.write_str("it is isolated"),
+        }
+    }
+}
+
+/// A free that was refused: which frame, how it was to be freed, and what its descriptor says.
+///
+/// The frame is left as it was found. A value of fixed size, made without allocating.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub struct FreeError {
+    /// What is wrong.
+    pub misuse: Misuse,
+    /// The frame's number.
+    pub pfn: u32,
+    /// The order that was given.
+    pub order: u8,
+    /// What the frame's descriptor said at that moment.
+    pub story: FrameStory,
+}
+
+impl FreeError {
+    /// Returns an error for a free of the block of `order` at `pfn`.
+    #[cold]
+    #[must_use]
+    pub const fn new(misuse: Misuse, pfn: u32, order: u8, story: FrameStory) -> Self {
+        Self { misuse, pfn, order, story }
+    }
+}
+
+impl fmt::Display for Misuse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::DoubleFree => "it was freed before",
+            Self::WrongOrder => "it was allocated with another order; free it with that order",
+            Self::Tail => "it is not the first frame of a block; free the block by its first frame",
+            Self::Foreign => "it belongs to another allocator; free it there",
+            Self::Cached => "it was freed before and waits in a thread's cache",
+            Self::Shared => "it is shared; drop the references instead",
+            Self::Stale => "it was freed and handed out again since these raw parts were taken",
+            Self::OutOfRange => "it is outside the arena",
+            Self::Misaligned => "it is not aligned to that order",
+            Self::NotAllocated => "it was never handed out",
+            Self::Closed => "the allocator is closed",
+        })
+    }
+}
+
+impl fmt::Display for FreeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { misuse, pfn, order, story } = self;
+        write!(f, "cannot free frame {pfn:#x} with order {order}: {misuse}")?;
+        if *story != FrameStory::Unknown {
+            write!(f, " (its descriptor: {story})")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for FreeError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_message_says_which_frame_what_is_wrong_and_what_was_found() {
+        let story = FrameStory::Allocated { order: 3, generation: 5, references: 1 };
+        let error = FreeError::new(Misuse::WrongOrder, 0x1200, 0, story);
+        assert_eq!(
+            error.to_string(),
+            "cannot free frame 0x1200 with order 0: it was allocated with another order; free it with that order \
+             (its descriptor: it heads an allocated block of order 3, generation 5, references 1)"
+        );
+    }
+
+    #[test]
+    fn nothing_is_told_of_a_frame_without_descriptor() {
+        let error = FreeError::new(Misuse::OutOfRange, 7, 2, FrameStory::Unknown);
+        assert_eq!(error.to_string(), "cannot free frame 0x7 with order 2: it is outside the arena");
+    }
+}
