@@ -3,10 +3,8 @@
 pub mod error;
 pub mod gfp;
 pub mod pcp;
+#[cfg(not(any(loom, shuttle)))]
+pub mod platform;
 pub mod stats;
+pub mod sync;
 pub mod zone;
-
-/// Stands in for the facade until its branch is merged.
-mod sync {
-    pub(crate) use std::sync::atomic;
-}
