@@ -1,1 +1,2 @@
 //! Linux's physical page allocator over an mmap'd arena in user space.
+pub mod sync;
