@@ -1,0 +1,43 @@
+//! Counters with one writer.
+
+use super::atomic::{AtomicU64, Ordering};
+
+super::zeroable! {
+    /// A counter that one thread at a time writes and any thread reads.
+    ///
+    /// Adding is a load and a store, which compile to one plain add without a lock prefix; with a second writer counts
+    /// would be lost. The writer is the thread that owns the counter, or whoever holds the lock that protects it. Counts
+    /// wrap around at 2^64.
+    ///
+    /// A thread that ends folds its counters into a total **under the lock of the registry that lists it**, together with
+    /// leaving that registry ([`Registry::unregister`](super::Registry::unregister)); a reader adds up the total and the
+    /// listed threads under the same lock. So it neither counts a thread twice nor misses one.
+    #[derive(Debug, Default)]
+    #[repr(transparent)]
+    pub struct OwnedCounter(AtomicU64);
+}
+
+impl OwnedCounter {
+    /// Makes a counter that stands at 0.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds `n`; only the owner may call this.
+    #[inline(always)]
+    pub fn add(&self, n: u64) {
+        self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(n), Ordering::Relaxed);
+    }
+
+    /// Reads the count; any thread may, and sees some recent value.
+    #[inline(always)]
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// Adds the count to `total`, whose lock the caller holds, and leaves the counter as it is.
+    pub fn fold_into(&self, total: &Self) {
+        total.add(self.get());
+    }
+}

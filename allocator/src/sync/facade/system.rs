@@ -1,0 +1,78 @@
+//! The facade over `std` and `parking_lot`.
+//!
+//! Aliases and wrapping functions rather than re-exports: clippy's `disallowed-types` resolves a re-export to the
+//! original and would refuse it at every use.
+
+#[expect(clippy::disallowed_types, reason = "the one door to the original")]
+mod types {
+    /// `std::sync::Arc`.
+    pub type Arc<T> = std::sync::Arc<T>;
+
+    /// Atomic integers and fences.
+    pub mod atomic {
+        pub use core::sync::atomic::Ordering;
+        /// `core::sync::atomic::AtomicBool`.
+        pub type AtomicBool = core::sync::atomic::AtomicBool;
+        /// `core::sync::atomic::AtomicU8`.
+        pub type AtomicU8 = core::sync::atomic::AtomicU8;
+        /// `core::sync::atomic::AtomicU16`.
+        pub type AtomicU16 = core::sync::atomic::AtomicU16;
+        /// `core::sync::atomic::AtomicU32`.
+        pub type AtomicU32 = core::sync::atomic::AtomicU32;
+        /// `core::sync::atomic::AtomicU64`.
+        pub type AtomicU64 = core::sync::atomic::AtomicU64;
+        /// `core::sync::atomic::AtomicUsize`.
+        pub type AtomicUsize = core::sync::atomic::AtomicUsize;
+
+        /// Orders memory accesses as `core::sync::atomic::fence` does.
+        #[inline(always)]
+        #[expect(clippy::disallowed_methods, reason = "the one door to the original")]
+        pub fn fence(order: Ordering) {
+            core::sync::atomic::fence(order);
+        }
+    }
+}
+pub use parking_lot::{Condvar, Mutex, MutexGuard};
+pub use std::thread_local;
+pub use types::{Arc, atomic};
+
+/// Hints to the processor.
+pub mod hint {
+    /// Tells the processor that the caller spins.
+    #[inline(always)]
+    #[expect(clippy::disallowed_methods, reason = "the one door to the original")]
+    pub fn spin_loop() {
+        core::hint::spin_loop();
+    }
+}
+
+/// Threads.
+#[expect(clippy::disallowed_methods, reason = "the one door to the originals")]
+pub mod thread {
+    pub use std::thread::{Builder, JoinHandle, Thread, ThreadId, current, panicking};
+    use std::time::Duration;
+
+    /// Starts a thread, as `std::thread::spawn` does.
+    pub fn spawn<F, T>(f: F) -> JoinHandle<T>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        std::thread::spawn(f)
+    }
+
+    /// Gives the rest of the time slice to another thread.
+    pub fn yield_now() {
+        std::thread::yield_now();
+    }
+
+    /// Blocks until another thread unparks the caller.
+    pub fn park() {
+        std::thread::park();
+    }
+
+    /// Blocks until another thread unparks the caller, at most `timeout`.
+    pub fn park_timeout(timeout: Duration) {
+        std::thread::park_timeout(timeout);
+    }
+}

@@ -1,0 +1,244 @@
+//! Data of one thread that others may drain: the handshake between owner and drainer.
+//!
+//! The owner enters and leaves its cell with plain loads and stores; who pays is the drainer, with one `membarrier`
+//! for all the cells that it claims ([`asymmetric`]).
+//!
+//! ```text
+//! owner                               drainer
+//!   inside := 1                         claimed := CLAIM    (compare-exchange)
+//!   light fence                         heavy fence         (membarrier, one for many claims)
+//!   claimed = 0 ?  yes: it is inside    inside = 0 ?        yes: it has the cell; no: wait, or give up
+//!   ...                                 ...
+//!   inside := 0    (release)            claimed := 0        (release)
+//! ```
+//!
+//! Each side stores before it loads, with a fence between, so that at least one sees the other. An owner that finds
+//! its cell claimed goes away at once and never waits; a drainer waits for a bounded time.
+
+use super::asymmetric;
+use super::atomic::{AtomicU32, Ordering, fence};
+use super::cell::{Exclusive, UnsafeCell};
+use super::rank::{LockRank, RankToken};
+use super::seeded::{SeededBug, seeded};
+use super::{Arc, spin_until};
+use std::fmt;
+use std::marker::PhantomData;
+use std::ops::{Deref, DerefMut};
+use std::time::Duration;
+
+mod claim;
+pub use claim::{Claim, Claimed, ClaimsFenced, fence_claims};
+
+/// A drainer, or a thread that ends, has the cell.
+const CLAIM: u32 = 1;
+/// The claim is for ever.
+const KEPT: u32 = 2;
+/// Membarrier was refused when the cell was made: the owner runs a SeqCst fence on its cold path.
+const FALLBACK: u32 = 4;
+
+/// A `T` that one thread uses without waiting and without locked instructions, and that others may drain.
+///
+/// | `claimed` | meaning |
+/// |---|---|
+/// | 0 | the owner may enter |
+/// | CLAIM (1) | a drainer claimed it; once `inside` is 0 after its heavy fence, it has the `T` |
+/// | CLAIM + KEPT (2) | claimed for ever: the allocator was closed, or the owner's thread ended |
+/// | FALLBACK (4) | constant from construction, beside the others: both sides run SeqCst fences |
+///
+/// | `inside` | meaning | written by |
+/// |---|---|---|
+/// | 0 | the owner does not use the `T` | owner |
+/// | 1 | the owner uses the `T`, or is about to look whether it may | owner |
+///
+/// Aligned to 128 bytes (two lines, which x86 prefetches in pairs), so that no two owners share a line. The hot words
+/// and the beginning of the `T` share the first line.
+#[repr(C, align(128))]
+pub struct OwnedCell<T> {
+    inside: AtomicU32,
+    claimed: AtomicU32,
+    value: UnsafeCell<T>,
+}
+
+// SAFETY: the handshake lets one thread at a time reach the value, which moves it between threads.
+unsafe impl<T: Send> Sync for OwnedCell<T> {}
+
+/// The owner's side of an [`OwnedCell`]; stays on its thread, as do its clones.
+pub struct Owner<T> {
+    cell: Arc<OwnedCell<T>>,
+    _not_send: PhantomData<*mut ()>,
+}
+
+/// Why an owner did not enter its cell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NotEntered {
+    /// The thread is inside already: this is a signal handler, or a callback.
+    Reentered,
+    /// A drainer has the cell, or it is closed.
+    Claimed,
+}
+
+/// The owner's access to its `T`; dropping it leaves the cell.
+#[must_use = "the cell is left when this is dropped"]
+pub struct Inside<'a, T> {
+    cell: &'a OwnedCell<T>,
+    access: Exclusive<T>,
+    _not_send: PhantomData<*mut ()>,
+}
+
+impl<T> Owner<T> {
+    /// Makes a cell that the calling thread owns.
+    pub fn new(value: T) -> Self {
+        let fallback = if asymmetric::available() { 0 } else { FALLBACK };
+        let cell = OwnedCell {
+            inside: AtomicU32::new(0),
+            claimed: AtomicU32::new(fallback),
+            value: UnsafeCell::new(value),
+        };
+        Self { cell: Arc::new(cell), _not_send: PhantomData }
+    }
+
+    /// Gives what others need in order to drain the cell.
+    #[inline(always)]
+    #[must_use]
+    pub fn cell(&self) -> &Arc<OwnedCell<T>> {
+        &self.cell
+    }
+
+    /// Enters the cell: four plain memory accesses, no locked instruction.
+    ///
+    /// # Errors
+    ///
+    /// When the thread is inside already, or a drainer has the cell; never waits.
+    #[inline(always)]
+    pub fn enter(&self) -> Result<Inside<'_, T>, NotEntered> {
+        let cell: &OwnedCell<T> = &self.cell;
+        // A handler that interrupts between this load and the store comes and goes as a whole.
+        if cell.inside.load(Ordering::Relaxed) != 0 {
+            return Err(NotEntered::Reentered);
+        }
+        cell.inside.store(1, Ordering::Relaxed);
+        asymmetric::light();
+        // Acquires what the last drainer did.
+        if cell.claimed.load(Ordering::Acquire) != 0 {
+            cell.enter_claimed()?;
+        }
+        Ok(Inside { cell, access: Exclusive::begin(&cell.value), _not_send: PhantomData })
+    }
+
+    /// Claims the cell for ever and calls `f` with its value; for the thread's end, on the owner's own thread.
+    ///
+    /// Waits for a drainer that has claimed it: a drainer holds a claim for a bounded time. Returns `None`, and does not
+    /// call `f`, when the cell was kept by somebody else, or when the thread is inside.
+    ///
+    /// # Panics
+    ///
+    /// In debug builds, when the caller holds a zone's lock.
+    pub fn retire<R>(&self, f: impl FnOnce(&mut T) -> R) -> Option<R> {
+        let _rank = LockRank::PcpClaim.acquire();
+        let cell: &OwnedCell<T> = &self.cell;
+        if cell.inside.load(Ordering::Relaxed) != 0 {
+            return None;
+        }
+        let mut kept = false;
+        spin_until(|| {
+            let seen = cell.claimed.load(Ordering::Relaxed);
+            kept = seen & KEPT != 0;
+            kept || (seen & CLAIM == 0 && cell.change(seen, seen | CLAIM | KEPT))
+                || seeded(SeededBug::ExitSkipsClaim)
+        });
+        if kept {
+            return None;
+        }
+        // No fence: `inside` is this thread's own, and it was 0.
+        let mut access = Exclusive::begin(&cell.value);
+        // SAFETY: the claim, which is never given back, keeps drainers out, and the owner, whose thread this is, is not
+        // inside; whoever enters from within `f` finds the cell claimed.
+        let result = f(unsafe { &mut *access.pointer(&cell.value) });
+        access.end();
+        Some(result)
+    }
+}
+
+impl<T> OwnedCell<T> {
+    /// Answers whether the cell was claimed for ever.
+    #[must_use]
+    pub fn is_kept(&self) -> bool {
+        self.claimed.load(Ordering::Acquire) & KEPT != 0
+    }
+
+    /// Decides what a nonzero claim word means for an owner that has said that it is inside.
+    #[cold]
+    fn enter_claimed(&self) -> Result<(), NotEntered> {
+        if seeded(SeededBug::OwnerSkipsClaimedCheck) {
+            return Ok(());
+        }
+        let mut seen = self.claimed.load(Ordering::Acquire);
+        if seen & CLAIM == 0 && seen & FALLBACK != 0 {
+            // The light fence was nothing: this one meets the drainer's.
+            if !seeded(SeededBug::FallbackSkipsFence) {
+                fence(Ordering::SeqCst);
+            }
+            seen = self.claimed.load(Ordering::Acquire);
+        }
+        if seen & CLAIM == 0 {
+            return Ok(());
+        }
+        self.inside.store(0, Ordering::Release);
+        Err(NotEntered::Claimed)
+    }
+
+    /// Replaces the claim word if it is still `seen`; acquires what the last claimant did.
+    fn change(&self, seen: u32, next: u32) -> bool {
+        self.claimed.compare_exchange(seen, next, Ordering::Acquire, Ordering::Relaxed).is_ok()
+    }
+}
+
+impl<T> Clone for Owner<T> {
+    fn clone(&self) -> Self {
+        Self { cell: Arc::clone(&self.cell), _not_send: PhantomData }
+    }
+}
+
+impl<T> Deref for Inside<'_, T> {
+    type Target = T;
+    #[inline(always)]
+    fn deref(&self) -> &T {
+        // SAFETY: the handshake keeps drainers out while `inside` is 1, and a second entry of this thread is refused.
+        unsafe { &*self.access.pointer(&self.cell.value) }
+    }
+}
+
+impl<T> DerefMut for Inside<'_, T> {
+    #[inline(always)]
+    fn deref_mut(&mut self) -> &mut T {
+        // SAFETY: as in `deref`, and `&mut self` makes this the only reference that came from the guard.
+        unsafe { &mut *self.access.pointer(&self.cell.value) }
+    }
+}
+
+impl<T> Drop for Inside<'_, T> {
+    #[inline(always)]
+    fn drop(&mut self) {
+        self.access.end();
+        let order = if seeded(SeededBug::OwnerLeavesRelaxed) { Ordering::Relaxed } else { Ordering::Release };
+        self.cell.inside.store(0, order);
+    }
+}
+
+impl<T> fmt::Debug for OwnedCell<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OwnedCell").field("kept", &self.is_kept()).finish_non_exhaustive()
+    }
+}
+
+impl<T> fmt::Debug for Owner<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Owner").field("cell", &self.cell).finish()
+    }
+}
+
+impl<T: fmt::Debug> fmt::Debug for Inside<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&**self, f)
+    }
+}

@@ -1,0 +1,106 @@
+//! The order of locks, checked at run time in debug builds.
+
+use std::marker::PhantomData;
+
+/// Place of a lock in the order of locks; a thread acquires upwards only.
+///
+/// The table in [`sync`](super) says what each rank protects.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum LockRank {
+    /// The list of all thread caches of an allocator.
+    Registry = 1,
+    /// A claim on a thread's cache. Several may be held: a claim is tried, and its wait is bounded.
+    PcpClaim = 2,
+    /// A zone's lock.
+    Zone = 3,
+    /// A lock under which nothing else is acquired.
+    Leaf = 4,
+}
+
+impl LockRank {
+    /// Records that the calling thread is about to wait for a lock of this rank.
+    ///
+    /// # Panics
+    ///
+    /// In debug builds, when the thread holds a lock of this or a higher rank; the message names both.
+    #[inline(always)]
+    pub fn acquire(self) -> RankToken {
+        #[cfg(debug_assertions)]
+        held::check(self);
+        self.acquire_tried()
+    }
+
+    /// Records a lock that was got without waiting, whose place in the order therefore does not matter.
+    #[inline(always)]
+    pub fn acquire_tried(self) -> RankToken {
+        #[cfg(debug_assertions)]
+        held::add(self);
+        RankToken {
+            #[cfg(debug_assertions)]
+            rank: self,
+            not_send: PhantomData,
+        }
+    }
+}
+
+/// Proof that the calling thread has recorded a lock; dropping it records the release.
+///
+/// Bound to its thread. Empty in release builds.
+#[derive(Debug)]
+#[must_use = "the rank counts as released when the token is dropped"]
+pub struct RankToken {
+    #[cfg(debug_assertions)]
+    rank: LockRank,
+    not_send: PhantomData<*mut ()>,
+}
+
+#[cfg(debug_assertions)]
+impl Drop for RankToken {
+    fn drop(&mut self) {
+        held::remove(self.rank);
+    }
+}
+
+#[cfg(debug_assertions)]
+mod held {
+    use super::LockRank;
+    use crate::sync::thread_local;
+    use std::cell::Cell;
+
+    const RANKS: [LockRank; 4] = [LockRank::Registry, LockRank::PcpClaim, LockRank::Zone, LockRank::Leaf];
+
+    thread_local! {
+        /// How many locks of each rank the thread holds.
+        static HELD: Cell<[u16; RANKS.len()]> = const { Cell::new([0; RANKS.len()]) };
+    }
+
+    // A thread whose locals are gone is not checked: every access goes through `try_with`.
+    fn update(f: impl FnOnce(&mut [u16; RANKS.len()])) {
+        let _: Result<(), _> = HELD.try_with(|held| {
+            let mut counts = held.get();
+            f(&mut counts);
+            held.set(counts);
+        });
+    }
+
+    pub(super) fn add(rank: LockRank) {
+        update(|counts| counts[rank as usize - 1] += 1);
+    }
+
+    pub(super) fn remove(rank: LockRank) {
+        update(|counts| counts[rank as usize - 1] = counts[rank as usize - 1].saturating_sub(1));
+    }
+
+    pub(super) fn check(rank: LockRank) {
+        let refused = |held: LockRank| held > rank || (held == rank && rank != LockRank::PcpClaim);
+        let mut found = None;
+        update(|counts| {
+            found = RANKS.into_iter().find(|&held| counts[held as usize - 1] > 0 && refused(held));
+        });
+        // A second panic while unwinding would abort and hide the first one.
+        if let Some(held) = found.filter(|_| !std::thread::panicking()) {
+            panic!("lock order: acquiring {rank:?} while holding {held:?}");
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! A reference count inside a packed word.
+
+use super::atomic::{AtomicU32, Ordering, fence};
+use super::seeded::{SeededBug, seeded};
+
+/// The bits of an `AtomicU32` that count the references to a shared block; other bits of the word are left alone.
+///
+/// | field | meaning | get | put |
+/// |---|---|---|---|
+/// | 0 | not shared | [`RefError::NotShared`] | [`Put::NotShared`] |
+/// | 1 | one reference | becomes 2 | becomes 0: [`Put::Last`] |
+/// | n | n references | becomes n + 1 | becomes n − 1: [`Put::StillShared`] |
+/// | all ones | the most there can be | [`RefError::Saturated`] | as above |
+///
+/// Every put releases, and the last one acquires: what any holder did to the block happens before what the last
+/// putter does with it (the scheme of Boost's and std's shared pointers).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RefField {
+    shift: u32,
+    bits: u32,
+}
+
+/// Why a reference was not given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RefError {
+    /// The field is at its maximum.
+    Saturated,
+    /// The block is not shared.
+    NotShared,
+}
+
+/// What giving back a reference did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use = "the last putter frees the block"]
+pub enum Put {
+    /// It was the last one: the caller owns the block alone and sees everything that was done to it.
+    Last,
+    /// Others remain.
+    StillShared,
+    /// The block was not shared: one put too many.
+    NotShared,
+}
+
+impl RefField {
+    /// Describes the field of `bits` bits above the lowest `shift` bits.
+    ///
+    /// # Panics
+    ///
+    /// When the field is empty or does not fit into 32 bits.
+    #[must_use]
+    pub const fn new(shift: u32, bits: u32) -> Self {
+        assert!(bits > 0 && shift < 32 && bits <= 32 - shift, "the field must lie inside the word");
+        Self { shift, bits }
+    }
+
+    /// The largest number of references.
+    #[must_use]
+    pub const fn max(self) -> u32 {
+        u32::MAX >> (32 - self.bits)
+    }
+
+    /// Reads the number of references out of a word's value.
+    #[inline(always)]
+    #[must_use]
+    pub const fn count(self, value: u32) -> u32 {
+        (value >> self.shift) & self.max()
+    }
+
+    /// Replaces the number of references in a word's value; `count` is at most [`max`](Self::max).
+    #[inline(always)]
+    #[must_use]
+    pub const fn with_count(self, value: u32, count: u32) -> u32 {
+        debug_assert!(count <= self.max(), "the count must fit into the field");
+        (value & !(self.max() << self.shift)) | (count << self.shift)
+    }
+
+    /// Takes one more reference and returns how many there are then; the caller holds one.
+    ///
+    /// # Errors
+    ///
+    /// When the block is not shared, or the field is full.
+    pub fn get(self, word: &AtomicU32) -> Result<u32, RefError> {
+        let mut seen = word.load(Ordering::Relaxed);
+        loop {
+            let count = self.count(seen);
+            if count == 0 {
+                return Err(RefError::NotShared);
+            }
+            if count == self.max() {
+                return Err(RefError::Saturated);
+            }
+            // Relaxed: the caller's own reference keeps the block, and nothing is published by counting.
+            let next = self.with_count(seen, count + 1);
+            match word.compare_exchange_weak(seen, next, Ordering::Relaxed, Ordering::Relaxed) {
+                Ok(_) => return Ok(count + 1),
+                Err(changed) => seen = changed,
+            }
+        }
+    }
+
+    /// Gives one reference back.
+    pub fn put(self, word: &AtomicU32) -> Put {
+        let release = if seeded(SeededBug::RefPutRelaxed) { Ordering::Relaxed } else { Ordering::Release };
+        let mut seen = word.load(Ordering::Relaxed);
+        loop {
+            let count = self.count(seen);
+            if count == 0 {
+                return Put::NotShared;
+            }
+            let next = self.with_count(seen, count - 1);
+            if seeded(SeededBug::RefPutLostUpdate) {
+                word.store(next, release);
+            } else if let Err(changed) = word.compare_exchange_weak(seen, next, release, Ordering::Relaxed) {
+                seen = changed;
+                continue;
+            }
+            if count > 1 {
+                return Put::StillShared;
+            }
+            fence(Ordering::Acquire);
+            return Put::Last;
+        }
+    }
+}

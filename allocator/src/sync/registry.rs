@@ -1,0 +1,123 @@
+//! The list of all values of a kind, for whoever must visit them all.
+
+use super::rank::LockRank;
+use super::seeded::{SeededBug, seeded};
+use super::{Arc, Mutex};
+use std::fmt;
+
+/// The values of a kind that exist: the thread caches of an allocator, for example.
+///
+/// One lock (rank [`LockRank::Registry`]) protects the list and whether it is closed. Registration is ordered with
+/// every visit: either the visit sees the new value, or the registration comes after the visit, and then it sees
+/// everything that the visitor did before and inside it, in particular that the registry was closed.
+pub struct Registry<T> {
+    list: Mutex<List<T>>,
+}
+
+struct List<T> {
+    entries: Vec<Arc<T>>,
+    closed: bool,
+}
+
+/// The registry was closed: nothing is registered any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RegistryClosed;
+
+impl<T> Registry<T> {
+    /// Makes an open, empty registry.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { list: Mutex::new(List { entries: Vec::new(), closed: false }) }
+    }
+
+    /// Adds `entry`, and returns how many there are then.
+    ///
+    /// # Errors
+    ///
+    /// When the registry was closed; the entry is not added.
+    pub fn register(&self, entry: Arc<T>) -> Result<usize, RegistryClosed> {
+        self.locked(|list| {
+            if list.closed && !seeded(SeededBug::RegisterSkipsClosed) {
+                return Err(RegistryClosed);
+            }
+            list.entries.push(entry);
+            Ok(list.entries.len())
+        })
+    }
+
+    /// Removes `entry` after calling `fold` with it, both under the lock; `None` when it is not listed.
+    ///
+    /// A visitor that adds up counters sees either the entry, or what `fold` made of it, never both nor neither.
+    pub fn unregister<R>(&self, entry: &Arc<T>, fold: impl FnOnce(&T) -> R) -> Option<R> {
+        if seeded(SeededBug::FoldOutsideLock) {
+            let folded = fold(entry);
+            return self.locked(|list| list.take(entry).map(|_| folded));
+        }
+        // The entry is handed out of the lock, so that a last reference is not dropped under it.
+        self.locked(|list| list.take(entry).map(|entry| (fold(&entry), entry))).map(|(folded, _)| folded)
+    }
+
+    /// Calls `f` with every entry, under the lock: `f` may claim caches and take zone locks.
+    pub fn for_each(&self, mut f: impl FnMut(&Arc<T>)) {
+        self.with_entries(|entries| entries.iter().for_each(&mut f));
+    }
+
+    /// Calls `f` with all entries, under the lock; so that many can be claimed with one fence.
+    pub fn with_entries<R>(&self, f: impl FnOnce(&[Arc<T>]) -> R) -> R {
+        self.locked(|list| f(&list.entries))
+    }
+
+    /// Copies the list; allocates, so not for requests that look for memory.
+    #[must_use]
+    pub fn snapshot(&self) -> Vec<Arc<T>> {
+        self.with_entries(<[Arc<T>]>::to_vec)
+    }
+
+    /// Refuses all later registrations and calls `f` with the entries that are there, under the lock.
+    pub fn close<R>(&self, f: impl FnOnce(&[Arc<T>]) -> R) -> R {
+        self.locked(|list| {
+            list.closed = true;
+            f(&list.entries)
+        })
+    }
+
+    /// Answers whether the registry was closed.
+    pub fn is_closed(&self) -> bool {
+        self.locked(|list| list.closed)
+    }
+
+    /// Counts the entries.
+    pub fn len(&self) -> usize {
+        self.locked(|list| list.entries.len())
+    }
+
+    /// Answers whether there is no entry.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn locked<R>(&self, f: impl FnOnce(&mut List<T>) -> R) -> R {
+        let _rank = LockRank::Registry.acquire();
+        f(&mut self.list.lock())
+    }
+}
+
+impl<T> List<T> {
+    fn take(&mut self, entry: &Arc<T>) -> Option<Arc<T>> {
+        let position = self.entries.iter().position(|listed| Arc::ptr_eq(listed, entry))?;
+        Some(self.entries.swap_remove(position))
+    }
+}
+
+impl<T> Default for Registry<T> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<T> fmt::Debug for Registry<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Not the entries: a debugger's look must not wait for a lock.
+        f.debug_struct("Registry").finish_non_exhaustive()
+    }
+}

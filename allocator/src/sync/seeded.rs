@@ -1,0 +1,90 @@
+//! Planted bugs: the models prove that they would notice.
+//!
+//! A protocol asks [`seeded`] at the place where a mistake is plausible, for example
+//! `let order = if seeded(SeededBug::SpinUnlockRelaxed) { Relaxed } else { Release }`. Outside of loom the answer
+//! is a constant `false` and the branch disappears.
+
+/// A mistake that a model can plant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SeededBug {
+    /// The unlocking swap of a [`SpinLock`](super::SpinLock) does not release.
+    SpinUnlockRelaxed,
+    /// A lock whose compare-exchange lost is taken all the same.
+    SpinLostCas,
+    /// An unlocker forgets the sleepers.
+    SpinLostWake,
+    /// The owner's fence is missing where membarrier is refused.
+    FallbackSkipsFence,
+    /// The owner's half of the asymmetric fence is missing.
+    OwnerSkipsFence,
+    /// The drainer's half of the asymmetric fence is missing.
+    DrainerSkipsFence,
+    /// The owner does not look whether its cell is claimed.
+    OwnerSkipsClaimedCheck,
+    /// The owner leaves without releasing what it wrote.
+    OwnerLeavesRelaxed,
+    /// A drainer that lost the claim to another one goes on.
+    ClaimLostCas,
+    /// A drainer gives the cell back without releasing what it wrote.
+    ClaimReleasedRelaxed,
+    /// A drainer whose wait timed out goes on.
+    TimeoutEntersAnyway,
+    /// A drainer whose wait timed out leaves its claim behind.
+    TimeoutKeepsClaim,
+    /// A closer gives the cell back instead of keeping it.
+    KeepForgotten,
+    /// A thread that ends does not wait for the drainer of its cell.
+    ExitSkipsClaim,
+    /// A thread registers without looking whether the registry was closed.
+    RegisterSkipsClosed,
+    /// A summary of a pending map is cleared after what it sums up instead of before.
+    PendingClearedLate,
+    /// A pending word is read and cleared in two steps.
+    PendingLostBit,
+    /// An exiting thread's counters are folded before the registry lock is taken.
+    FoldOutsideLock,
+    /// A reference is given back by a load and a store.
+    RefPutLostUpdate,
+    /// A putter does not release what it wrote.
+    RefPutRelaxed,
+}
+
+/// Answers whether `bug` is planted in this run; a constant `false` outside of loom.
+#[cfg(not(loom))]
+#[inline(always)]
+#[must_use]
+pub const fn seeded(_bug: SeededBug) -> bool {
+    false
+}
+
+#[cfg(loom)]
+mod planted {
+    use super::SeededBug;
+    use std::cell::Cell;
+
+    // loom runs all threads of a model on one thread of the system, so a thread-local reaches all of them and
+    // models on other threads are not disturbed.
+    std::thread_local! {
+        static PLANTED: Cell<Option<SeededBug>> = const { Cell::new(None) };
+    }
+
+    /// Answers whether `bug` is planted in this run.
+    #[must_use]
+    pub fn seeded(bug: SeededBug) -> bool {
+        PLANTED.get() == Some(bug)
+    }
+
+    /// Runs `f` with `bug` planted; the bug is gone afterwards, also when `f` panics.
+    pub fn with_seeded_bug<R>(bug: SeededBug, f: impl FnOnce() -> R) -> R {
+        struct Restore(Option<SeededBug>);
+        impl Drop for Restore {
+            fn drop(&mut self) {
+                PLANTED.set(self.0);
+            }
+        }
+        let _restore = Restore(PLANTED.replace(Some(bug)));
+        f()
+    }
+}
+#[cfg(loom)]
+pub use planted::{seeded, with_seeded_bug};

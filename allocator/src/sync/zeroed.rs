@@ -1,0 +1,158 @@
+//! Memory that starts as zeroes and costs nothing until it is touched.
+
+use super::CachePadded;
+use super::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU32, AtomicU64, AtomicUsize};
+use std::fmt;
+use std::ops::{Deref, DerefMut};
+
+#[cfg(not(any(loom, shuttle)))]
+#[path = "zeroed/pages.rs"]
+mod memory;
+#[cfg(any(loom, shuttle))]
+#[path = "zeroed/model.rs"]
+mod memory;
+
+/// A type for which memory full of zeroes is a value.
+///
+/// Structs get it from [`zeroable!`](crate::sync::zeroable), which checks every field.
+///
+/// # Safety
+///
+/// A value all of whose bytes are zero must be valid, equal to what [`zeroed`](Self::zeroed) returns, and need no
+/// drop.
+pub unsafe trait Zeroable: Sized {
+    /// Makes the value that zeroes mean; models, whose atomics are not plain memory, are built from it.
+    fn zeroed() -> Self;
+}
+
+macro_rules! zeroable_by {
+    ($($type:ty => $zero:expr),+ $(,)?) => { $(
+        // SAFETY: an integer or bool, or an atomic one, of which all bytes are zero is 0 or false.
+        unsafe impl Zeroable for $type {
+            #[inline]
+            fn zeroed() -> Self {
+                $zero
+            }
+        }
+    )+ };
+}
+zeroable_by! {
+    u8 => 0, u16 => 0, u32 => 0, u64 => 0, u128 => 0, usize => 0,
+    i8 => 0, i16 => 0, i32 => 0, i64 => 0, i128 => 0, isize => 0, bool => false,
+    AtomicBool => Self::new(false), AtomicU8 => Self::new(0), AtomicU16 => Self::new(0), AtomicU32 => Self::new(0),
+    AtomicU64 => Self::new(0), AtomicUsize => Self::new(0),
+}
+
+// SAFETY: an array has no bytes but those of its elements.
+unsafe impl<T: Zeroable, const N: usize> Zeroable for [T; N] {
+    #[inline]
+    fn zeroed() -> Self {
+        std::array::from_fn(|_| T::zeroed())
+    }
+}
+
+// SAFETY: padding may hold anything, and the one field is zeroable.
+unsafe impl<T: Zeroable> Zeroable for CachePadded<T> {
+    #[inline]
+    fn zeroed() -> Self {
+        Self::new(T::zeroed())
+    }
+}
+
+/// Defines a struct and makes it [`Zeroable`], which every field must be.
+///
+/// The `unsafe impl` is in here, with the proof, so that modules that deny unsafe code can use it.
+///
+/// ```ignore
+/// zeroable! {
+///     /// One cache line of the buddy.
+///     #[derive(Debug)]
+///     #[repr(C, align(64))]
+///     pub(crate) struct Leaf {
+///         free: [u64; 4],
+///         counts: [u16; 8],
+///     }
+/// }
+/// ```
+macro_rules! zeroable {
+    ($(#[$meta:meta])* $vis:vis struct $name:ident {
+        $($(#[$field_meta:meta])* $field_vis:vis $field:ident : $type:ty),+ $(,)?
+    }) => {
+        $(#[$meta])* $vis struct $name { $($(#[$field_meta])* $field_vis $field: $type),+ }
+        $crate::sync::zeroable!(@impl $name { $($field: $type),+ });
+    };
+    ($(#[$meta:meta])* $vis:vis struct $name:ident ( $field_vis:vis $type:ty $(,)? );) => {
+        $(#[$meta])* $vis struct $name($field_vis $type);
+        $crate::sync::zeroable!(@impl $name { 0: $type });
+    };
+    (@impl $name:ident { $($field:tt: $type:ty),+ }) => {
+        const _: () = {
+            #[expect(unsafe_code, reason = "every field was required to be zeroable, which is the contract")]
+            // SAFETY: a struct has no bytes but those of its fields, of which zeroes are valid values, and padding,
+            // which may hold anything; a struct without fields that need a drop needs none, and one with a `Drop` of
+            // its own is refused when a slice of it is made.
+            unsafe impl $crate::sync::Zeroable for $name {
+                #[inline]
+                fn zeroed() -> Self {
+                    Self { $($field: <$type as $crate::sync::Zeroable>::zeroed()),+ }
+                }
+            }
+        };
+    };
+}
+pub(crate) use zeroable;
+
+/// A boxed slice whose elements start as zeroes; parts that nobody touches cost address space only.
+///
+/// The start is aligned to 64 bytes, and to 4096 from 64 KiB on. In models it is built element by element.
+pub struct ZeroedSlice<T: Zeroable> {
+    memory: memory::Memory<T>,
+}
+
+/// The system refused memory for a [`ZeroedSlice`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ZeroedSliceError {
+    /// The size that was asked for, in bytes; `usize::MAX` when it is not even a number of that type.
+    pub bytes: usize,
+}
+
+impl<T: Zeroable> ZeroedSlice<T> {
+    /// Makes a slice of `len` elements, all zero.
+    ///
+    /// # Errors
+    ///
+    /// When the memory cannot be had; the error says how many bytes were asked for.
+    pub fn new(len: usize) -> Result<Self, ZeroedSliceError> {
+        memory::Memory::new(len).map(|memory| Self { memory })
+    }
+}
+
+impl<T: Zeroable> Deref for ZeroedSlice<T> {
+    type Target = [T];
+    #[inline(always)]
+    fn deref(&self) -> &[T] {
+        self.memory.slice()
+    }
+}
+
+impl<T: Zeroable> DerefMut for ZeroedSlice<T> {
+    #[inline(always)]
+    fn deref_mut(&mut self) -> &mut [T] {
+        self.memory.slice_mut()
+    }
+}
+
+impl<T: Zeroable> fmt::Debug for ZeroedSlice<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The elements are not shown: to read them all would touch memory that costs nothing yet.
+        f.debug_struct("ZeroedSlice").field("len", &self.len()).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Display for ZeroedSliceError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "no memory for {} bytes of metadata", self.bytes)
+    }
+}
+
+impl std::error::Error for ZeroedSliceError {}
