@@ -61,9 +61,9 @@ impl HighFraction {
 pub struct PcpLimits {
     /// Frames moved at a time; at least 1.
     pub batch: u32,
-    /// The least that [`PcpTuning::high`] falls to.
+    /// The least that [`PcpTuning::high`](super::PcpTuning::high) falls to.
     pub high_min: u32,
-    /// The most that [`PcpTuning::high`] rises to; 0 means that nothing is cached.
+    /// The most that [`PcpTuning::high`](super::PcpTuning::high) rises to; 0 means that nothing is cached.
     pub high_max: u32,
 }
 
