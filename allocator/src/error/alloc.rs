@@ -153,7 +153,9 @@ impl AllocError {
             FailReason::NoMemory if !self.gfp.allows_blocking() => {
                 "free blocks, retry where waiting is allowed (GFP_KERNEL), or build a larger arena"
             }
-            FailReason::NoMemory if self.tried().all(|zone| zone.refusal == Refusal::NoBlock) => {
+            FailReason::NoMemory
+                if self.count > 0 && self.tried().all(|zone| zone.refusal == Refusal::NoBlock) =>
+            {
                 "free neighbouring blocks, ask for a lower order, or build a larger arena"
             }
             FailReason::NoMemory => "free blocks, register a shrinker, or build a larger arena",

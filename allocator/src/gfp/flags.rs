@@ -167,7 +167,14 @@ impl Gfp {
     }
 }
 
+#[cfg(not(loom))]
 static GFP_ALLOWED_MASK: AtomicU32 = AtomicU32::new(u32::MAX);
+
+// loom's atomics cannot be made in a constant.
+#[cfg(loom)]
+loom::lazy_static! {
+    static ref GFP_ALLOWED_MASK: AtomicU32 = AtomicU32::new(u32::MAX);
+}
 
 /// Returns the flags that every request of the process is narrowed to.
 ///

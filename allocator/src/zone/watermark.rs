@@ -257,3 +257,6 @@ fn any_suitable<C: FreeCounts + ?Sized>(
             || (highatomic && zone.counts.has_type(o, MigrateType::HighAtomic))
     })
 }
+
+#[cfg(test)]
+mod tests;

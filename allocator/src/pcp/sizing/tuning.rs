@@ -1,134 +1,13 @@
-//! How much a thread's cache holds, and how much it moves at a time.
-//!
-//! The decisions of the kernel's per-CPU lists (6.x), as a small state machine on plain integers: it sees counts
-//! and answers with counts, and knows neither lists nor locks. All amounts are frames unless a name says blocks.
-//!
-//! | event | call | answer |
-//! |---|---|---|
-//! | a block is wanted | [`note_alloc`](PcpTuning::note_alloc) | – |
-//! | … and its list is empty | [`nr_pcp_alloc`](PcpTuning::nr_pcp_alloc) | blocks to refill |
-//! | a block was cached | [`note_free`](PcpTuning::note_free), [`nr_pcp_high`](PcpTuning::nr_pcp_high) | how full is too full |
-//! | … and that is reached | [`nr_pcp_free`](PcpTuning::nr_pcp_free) | frames to drain |
-//! | a second passed | [`decay`](PcpTuning::decay) | frames to drain |
+//! How a cache follows its load between the bounds.
 
-use core::fmt;
-
-/// The most frames that one list of a cache holds, whatever [`PcpLimits::high_max`] says.
-pub const LIST_CAP: u32 = 4096;
+use super::{LIST_CAP, PcpLimits};
 
 /// How often a refill or drain may double: at most `batch << 5` frames.
 #[doc(alias = "CONFIG_PCP_BATCH_SCALE_MAX")]
 pub const BATCH_SCALE_MAX: u8 = 5;
 
-/// The share of a zone that all caches together may hold: one part in this many.
-const MANAGED_SHARE: u64 = 8;
-
 /// Orders above this are expensive to come by, and freeing them is not a sign of a stream.
 const PAGE_ALLOC_COSTLY_ORDER: u8 = 3;
-
-/// The largest batch before rounding: 256 KiB.
-const BATCH_FRAMES_MAX: u64 = 64;
-
-/// Returns how many frames a cache of a zone moves at a time, for a zone of `managed` frames (kernel: `zone_batchsize`).
-///
-/// One less than a power of two, so that batches do not keep step with cache colours; 63 from 1 GiB on, 1 below
-/// 32 MiB.
-#[must_use]
-pub fn zone_batchsize(managed: u64) -> u32 {
-    let frames = u32::try_from((managed >> 12).min(BATCH_FRAMES_MAX)).expect("at most BATCH_FRAMES_MAX");
-    if frames <= 1 { 1 } else { (1 << (frames + frames / 2).ilog2()) - 1 }
-}
-
-/// How the size of caches is chosen (kernel: `vm.percpu_pagelist_high_fraction`).
-#[doc(alias = "percpu_pagelist_high_fraction")]
-#[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
-pub struct HighFraction(u32);
-
-/// A fraction that would let caches hold more than an eighth of a zone.
-#[derive(Copy, Clone, Debug, PartialEq, Eq)]
-pub struct BadHighFraction(u32);
-
-impl fmt::Display for BadHighFraction {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "caches may hold at most 1/8 of a zone, not 1/{}; give 0 for automatic, or 8 and more",
-            self.0
-        )
-    }
-}
-
-impl std::error::Error for BadHighFraction {}
-
-impl HighFraction {
-    /// Sizes that follow the load.
-    pub const AUTO: Self = Self(0);
-
-    /// Returns a fixed size: all caches of a zone together hold one part in `fraction` of it; 0 means automatic.
-    ///
-    /// # Errors
-    ///
-    /// [`BadHighFraction`] for 1 to 7.
-    pub const fn new(fraction: u32) -> Result<Self, BadHighFraction> {
-        match fraction {
-            1..8 => Err(BadHighFraction(fraction)),
-            _ => Ok(Self(fraction)),
-        }
-    }
-}
-
-/// The bounds between which a cache's size is tuned.
-#[derive(Copy, Clone, Debug, PartialEq, Eq)]
-pub struct PcpLimits {
-    /// Frames moved at a time; at least 1.
-    pub batch: u32,
-    /// The least that [`PcpTuning::high`] falls to.
-    pub high_min: u32,
-    /// The most that [`PcpTuning::high`] rises to; 0 means that nothing is cached.
-    pub high_max: u32,
-}
-
-impl PcpLimits {
-    /// Limits of a cache that is turned off: every free goes to the zone at once.
-    #[doc(alias = "zone_pcp_disable")]
-    pub const OFF: Self = Self { batch: 1, high_min: 0, high_max: 0 };
-
-    /// Returns the limits of each cache of a zone of `managed` frames, when `divisor` caches share it.
-    ///
-    /// `low_wmark` is the zone's low watermark. As in the kernel, caches start at their share of the low watermark
-    /// and grow to their share of an eighth of the zone (or are fixed by `fraction`), but at least four batches.
-    /// Unlike the kernel's, all caches together never exceed that eighth: where four batches are more than the share,
-    /// the share is the size and the batch shrinks to a quarter of it, down to no caching at all. So a thousand
-    /// sleeping threads cannot strand a small arena.
-    #[doc(alias = "zone_highsize")]
-    #[must_use]
-    pub fn new(managed: u64, low_wmark: u64, divisor: u32, fraction: HighFraction) -> Self {
-        let batch = zone_batchsize(managed);
-        let divisor = u64::from(divisor.max(1));
-        let four_batches = 4 * batch;
-        let bound = frames(managed / MANAGED_SHARE / divisor);
-        if bound == 0 {
-            return Self::OFF;
-        }
-        if bound < four_batches {
-            return Self { batch: batch.min(bound / 4).max(1), high_min: bound, high_max: bound };
-        }
-        let (high_min, high_max) = match fraction {
-            HighFraction::AUTO => (frames(low_wmark / divisor), bound),
-            HighFraction(fixed) => {
-                let high = frames(managed / u64::from(fixed) / divisor);
-                (high, high)
-            }
-        };
-        let in_bounds = |high: u32| high.max(four_batches).min(bound);
-        Self { batch, high_min: in_bounds(high_min), high_max: in_bounds(high_max) }
-    }
-}
-
-/// Returns `amount` as the 32 bits that all counts of a cache have; an arena has at most 2^32 frames.
-fn frames(amount: u64) -> u32 {
-    u32::try_from(amount).unwrap_or(u32::MAX)
-}
 
 bitflags::bitflags! {
     /// What a cache must know of its zone's pressure.
@@ -268,7 +147,7 @@ impl PcpTuning {
     pub fn note_free(&mut self, count: u32, order: u8) -> FreeMode {
         self.alloc_factor >>= 1;
         let mut mode = FreeMode::Ordinary;
-        if order >= 1 && order <= PAGE_ALLOC_COSTLY_ORDER {
+        if (1..=PAGE_ALLOC_COSTLY_ORDER).contains(&order) {
             if self.free_count >= self.batch + self.high_min / 2
                 && self.flags.contains(PcpFlags::PREV_FREE_HIGH_ORDER)
                 && (!self.flags.contains(PcpFlags::FREE_HIGH_BATCH) || count >= self.batch)
@@ -354,3 +233,6 @@ impl PcpTuning {
         count.saturating_sub(self.high)
     }
 }
+
+#[cfg(test)]
+mod tests;

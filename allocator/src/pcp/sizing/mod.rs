@@ -1,0 +1,21 @@
+//! How much a thread's cache holds, and how much it moves at a time.
+//!
+//! The decisions of the kernel's per-CPU lists (6.x), as a small state machine on plain integers: it sees counts
+//! and answers with counts, and knows neither lists nor locks. All amounts are frames unless a name says blocks.
+//!
+//! | event | call | answer |
+//! |---|---|---|
+//! | a block is wanted | [`note_alloc`](PcpTuning::note_alloc) | – |
+//! | … and its list is empty | [`nr_pcp_alloc`](PcpTuning::nr_pcp_alloc) | blocks to refill |
+//! | a block was cached | [`note_free`](PcpTuning::note_free), [`nr_pcp_high`](PcpTuning::nr_pcp_high) | how full is too full |
+//! | … and that is reached | [`nr_pcp_free`](PcpTuning::nr_pcp_free) | frames to drain |
+//! | a second passed | [`decay`](PcpTuning::decay) | frames to drain |
+
+mod limits;
+mod tuning;
+
+pub use limits::{BadHighFraction, HighFraction, PcpLimits, zone_batchsize};
+pub use tuning::{BATCH_SCALE_MAX, FreeMode, PcpFlags, PcpTuning, ZonePressure};
+
+/// The most frames that one list of a cache holds, whatever [`PcpLimits::high_max`] says.
+pub const LIST_CAP: u32 = 4096;
