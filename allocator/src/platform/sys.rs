@@ -95,11 +95,13 @@ pub(crate) unsafe fn lock(at: NonNull<u8>, len: usize) -> Result<(), Errno> {
 ///
 /// The caller owns `[at, at + len)`.
 pub(crate) unsafe fn name_mapping(at: NonNull<u8>, len: usize, name: &CStr) -> Result<(), Errno> {
+    // The variable arguments are unsigned longs; a narrower one would leave half a register undefined.
+    const ANON_NAME: libc::c_ulong = libc::PR_SET_VMA_ANON_NAME as libc::c_ulong;
+
     check(SystemCall::NameMapping)?;
     // SAFETY: the name is a C string that outlives the call, and the kernel copies it; the range is only
     // looked up, not accessed.
-    let status =
-        unsafe { libc::prctl(libc::PR_SET_VMA, libc::PR_SET_VMA_ANON_NAME, at.as_ptr(), len, name.as_ptr()) };
+    let status = unsafe { libc::prctl(libc::PR_SET_VMA, ANON_NAME, at.as_ptr(), len, name.as_ptr()) };
     if status == 0 { Ok(()) } else { Err(last_errno()) }
 }
 

@@ -148,20 +148,24 @@ impl Topology {
     pub fn load() -> Result<Self, PlatformError> {
         let allowed = Allowed::of_this_process()?;
         #[cfg(feature = "hwloc")]
-        match hwloc::load(&allowed) {
-            Ok(topology) => return Ok(topology),
-            Err(error) if hwloc::another_machine_is_wanted().is_some() => return Err(error),
-            Err(error) => {
-                let mut topology = Self::from_sysfs(Path::new("/"), &allowed)?;
-                topology.downgrade = Some(match topology.downgrade {
-                    Some(further) => format!("{error}; {further}"),
-                    None => error.to_string(),
-                });
-                return Ok(topology);
-            }
-        }
+        let topology = hwloc::load(&allowed).or_else(|error| Self::without_hwloc(error, &allowed));
         #[cfg(not(feature = "hwloc"))]
-        Self::from_sysfs(Path::new("/"), &allowed)
+        let topology = Self::from_sysfs(Path::new("/"), &allowed);
+        topology
+    }
+
+    /// Reads sysfs because hwloc failed, and keeps the reason.
+    #[cfg(feature = "hwloc")]
+    fn without_hwloc(error: PlatformError, allowed: &Allowed) -> Result<Self, PlatformError> {
+        if hwloc::another_machine_is_wanted().is_some() {
+            return Err(error);
+        }
+        let mut topology = Self::from_sysfs(Path::new("/"), allowed)?;
+        topology.downgrade = Some(match topology.downgrade {
+            Some(further) => format!("{error}; {further}"),
+            None => error.to_string(),
+        });
+        Ok(topology)
     }
 
     /// Reads the topology from the kernel's files; a `root` other than `/` holds those of another machine,
@@ -184,9 +188,10 @@ impl Topology {
     /// The description cannot be understood.
     pub fn synthetic(description: &str) -> Result<Self, PlatformError> {
         #[cfg(feature = "hwloc")]
-        return hwloc::synthetic(description);
+        let topology = hwloc::synthetic(description);
         #[cfg(not(feature = "hwloc"))]
-        synthetic::parse(description)
+        let topology = synthetic::parse(description);
+        topology
     }
 
     /// Returns who described the machine.

@@ -77,8 +77,11 @@ struct Tree {
     node: PathBuf,
 }
 
+/// A cache with its level; none where it holds no data, or nobody says how much.
+type LeveledCache = (u32, Option<Cache>);
+
 /// Caches by index and CPU, so that the files of a shared cache are read once and not once a CPU.
-type Caches = BTreeMap<(u32, u32), (u32, Option<Cache>)>;
+type Caches = BTreeMap<(u32, u32), LeveledCache>;
 
 impl Tree {
     /// Reads a CPU; what a virtual machine or an architecture does not tell falls back to "its own core, one
@@ -100,18 +103,13 @@ impl Tree {
             l3: None,
         };
         for index in 0.. {
-            if !caches.contains_key(&(index, cpu)) {
-                let Some((level, cache, sharers)) =
-                    read_cache(&directory.join(format!("cache/index{index}")))
-                else {
-                    break;
-                };
-                caches.insert((index, cpu), (level, cache));
-                caches.extend(sharers.into_iter().map(|sharer| ((index, sharer), (level, cache))));
-            }
-            match caches[&(index, cpu)] {
-                (2, cache) => part.l2 = part.l2.or(cache),
-                (3, cache) => part.l3 = part.l3.or(cache),
+            let known = caches.get(&(index, cpu)).copied();
+            let Some((level, cache)) = known.or_else(|| read_cache(&directory, index, cpu, caches)) else {
+                break;
+            };
+            match level {
+                2 => part.l2 = part.l2.or(cache),
+                3 => part.l3 = part.l3.or(cache),
                 _ => {}
             }
         }
@@ -133,16 +131,17 @@ fn only_node(root: &Path) -> Result<NodePart, PlatformError> {
     Ok(NodePart { os_index: 0, memory_bytes, page_sizes })
 }
 
-/// Reads a cache: its level, itself if it holds data, and who shares it.
-fn read_cache(directory: &Path) -> Option<(u32, Option<Cache>, Vec<u32>)> {
+/// Reads a cache of a CPU: its level, and itself if it holds data; notes it for all that share it.
+fn read_cache(cpu_directory: &Path, index: u32, cpu: u32, caches: &mut Caches) -> Option<LeveledCache> {
+    let directory = cpu_directory.join(format!("cache/index{index}"));
     let level = sys::read_file(&directory.join("level")).ok()?.trim().parse().ok()?;
-    let sharers = read_list(&directory.join("shared_cpu_list")).unwrap_or_default();
+    let sharers = read_list(&directory.join("shared_cpu_list")).unwrap_or_else(|_| vec![cpu]);
     let holds_data = sys::read_file(&directory.join("type")).is_ok_and(|kind| kind.trim() != "Instruction");
     let bytes = sys::read_file(&directory.join("size")).ok().and_then(|text| parse_size(&text));
-    let cache = bytes
-        .filter(|_| holds_data)
-        .map(|bytes| Cache { bytes, sharers: u32::try_from(sharers.len()).unwrap_or(u32::MAX).max(1) });
-    Some((level, cache, sharers))
+    let count = u32::try_from(sharers.len()).unwrap_or(u32::MAX).max(1);
+    let cache = bytes.filter(|_| holds_data).map(|bytes| Cache { bytes, sharers: count });
+    caches.extend(sharers.into_iter().map(|sharer| ((index, sharer), (level, cache))));
+    Some((level, cache))
 }
 
 /// Parses a size like `2048K`.

@@ -286,6 +286,24 @@ mod with_hwloc {
     }
 
     #[test]
+    fn a_machine_from_a_file_is_simulated() {
+        let name = "platform::topology::tests::with_hwloc::a_machine_from_a_file_is_simulated";
+        let machine =
+            hwlocality::Topology::builder().from_synthetic("pack:2 [numa] core:2 pu:2").expect("plain");
+        let machine = machine.build().expect("hwloc builds it");
+        let path = std::env::temp_dir().join(format!("gfp-machine-{}.xml", std::process::id()));
+        let xml = machine.export_xml(hwlocality::topology::export::xml::XMLExportFlags::empty());
+        fs::write(&path, &*xml.expect("hwloc exports it")).expect("temporary file");
+        let file = ("HWLOC_XMLFILE", path.to_str().expect("it is UTF-8"));
+        isolated(name, &[file], || {
+            let topology = Topology::load().expect("hwloc reads the file");
+            assert!(topology.is_simulated());
+            assert_eq!((topology.nodes().len(), topology.cpus().len()), (2, 8));
+        });
+        let _ = fs::remove_file(path);
+    }
+
+    #[test]
     fn an_unusable_variable_is_an_error_and_never_this_machine() {
         let name =
             "platform::topology::tests::with_hwloc::an_unusable_variable_is_an_error_and_never_this_machine";
