@@ -1,4 +1,18 @@
-//! The thread's cache of free blocks.
+//! The thread's cache of free blocks ("per-CPU pages").
+//!
+//! [`ThreadCache`] is what one thread has: stacks of blocks by zone, order and migrate type, reached without a lock
+//! through the handshake of [`sync::Owner`](crate::sync::Owner). [`Caches`] is all of them: it makes them, gives each its
+//! share of the zones, refills and drains them, and empties them when their threads end.
+
 #![deny(unsafe_code)]
 
+mod cache;
+mod caches;
+mod ledger;
+pub mod local;
+mod refill;
 pub mod sizing;
+
+pub use cache::{Block, Put, ThreadCache, ZonePcp};
+pub use caches::{CachedTotals, Caches, Drained, NoCache};
+pub use refill::{Refill, check_new_page};

@@ -22,11 +22,13 @@ pub mod pin;
 mod sys;
 #[cfg(test)]
 mod test_process;
+mod thread;
 pub mod topology;
 
 pub use arena::{Arena, ArenaOptions, ArenaSource, Backing, DumpPolicy, Prefault};
 pub use error::PlatformError;
 pub use rustix::io::Errno;
+pub use thread::spawn;
 pub use topology::{CpuId, NodeId, Topology, TopologySource};
 
 /// The size of a frame in bytes, and the only host page size that is accepted.

@@ -1,5 +1,17 @@
-//! One zone of the arena.
+//! A zone: a range of frames with its own lock, free areas and watermarks.
+//!
+//! A zone calls nobody. It answers requests and frees, and publishes under its lock what others may want to know
+//! without it.
+
 #![deny(unsafe_code)]
 
+pub mod buddy;
 pub mod sizing;
+mod state;
 pub mod watermark;
+#[expect(clippy::module_inception, reason = "the folder is about zones, this file about the type")]
+mod zone;
+
+pub use buddy::{Grouping, PAGEBLOCK_FRAMES};
+pub use state::{ZoneState, ZoneStates};
+pub use zone::{Freed, Waiting, Zone, ZoneEvents, ZoneReport, ZoneSpan};

@@ -1,0 +1,188 @@
+//! Everything that a request and a free need: zones, frames, caches.
+
+use crate::{
+    frame::{FrameTable, Order, ZoneNumber},
+    node::Zonelist,
+    pcp::{Caches, sizing::HighFraction},
+    sync::{
+        Arc, ZeroedSliceError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    zone::{
+        Grouping, PAGEBLOCK_FRAMES, Zone, ZoneSpan, ZoneStates,
+        sizing::{LOWMEM_RESERVE_RATIO, ZoneSize, lowmem_reserve, min_free_kbytes, per_zone_wmarks},
+        watermark::WatermarkRule,
+    },
+};
+
+/// What a domain is made of.
+#[derive(Clone, Debug)]
+pub struct DomainOptions {
+    /// The zones, covering the arena from frame 0 on.
+    pub spans: Vec<ZoneSpan>,
+    /// The largest order.
+    pub max_order: Order,
+    /// Which version of the watermark test is used.
+    pub rule: WatermarkRule,
+    /// The minimum to keep free in KiB, or `None` for the kernel's formula.
+    pub min_free_kbytes: Option<u64>,
+    /// The distance of the marks in ten-thousandths of a zone, 1 to 3000.
+    pub watermark_scale_factor: u64,
+    /// CPUs that the caches are sized for.
+    pub cpus: u32,
+    /// How large caches may be.
+    pub high_fraction: HighFraction,
+}
+
+/// The zones of an allocator, their frames and their caches.
+#[derive(Debug)]
+pub struct Domain {
+    zones: Arc<[Zone]>,
+    zonelist: Zonelist,
+    frames: FrameTable,
+    caches: Arc<Caches>,
+    max_order: Order,
+    grouping: Grouping,
+    closed: AtomicBool,
+    bad_pages: AtomicU64,
+}
+
+impl Domain {
+    /// Makes zones of free frames with their marks and reserves, and no caches yet.
+    ///
+    /// # Errors
+    /// When the address space for the tables, 4.4 bytes a frame, cannot be had.
+    pub fn new(options: &DomainOptions) -> Result<Self, ZeroedSliceError> {
+        let frame_count = options.spans.iter().map(|span| span.end.index()).max().unwrap_or(0);
+        let frames = FrameTable::new(frame_count)?;
+        let states = Arc::new(ZoneStates::new());
+        let zones = options
+            .spans
+            .iter()
+            .map(|&span| {
+                Zone::new(span, options.max_order, options.rule, frames.clone(), Arc::clone(&states))
+            })
+            .collect::<Result<Arc<[_]>, _>>()?;
+        let zonelist = Zonelist::new(&options.spans);
+        let caches = Caches::new(
+            Arc::clone(&zones),
+            frames.clone(),
+            states,
+            zonelist.preferred(),
+            options.cpus,
+            options.high_fraction,
+        );
+        let mut domain = Self {
+            zones,
+            zonelist,
+            frames,
+            caches: Arc::new(caches),
+            max_order: options.max_order,
+            grouping: Grouping::ByMobility,
+            closed: AtomicBool::new(false),
+            bad_pages: AtomicU64::new(0),
+        };
+        domain.set_watermarks(options);
+        domain.grouping = domain.grouping_by_size();
+        Ok(domain)
+    }
+
+    fn set_watermarks(&self, options: &DomainOptions) {
+        let sizes: Vec<_> =
+            options.spans.iter().map(|span| ZoneSize { kind: span.kind, managed: span.frames() }).collect();
+        let lowmem = sizes.iter().filter(|size| size.kind.is_lowmem()).map(|size| size.managed).sum::<u64>();
+        // Unlike a kernel, whose own working depends on its reserve, an arena may do with less than 128 KiB.
+        let least = lowmem * 4 / 8;
+        let min_free = options.min_free_kbytes.unwrap_or_else(|| min_free_kbytes(lowmem, None).min(least));
+        let reserves = lowmem_reserve(&sizes, &LOWMEM_RESERVE_RATIO);
+        let marks = per_zone_wmarks(&sizes, min_free, options.watermark_scale_factor);
+        for (zone, marks) in self.zones.iter().zip(marks) {
+            zone.set_watermarks(marks, reserves[zone.span().kind.index()]);
+        }
+    }
+
+    /// Keeps pageblocks apart by type unless there are hardly more of them than types
+    /// (`build_all_zonelists`, `page_group_by_mobility_disabled`).
+    fn grouping_by_size(&self) -> Grouping {
+        let usable: u64 =
+            self.zones.iter().map(|zone| zone.managed().saturating_sub(zone.watermarks().high)).sum();
+        if usable < u64::from(PAGEBLOCK_FRAMES) * 6 { Grouping::Disabled } else { Grouping::ByMobility }
+    }
+
+    /// Returns the zones by number.
+    pub fn zones(&self) -> &[Zone] {
+        &self.zones
+    }
+
+    /// Returns a zone.
+    pub fn zone(&self, number: ZoneNumber) -> &Zone {
+        &self.zones[number.index()]
+    }
+
+    /// Returns the zone that a descriptor names.
+    ///
+    /// # Panics
+    /// When there is no such zone: the descriptor was not written by this allocator.
+    pub fn zone_at(&self, index: usize) -> &Zone {
+        &self.zones[index]
+    }
+
+    /// Returns the order in which zones are tried (`node_zonelist`).
+    #[doc(alias = "node_zonelist")]
+    pub const fn zonelist(&self) -> &Zonelist {
+        &self.zonelist
+    }
+
+    /// Returns the descriptors.
+    #[inline]
+    pub const fn frames(&self) -> &FrameTable {
+        &self.frames
+    }
+
+    /// Returns the caches.
+    #[inline]
+    pub const fn caches(&self) -> &Arc<Caches> {
+        &self.caches
+    }
+
+    /// Returns the largest order.
+    pub const fn max_order(&self) -> Order {
+        self.max_order
+    }
+
+    /// Tells whether pageblocks are kept apart by type.
+    pub const fn grouping(&self) -> Grouping {
+        self.grouping
+    }
+
+    /// Counts a block in a wrong state that is left out of circulation.
+    #[cold]
+    pub fn count_bad_page(&self) {
+        self.bad_pages.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Returns the blocks that were found in a wrong state outside of caches.
+    pub fn bad_pages(&self) -> u64 {
+        self.bad_pages.load(Ordering::Relaxed)
+    }
+
+    /// Tells whether requests fail because the allocator is gone.
+    pub fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Relaxed)
+    }
+
+    /// Ends all requests; `on_last` runs when the last block has come back, which may be now.
+    pub fn close(&self, on_last: Box<dyn FnOnce() + Send>) {
+        self.closed.store(true, Ordering::Relaxed);
+        Arc::clone(&self.caches).close(on_last);
+    }
+
+    /// Lets caches age by a second and boosts of the marks end.
+    pub fn age(&self) {
+        self.caches.age();
+        for zone in &*self.zones {
+            // What a boost asks of the background thread is to reclaim; there is nothing here to reclaim from.
+            zone.end_boost(zone.watermarks().boost);
+        }
+    }
+}

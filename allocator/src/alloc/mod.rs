@@ -1,0 +1,18 @@
+//! The way of a request and of a free, from the flags to the zone.
+//!
+//! [`Domain`] is everything that both need. The inline functions here are all that a hit in the caller's cache runs;
+//! what follows a miss is in the modules below, out of line.
+
+#![deny(unsafe_code)]
+
+mod domain;
+mod fast;
+mod free;
+mod freelist;
+mod prepare;
+
+pub use domain::{Domain, DomainOptions};
+pub use fast::{CachedRequest, cached_request, take_cached};
+pub use free::{free_one_page, free_pages_ok, free_unref_page};
+pub use freelist::{alloc_pages, alloc_pages_nodemask, get_page_from_freelist};
+pub use prepare::{AllocContext, prepare_alloc_pages};

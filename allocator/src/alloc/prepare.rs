@@ -1,0 +1,59 @@
+//! What a request means to this allocator.
+
+use super::Domain;
+use crate::{
+    error::{AllocError, FailReason},
+    frame::{Order, ZoneNumber},
+    gfp::{AllocFlags, Gfp, MigrateType, ZoneType, check_request, gfp_migratetype, gfp_zone},
+    zone::Grouping,
+};
+
+/// A request, resolved (`struct alloc_context`).
+#[derive(Clone, Copy, Debug)]
+#[doc(alias = "alloc_context")]
+pub struct AllocContext {
+    /// The mask, narrowed by the process's allowed mask and the thread's scopes.
+    pub gfp: Gfp,
+    /// The order.
+    pub order: Order,
+    /// The highest zone that may serve it, whether it has memory or not.
+    #[doc(alias = "high_zoneidx")]
+    #[doc(alias = "ac_classzone_idx")]
+    pub highest_zone: ZoneType,
+    /// The lists that it is served from first.
+    pub migratetype: MigrateType,
+    /// The zone that is tried first.
+    pub preferred: ZoneNumber,
+    /// How the first attempt goes about it.
+    pub alloc_flags: AllocFlags,
+}
+
+/// Resolves a request (`prepare_alloc_pages`).
+///
+/// # Errors
+/// A request that means nothing, or that no zone may serve.
+pub fn prepare_alloc_pages(domain: &Domain, gfp: Gfp, order: Order) -> Result<AllocContext, AllocError> {
+    let refuse = |reason| AllocError::new(gfp, order.get(), reason);
+    check_request(gfp, order.get(), domain.max_order().get()).map_err(|bad| refuse(bad.into()))?;
+    let highest_zone = gfp_zone(gfp).map_err(|_| refuse(FailReason::NoZone))?;
+    let migratetype = match domain.grouping() {
+        Grouping::ByMobility => gfp_migratetype(gfp).map_err(|_| refuse(FailReason::NoZone))?,
+        Grouping::Disabled => MigrateType::Unmovable,
+    };
+    let Some((_, preferred)) = domain.zonelist().zones(highest_zone).next() else {
+        return Err(refuse(FailReason::NoZone));
+    };
+    let alloc_flags = AllocFlags::fast_path(gfp) | alloc_flags_nofragment(domain, preferred);
+    Ok(AllocContext { gfp, order, highest_zone, migratetype, preferred, alloc_flags })
+}
+
+/// Returns NOFRAGMENT if there is a lower zone that may serve the request before its types are mixed
+/// (`alloc_flags_nofragment`).
+fn alloc_flags_nofragment(domain: &Domain, preferred: ZoneNumber) -> AllocFlags {
+    let preferred = domain.zone(preferred).span().kind;
+    if preferred == ZoneType::Normal && domain.zonelist().is_populated(ZoneType::Dma32) {
+        AllocFlags::NOFRAGMENT
+    } else {
+        AllocFlags::empty()
+    }
+}

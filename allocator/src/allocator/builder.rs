@@ -1,0 +1,304 @@
+//! How an allocator is asked for.
+
+use core::ptr::NonNull;
+use std::{ffi::CStr, sync::OnceLock};
+
+use super::{Allocator, MisuseHook, core::Core};
+use crate::{
+    alloc::{Domain, DomainOptions},
+    error::BuildError,
+    frame::{FRAME_SHIFT, MAX_MAX_ORDER, MIN_MAX_ORDER, Order},
+    node::{ZonePlan, zone_spans},
+    pcp::sizing::HighFraction,
+    platform::{
+        Arena, ArenaOptions, ArenaSource, Backing, DumpPolicy, PlatformError, Prefault, Topology,
+        arena::Residency,
+    },
+    zone::{sizing::WATERMARK_SCALE_FACTOR, watermark::WatermarkRule},
+};
+
+/// Who lets caches age.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Maintain {
+    /// A thread of the allocator's own, once a second.
+    #[default]
+    EverySecond,
+    /// The caller, with [`Allocator::age`].
+    ByHand,
+}
+
+/// Options of an allocator.
+///
+/// | option | default |
+/// |---|---|
+/// | memory | private, 4 KiB pages, committed as it is touched |
+/// | zones | DMA of 16 MiB, DMA32 up to 4 GiB, NORMAL behind; no HIGHMEM, no MOVABLE |
+/// | maximum order | 10 (4 MiB) |
+/// | watermarks | the kernel's formulas |
+pub struct Builder {
+    arena: ArenaOptions,
+    lent: Option<NonNull<u8>>,
+    max_order: u8,
+    dma_bytes: usize,
+    highmem_bytes: usize,
+    movable_bytes: usize,
+    rule: WatermarkRule,
+    min_free_kbytes: Option<u64>,
+    watermark_scale_factor: u64,
+    cpus: Option<u32>,
+    high_fraction: u32,
+    maintain: Maintain,
+    on_misuse: Option<MisuseHook>,
+}
+
+/// What the DMA zone holds unless told otherwise: 16 MiB, what an ISA device could reach.
+const DMA_BYTES: usize = 16 << 20;
+
+/// The host's topology, read once: an allocator is built in far less time than it takes to read.
+fn host_topology() -> Result<&'static Topology, PlatformError> {
+    static HOST: OnceLock<Topology> = OnceLock::new();
+    if let Some(topology) = HOST.get() {
+        return Ok(topology);
+    }
+    let topology = Topology::load()?;
+    Ok(HOST.get_or_init(|| topology))
+}
+
+impl Builder {
+    pub(super) fn new(bytes: usize) -> Self {
+        Self {
+            arena: ArenaOptions::new(bytes),
+            lent: None,
+            max_order: 10,
+            dma_bytes: DMA_BYTES,
+            highmem_bytes: 0,
+            movable_bytes: 0,
+            rule: WatermarkRule::default(),
+            min_free_kbytes: None,
+            watermark_scale_factor: WATERMARK_SCALE_FACTOR,
+            cpus: None,
+            high_fraction: 0,
+            maintain: Maintain::default(),
+            on_misuse: None,
+        }
+    }
+
+    /// Takes memory of this process, or a file in memory that others can map.
+    #[must_use]
+    pub fn source(mut self, source: ArenaSource) -> Self {
+        self.arena.source = source;
+        self
+    }
+
+    /// Takes a mapping of the caller's, which stays the caller's: it is not unmapped.
+    ///
+    /// # Safety
+    /// The mapping has the size given to [`Allocator::builder`], is readable and writable, and nobody else uses it until the
+    /// allocator and all its blocks are gone.
+    #[must_use]
+    pub unsafe fn from_raw(mut self, base: NonNull<u8>) -> Self {
+        self.lent = Some(base);
+        self
+    }
+
+    /// Wishes for pages of a size; [`Arena::obtained`] says what was granted.
+    #[must_use]
+    pub fn backing(mut self, backing: Backing) -> Self {
+        self.arena.backing = backing;
+        self
+    }
+
+    /// Makes all of the arena resident when it is built.
+    #[must_use]
+    pub fn prefault(mut self, prefault: Prefault) -> Self {
+        self.arena.prefault = prefault;
+        self
+    }
+
+    /// Names the mapping in /proc/self/maps.
+    #[must_use]
+    pub fn name(mut self, name: &'static CStr) -> Self {
+        self.arena.name = Some(name);
+        self
+    }
+
+    /// Says whether core dumps have the arena's contents.
+    #[must_use]
+    pub fn dump(mut self, dump: DumpPolicy) -> Self {
+        self.arena.dump = dump;
+        self
+    }
+
+    /// Sets the largest order of a request, 9 to 18: 2 MiB to 1 GiB.
+    #[must_use]
+    pub const fn max_order(mut self, order: u8) -> Self {
+        self.max_order = order;
+        self
+    }
+
+    /// Sets the size of the DMA zone at the arena's start, which is made resident, and locked where that is allowed; 0 for
+    /// none.
+    #[must_use]
+    pub const fn dma(mut self, bytes: usize) -> Self {
+        self.dma_bytes = bytes;
+        self
+    }
+
+    /// Sets the size of a HIGHMEM zone behind NORMAL; 0, the default, for none.
+    #[must_use]
+    pub const fn highmem(mut self, bytes: usize) -> Self {
+        self.highmem_bytes = bytes;
+        self
+    }
+
+    /// Sets the size of the MOVABLE zone at the arena's end; 0, the default, for none.
+    #[must_use]
+    pub const fn movable(mut self, bytes: usize) -> Self {
+        self.movable_bytes = bytes;
+        self
+    }
+
+    /// Chooses the version of the watermark test.
+    #[must_use]
+    pub const fn watermark_rule(mut self, rule: WatermarkRule) -> Self {
+        self.rule = rule;
+        self
+    }
+
+    /// Sets the minimum to keep free in KiB, instead of the kernel's formula (`vm.min_free_kbytes`); 0 lets every request
+    /// have the last frame.
+    #[must_use]
+    pub const fn min_free_kbytes(mut self, kbytes: u64) -> Self {
+        self.min_free_kbytes = Some(kbytes);
+        self
+    }
+
+    /// Sets the distance between marks in ten-thousandths of a zone, 1 to 3000 (`vm.watermark_scale_factor`).
+    #[must_use]
+    pub const fn watermark_scale_factor(mut self, factor: u64) -> Self {
+        self.watermark_scale_factor = factor;
+        self
+    }
+
+    /// Sets for how many CPUs caches are sized, instead of those that this process may run on.
+    #[must_use]
+    pub const fn cpus(mut self, cpus: u32) -> Self {
+        self.cpus = Some(cpus);
+        self
+    }
+
+    /// Fixes the size of caches at one part in `fraction` of each zone together, 8 and more; 0, the default, lets it follow
+    /// the load (`vm.percpu_pagelist_high_fraction`).
+    #[must_use]
+    pub const fn percpu_pagelist_high_fraction(mut self, fraction: u32) -> Self {
+        self.high_fraction = fraction;
+        self
+    }
+
+    /// Says who lets caches age.
+    #[must_use]
+    pub const fn maintain(mut self, maintain: Maintain) -> Self {
+        self.maintain = maintain;
+        self
+    }
+
+    /// Installs what is called with every misuse that a drop or a handle's free finds. It may abort the process.
+    #[must_use]
+    pub fn on_misuse(mut self, hook: MisuseHook) -> Self {
+        self.on_misuse = Some(hook);
+        self
+    }
+
+    /// Builds the allocator.
+    ///
+    /// # Errors
+    /// An option that makes no sense, or what the system refused. Nothing is left behind then.
+    pub fn build(self) -> Result<Allocator, BuildError> {
+        let options = self.domain_options()?;
+        let mut arena = match self.lent {
+            None => Arena::new(&self.arena),
+            // SAFETY: the caller of `from_raw` promised what this asks for.
+            Some(base) => unsafe { Arena::from_raw(base, self.arena.bytes) },
+        }
+        .map_err(|error| BuildError::platform("mapping the arena", error))?;
+        if self.lent.is_none() {
+            make_resident(&mut arena, self.dma_bytes)?;
+        }
+        let domain = Domain::new(&options)
+            .map_err(|error| BuildError::platform("reserving the frame table", error))?;
+        let core = Core::new(domain, arena, self.on_misuse);
+        Allocator::new(core, self.maintain)
+            .map_err(|error| BuildError::platform("starting the maintenance thread", error))
+    }
+
+    fn domain_options(&self) -> Result<DomainOptions, BuildError> {
+        if !(MIN_MAX_ORDER..=MAX_MAX_ORDER).contains(&self.max_order) {
+            let problem =
+                format!("{} was asked; it must be {MIN_MAX_ORDER} to {MAX_MAX_ORDER}", self.max_order);
+            return Err(BuildError::option("max_order", problem));
+        }
+        if !(1..=3000).contains(&self.watermark_scale_factor) {
+            let problem = format!("{} was asked; it must be 1 to 3000", self.watermark_scale_factor);
+            return Err(BuildError::option("watermark_scale_factor", problem));
+        }
+        let high_fraction = HighFraction::new(self.high_fraction)
+            .map_err(|error| BuildError::option("percpu_pagelist_high_fraction", error.to_string()))?;
+        let frames = |bytes: usize| (bytes >> FRAME_SHIFT) as u64;
+        let plan = ZonePlan {
+            frames: frames(self.arena.bytes),
+            dma_frames: frames(self.dma_bytes),
+            highmem_frames: frames(self.highmem_bytes),
+            movable_frames: frames(self.movable_bytes),
+        };
+        let spans = zone_spans(&plan).map_err(|asked| {
+            let problem =
+                format!("{asked} frames for HIGHMEM and MOVABLE leave nothing of {} frames", plan.frames);
+            BuildError::option("movable", problem)
+        })?;
+        let cpus = match self.cpus {
+            Some(cpus) => cpus.max(1),
+            None => {
+                let topology =
+                    host_topology().map_err(|error| BuildError::platform("reading the topology", error))?;
+                u32::try_from(topology.cpus().len()).unwrap_or(u32::MAX)
+            }
+        };
+        Ok(DomainOptions {
+            spans,
+            max_order: Order::new(self.max_order),
+            rule: self.rule,
+            min_free_kbytes: self.min_free_kbytes,
+            watermark_scale_factor: self.watermark_scale_factor,
+            cpus,
+            high_fraction,
+        })
+    }
+}
+
+/// Makes the DMA zone resident, and locks it where that is allowed; the arena says what came of it.
+fn make_resident(arena: &mut Arena, dma_bytes: usize) -> Result<(), BuildError> {
+    let bytes = dma_bytes.min(arena.len());
+    if bytes == 0 {
+        return Ok(());
+    }
+    let residency = match arena.lock_range(0, bytes) {
+        Ok(()) => Residency::Locked { bytes },
+        Err(refused) => {
+            arena
+                .prefault_range(0, bytes)
+                .map_err(|error| BuildError::platform("making the DMA zone resident", error))?;
+            Residency::Refused(refused)
+        }
+    };
+    arena.record_residency(residency);
+    Ok(())
+}
+
+impl core::fmt::Debug for Builder {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Builder")
+            .field("arena", &self.arena)
+            .field("max_order", &self.max_order)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,143 @@
+//! What an allocator, its handles and its blocks share.
+
+use core::{num::NonZeroUsize, ptr::NonNull};
+
+use crate::{
+    alloc::{Domain, alloc_pages, free_pages_ok, free_unref_page},
+    error::{AllocError, FrameStory, FreeError, Misuse},
+    frame::{BadFrame, Descriptor, FrameState, Order, Pfn},
+    gfp::Gfp,
+    pcp::{Block, local},
+    platform::Arena,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+/// Called with every misuse that a drop or a handle's free finds, on the thread that committed it.
+pub type MisuseHook = Box<dyn Fn(&FreeError) + Send + Sync>;
+
+/// The inside of an allocator: lives until it is closed and its last block has come back.
+pub(super) struct Core {
+    pub(super) domain: Domain,
+    pub(super) arena: Arena,
+    on_misuse: Option<MisuseHook>,
+    misuses: AtomicU64,
+}
+
+impl Core {
+    pub(super) fn new(domain: Domain, arena: Arena, on_misuse: Option<MisuseHook>) -> Self {
+        Self { domain, arena, on_misuse, misuses: AtomicU64::new(0) }
+    }
+
+    /// Names the allocator among those that a thread uses.
+    #[inline(always)]
+    pub(super) fn key(&self) -> NonZeroUsize {
+        NonNull::from(self).addr()
+    }
+
+    /// Returns the address of a frame.
+    #[inline]
+    pub(super) fn address(&self, pfn: Pfn) -> NonNull<u8> {
+        self.arena.ptr_at(pfn.offset_bytes())
+    }
+
+    /// Frees a block through the calling thread's cache, or past it if the thread has none (`__free_page`).
+    #[inline(always)]
+    pub(super) fn free(&self, block: Block) {
+        match local::with_last(self.key(), |owner| free_unref_page(&self.domain, owner, block)) {
+            Some(Ok(())) => {}
+            Some(Err(bad)) => self.report_misuse(bad, block),
+            None => self.free_slow(block),
+        }
+    }
+
+    /// Frees through the thread's cache if it has one that was not used last. A thread that only frees gets one too: what
+    /// it frees is what it will ask for.
+    #[cold]
+    fn free_slow(&self, block: Block) {
+        let freed = match local::get_or_register(self.key(), self.domain.caches()) {
+            Ok(owner) => free_unref_page(&self.domain, &owner, block),
+            Err(_) => free_pages_ok(&self.domain, block),
+        };
+        if let Err(bad) = freed {
+            self.report_misuse(bad, block);
+        }
+    }
+
+    /// Allocates for a thread that has no cache at hand.
+    #[cold]
+    pub(super) fn alloc_slow(&self, gfp: Gfp, order: Order) -> Result<Block, AllocError> {
+        let owner = local::get_or_register(self.key(), self.domain.caches()).ok();
+        alloc_pages(&self.domain, owner.as_ref(), gfp, order)
+    }
+
+    /// Counts a free that was refused, and tells the hook.
+    #[cold]
+    pub(super) fn report_misuse(&self, bad: BadFrame, block: Block) {
+        self.misuses.fetch_add(1, Ordering::Relaxed);
+        if let Some(hook) = &self.on_misuse {
+            hook(&self.explain(bad, block.descriptor.order(), Some(block.descriptor)));
+        }
+    }
+
+    /// Returns how many frees by drop or handle were refused.
+    pub(super) fn misuses(&self) -> u64 {
+        self.misuses.load(Ordering::Relaxed)
+    }
+
+    /// Says what is wrong with a free, from what the frame's descriptor said and what it should have said.
+    #[cold]
+    pub(super) fn explain(&self, bad: BadFrame, order: Order, expected: Option<Descriptor>) -> FreeError {
+        let pfn = bad.pfn;
+        let Some(found) = bad.found else {
+            return FreeError::new(Misuse::OutOfRange, pfn.get(), order.get(), FrameStory::Unknown);
+        };
+        let generation_left = expected.is_some_and(|expected| expected.generation() != found.generation());
+        let (misuse, story) = match found.state() {
+            _ if !pfn.is_aligned(order) => (Misuse::Misaligned, FrameStory::Unknown),
+            Some(FrameState::Allocated) => {
+                let story = FrameStory::Allocated {
+                    order: found.order().get(),
+                    generation: found.generation().to_le_bytes()[0],
+                    references: 1,
+                };
+                (if generation_left { Misuse::Stale } else { Misuse::WrongOrder }, story)
+            }
+            Some(FrameState::Cached) => (Misuse::Cached, FrameStory::Cached { order: found.order().get() }),
+            Some(FrameState::Pending) => (Misuse::DoubleFree, FrameStory::Free),
+            Some(FrameState::FreeOrInterior) if self.is_tail(pfn) => (Misuse::Tail, FrameStory::Interior),
+            Some(FrameState::FreeOrInterior) if found.bits() == 0 => (Misuse::NotAllocated, FrameStory::Free),
+            Some(FrameState::FreeOrInterior) => (Misuse::DoubleFree, FrameStory::Free),
+            None => (Misuse::NotAllocated, FrameStory::Unknown),
+        };
+        FreeError::new(misuse, pfn.get(), order.get(), story)
+    }
+
+    /// Tells whether a frame lies inside a block that somebody owns or a cache holds.
+    fn is_tail(&self, pfn: Pfn) -> bool {
+        (1..=self.domain.max_order().get()).map(Order::new).any(|order| {
+            let head = Pfn::new(pfn.get() & !(order.frames() - 1));
+            head != pfn
+                && self.domain.frames().get(head).is_some_and(|found| {
+                    found.state() != Some(FrameState::FreeOrInterior) && found.order() >= order
+                })
+        })
+    }
+}
+
+impl core::fmt::Debug for Core {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Core")
+            .field("arena", &self.arena)
+            .field("domain", &self.domain)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Closes an allocator; what it is made of goes with its last block.
+pub(super) fn close(core: Arc<Core>) {
+    let last = Arc::clone(&core);
+    core.domain.close(Box::new(move || drop(last)));
+}

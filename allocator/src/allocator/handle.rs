@@ -1,0 +1,102 @@
+//! The shortest way for one thread.
+
+use super::{Allocator, core::Core, pages::Pages};
+use crate::{
+    alloc::{alloc_pages, cached_request, free_unref_page, take_cached},
+    error::AllocError,
+    frame::Order,
+    gfp::Gfp,
+    pcp::ThreadCache,
+    sync::Owner,
+};
+
+/// A thread's access to an allocator without the look-up of its cache.
+///
+/// Bound to the thread that made it; keeps the allocator open.
+///
+/// ```
+/// use gfp::{Allocator, Gfp, Order};
+///
+/// let allocator = Allocator::builder(64 << 20).build()?;
+/// let handle = allocator.handle()?;
+/// let pages = handle.alloc_pages(Gfp::KERNEL, Order::new(3))?;
+/// assert_eq!(pages.len(), 32 << 10);
+/// handle.free_pages(pages);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct Handle {
+    allocator: Allocator,
+    owner: Owner<ThreadCache>,
+}
+
+impl Handle {
+    pub(super) const fn new(allocator: Allocator, owner: Owner<ThreadCache>) -> Self {
+        Self { allocator, owner }
+    }
+
+    /// Returns the allocator.
+    pub const fn allocator(&self) -> &Allocator {
+        &self.allocator
+    }
+
+    #[inline(always)]
+    fn core(&self) -> &Core {
+        self.allocator.core()
+    }
+
+    /// Allocates a block of 2^order frames (`alloc_pages`).
+    ///
+    /// # Errors
+    /// Says what was asked, which zones were tried and why each refused.
+    #[inline(always)]
+    pub fn alloc_pages(&self, gfp: Gfp, order: Order) -> Result<Pages, AllocError> {
+        let core = self.core();
+        let hit = cached_request(gfp, order).and_then(|request| take_cached(&self.owner, request));
+        let pages = match hit {
+            Some(block) => Pages::new(core, block),
+            None => self.alloc_pages_slow(gfp, order)?,
+        };
+        Ok(if gfp.contains(Gfp::ZERO) { pages.zero().into_pages() } else { pages })
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn alloc_pages_slow(&self, gfp: Gfp, order: Order) -> Result<Pages, AllocError> {
+        let core = self.core();
+        alloc_pages(&core.domain, Some(&self.owner), gfp, order).map(|block| Pages::new(core, block))
+    }
+
+    /// Allocates one frame (`alloc_page`).
+    ///
+    /// # Errors
+    /// As [`alloc_pages`](Self::alloc_pages).
+    #[inline(always)]
+    pub fn alloc_page(&self, gfp: Gfp) -> Result<Pages, AllocError> {
+        self.alloc_pages(gfp, Order::ZERO)
+    }
+
+    /// Frees a block into this thread's cache (`__free_pages`).
+    ///
+    /// A block of another allocator goes back to its own. A block whose descriptor has been tampered with is left alone,
+    /// counted and reported to the builder's hook.
+    #[doc(alias = "__free_pages")]
+    #[inline(always)]
+    pub fn free_pages(&self, pages: Pages) {
+        let core = self.core();
+        if pages.core() != core.into() {
+            return drop(pages);
+        }
+        let block = pages.into_block();
+        if let Err(bad) = free_unref_page(&core.domain, &self.owner, block) {
+            core.report_misuse(bad, block);
+        }
+    }
+
+    /// Frees one frame (`__free_page`); the same as [`free_pages`](Self::free_pages), which knows the order.
+    #[doc(alias = "__free_page")]
+    #[inline(always)]
+    pub fn free_page(&self, page: Pages) {
+        self.free_pages(page);
+    }
+}

@@ -1,0 +1,197 @@
+//! The face: [`Allocator`], its [`Builder`], [`Handle`] and [`Pages`].
+
+mod builder;
+mod core;
+mod handle;
+mod maintenance;
+mod pages;
+mod raw;
+mod report;
+#[cfg(test)]
+mod tests;
+
+use crate::{
+    alloc::{cached_request, take_cached},
+    error::{AllocError, FreeError},
+    frame::Order,
+    gfp::Gfp,
+    pcp::{Drained, NoCache, local},
+    platform::Arena,
+    sync::Arc,
+};
+
+use self::{core::Core, maintenance::Maintenance};
+
+pub use self::{
+    builder::{Builder, Maintain},
+    core::MisuseHook,
+    handle::Handle,
+    pages::{Pages, ZeroedPages},
+    raw::RawParts,
+    report::{Conservation, ConservationZone},
+};
+
+/// A physical page allocator over an arena of its own.
+///
+/// Clones are the same allocator. Any number of allocators may exist in a process. When the last clone and the last
+/// [`Handle`] are gone it is closed: requests fail, and the mapping goes with the last block.
+///
+/// ```
+/// use gfp::{Allocator, Gfp, Order};
+///
+/// let allocator = Allocator::builder(64 << 20).build()?;
+/// let mut pages = allocator.alloc_pages(Gfp::KERNEL, Order::new(2))?;
+/// pages.bytes_mut()[0].write(42);
+/// drop(pages);
+/// println!("{}", allocator.buddyinfo());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Allocator {
+    face: Arc<Face>,
+}
+
+/// What keeps an allocator open.
+#[derive(Debug)]
+struct Face {
+    core: Arc<Core>,
+    maintenance: Option<Maintenance>,
+}
+
+impl Drop for Face {
+    fn drop(&mut self) {
+        if let Some(maintenance) = self.maintenance.take() {
+            maintenance.stop();
+        }
+        core::close(Arc::clone(&self.core));
+    }
+}
+
+impl Allocator {
+    /// Begins to build an allocator over `bytes` bytes.
+    pub fn builder(bytes: usize) -> Builder {
+        Builder::new(bytes)
+    }
+
+    fn new(core: Core, maintain: Maintain) -> Result<Self, crate::platform::PlatformError> {
+        let core = Arc::new(core);
+        let maintenance = match maintain {
+            Maintain::EverySecond => Some(Maintenance::start(Arc::downgrade(&core))?),
+            Maintain::ByHand => None,
+        };
+        Ok(Self { face: Arc::new(Face { core, maintenance }) })
+    }
+
+    #[inline(always)]
+    fn core(&self) -> &Core {
+        &self.face.core
+    }
+
+    /// Returns a handle for the calling thread, the shortest way to its cache.
+    ///
+    /// # Errors
+    /// When there is no memory for the thread's cache, or the thread is ending.
+    pub fn handle(&self) -> Result<Handle, NoCache> {
+        let owner = local::get_or_register(self.core().key(), self.core().domain.caches())?;
+        Ok(Handle::new(self.clone(), owner))
+    }
+
+    /// Allocates a block of 2^order frames through the calling thread's cache (`alloc_pages`).
+    ///
+    /// # Errors
+    /// Says what was asked, which zones were tried and why each refused.
+    #[inline(always)]
+    pub fn alloc_pages(&self, gfp: Gfp, order: Order) -> Result<Pages, AllocError> {
+        let core = self.core();
+        let hit = cached_request(gfp, order)
+            .and_then(|request| local::with_last(core.key(), |owner| take_cached(owner, request)).flatten());
+        let pages = match hit {
+            Some(block) => Pages::new(core, block),
+            None => self.alloc_pages_slow(gfp, order)?,
+        };
+        Ok(if gfp.contains(Gfp::ZERO) { pages.zero().into_pages() } else { pages })
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn alloc_pages_slow(&self, gfp: Gfp, order: Order) -> Result<Pages, AllocError> {
+        self.core().alloc_slow(gfp, order).map(|block| Pages::new(self.core(), block))
+    }
+
+    /// Allocates one frame (`alloc_page`).
+    ///
+    /// # Errors
+    /// As [`alloc_pages`](Self::alloc_pages).
+    #[inline(always)]
+    pub fn alloc_page(&self, gfp: Gfp) -> Result<Pages, AllocError> {
+        self.alloc_pages(gfp, Order::ZERO)
+    }
+
+    /// Allocates a block of zeroes.
+    ///
+    /// # Errors
+    /// As [`alloc_pages`](Self::alloc_pages).
+    pub fn alloc_zeroed_pages(&self, gfp: Gfp, order: Order) -> Result<ZeroedPages, AllocError> {
+        self.alloc_pages(gfp.without(Gfp::ZERO), order).map(Pages::zero)
+    }
+
+    /// Frees a block through the calling thread's cache; the same as dropping it (`__free_pages`).
+    #[inline(always)]
+    pub fn free_pages(&self, pages: Pages) {
+        drop(pages);
+    }
+
+    /// Frees one frame; the same as dropping it (`free_page`).
+    #[inline(always)]
+    pub fn free_page(&self, page: Pages) {
+        drop(page);
+    }
+
+    /// Makes a block again from its parts.
+    ///
+    /// # Errors
+    /// When the parts name no allocated block: freed before, of another order, inside a block, outside the arena, or stale.
+    ///
+    /// # Safety
+    /// The parts come from [`Pages::into_raw_parts`] of a block of this allocator, and nobody makes a block of them a second
+    /// time or frees them otherwise. What breaks this rule is refused as far as the descriptor tells: certainly, unless
+    /// the frame was handed out again with the same order and generation (one in 512).
+    pub unsafe fn from_raw_parts(&self, parts: RawParts) -> Result<Pages, FreeError> {
+        parts.block(self.core()).map(|block| Pages::new(self.core(), block))
+    }
+
+    /// Frees a block by its parts.
+    ///
+    /// # Errors
+    /// As [`from_raw_parts`](Self::from_raw_parts); nothing is changed then.
+    ///
+    /// # Safety
+    /// As [`from_raw_parts`](Self::from_raw_parts).
+    pub unsafe fn free_raw(&self, parts: RawParts) -> Result<(), FreeError> {
+        // SAFETY: the caller promises the same.
+        unsafe { self.from_raw_parts(parts) }.map(drop)
+    }
+
+    /// Drains the caches of all threads into their zones (`drain_all_pages`).
+    ///
+    /// Says how many frames went back, and how many caches were left alone because their thread lost its CPU inside.
+    #[doc(alias = "drain_all_pages")]
+    pub fn drain_all(&self) -> Drained {
+        self.core().domain.caches().drain_all()
+    }
+
+    /// Does what the maintenance thread does once a second, for those who run it by hand.
+    pub fn age(&self) {
+        self.core().domain.age();
+    }
+
+    /// Returns the arena: its size, its address, and what the system granted of what was asked.
+    pub fn arena(&self) -> &Arena {
+        &self.core().arena
+    }
+
+    /// Returns the largest order of a request.
+    pub fn max_order(&self) -> Order {
+        self.core().domain.max_order()
+    }
+}

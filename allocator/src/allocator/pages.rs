@@ -1,0 +1,172 @@
+//! An owned block.
+
+use core::{
+    fmt,
+    mem::{ManuallyDrop, MaybeUninit},
+    ops::{Deref, DerefMut},
+    ptr::NonNull,
+    slice,
+};
+
+use super::{core::Core, raw::RawParts};
+use crate::{
+    frame::{Descriptor, Order, Pfn},
+    pcp::Block,
+};
+
+/// A block of 2^order frames that its holder owns.
+///
+/// Two machine words, so that it travels in registers. It may go to any thread, has no lifetime and counts no references;
+/// dropping it frees it through the cache of the thread that drops it. A block outlives its allocator: the mapping goes
+/// with the last one.
+#[must_use = "dropping it frees the block"]
+pub struct Pages {
+    core: NonNull<Core>,
+    /// Low half: the first frame. High half: the descriptor that it was handed out with.
+    packed: u64,
+}
+
+// SAFETY: a block is memory that nobody else uses, and a pointer to what may be used from any thread.
+unsafe impl Send for Pages {}
+// SAFETY: a shared reference gives only numbers, and shared access to the memory.
+unsafe impl Sync for Pages {}
+
+impl Pages {
+    #[inline(always)]
+    pub(super) fn new(core: &Core, block: Block) -> Self {
+        let packed = u64::from(block.pfn.get()) | u64::from(block.descriptor.bits()) << 32;
+        Self { core: NonNull::from(core), packed }
+    }
+
+    #[inline(always)]
+    pub(super) const fn core(&self) -> NonNull<Core> {
+        self.core
+    }
+
+    /// Gives up ownership without freeing.
+    #[inline(always)]
+    pub(super) fn into_block(self) -> Block {
+        ManuallyDrop::new(self).block()
+    }
+
+    #[inline(always)]
+    #[expect(clippy::cast_possible_truncation, reason = "the two halves are what it is made of")]
+    const fn block(&self) -> Block {
+        Block {
+            pfn: Pfn::new(self.packed as u32),
+            descriptor: Descriptor::from_bits((self.packed >> 32) as u32),
+        }
+    }
+
+    fn shared(&self) -> &Core {
+        // SAFETY: a core lives until its last block has come back, and this one has not.
+        unsafe { self.core.as_ref() }
+    }
+
+    /// Returns the number of the first frame in the arena.
+    #[inline]
+    pub const fn pfn(&self) -> Pfn {
+        self.block().pfn
+    }
+
+    /// Returns the order.
+    #[inline]
+    pub const fn order(&self) -> Order {
+        self.block().descriptor.order()
+    }
+
+    /// Returns the size in bytes: 4096 × 2^order.
+    #[inline]
+    #[expect(clippy::len_without_is_empty, reason = "no block is empty")]
+    pub const fn len(&self) -> usize {
+        self.order().bytes()
+    }
+
+    /// Returns the offset of the first byte in the arena.
+    #[inline]
+    pub const fn offset(&self) -> usize {
+        self.pfn().offset_bytes()
+    }
+
+    /// Returns the address, aligned to the block's size up to the arena's own alignment (1 GiB, or 2 MiB for small ones).
+    #[inline]
+    pub fn as_ptr(&self) -> NonNull<u8> {
+        self.shared().address(self.pfn())
+    }
+
+    /// Returns the block's memory, of which the content is unknown.
+    #[inline]
+    pub fn bytes(&self) -> &[MaybeUninit<u8>] {
+        // SAFETY: the block lies in the arena, and is readable as long as `self` lives; nobody else writes to it.
+        unsafe { slice::from_raw_parts(self.as_ptr().as_ptr().cast(), self.len()) }
+    }
+
+    /// Returns the block's memory for writing, of which the content is unknown.
+    #[inline]
+    pub fn bytes_mut(&mut self) -> &mut [MaybeUninit<u8>] {
+        // SAFETY: the block lies in the arena, and nobody else has access to it as long as `self` is borrowed.
+        unsafe { slice::from_raw_parts_mut(self.as_ptr().as_ptr().cast(), self.len()) }
+    }
+
+    /// Fills the block with zeroes.
+    pub fn zero(mut self) -> ZeroedPages {
+        self.bytes_mut().fill(MaybeUninit::new(0));
+        ZeroedPages { pages: self }
+    }
+
+    /// Takes the block apart, to be kept where no Rust value can be: on the other side of a C interface, or in a file that is
+    /// mapped along. The block stays allocated until [`from_raw_parts`](super::Allocator::from_raw_parts) or
+    /// [`free_raw`](super::Allocator::free_raw).
+    pub fn into_raw_parts(self) -> RawParts {
+        RawParts::of(self.into_block())
+    }
+}
+
+impl Drop for Pages {
+    #[inline]
+    fn drop(&mut self) {
+        let block = self.block();
+        self.shared().free(block);
+    }
+}
+
+impl fmt::Debug for Pages {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pages").field("pfn", &self.pfn()).field("order", &self.order()).finish()
+    }
+}
+
+/// An owned block of initialised memory.
+#[derive(Debug)]
+#[must_use = "dropping it frees the block"]
+pub struct ZeroedPages {
+    pages: Pages,
+}
+
+impl ZeroedPages {
+    /// Forgets that the memory is initialised.
+    pub fn into_pages(self) -> Pages {
+        self.pages
+    }
+
+    /// Returns the block.
+    pub const fn pages(&self) -> &Pages {
+        &self.pages
+    }
+}
+
+impl Deref for ZeroedPages {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        // SAFETY: all bytes were written when this was made, and only initialised bytes can be written through it.
+        unsafe { self.pages.bytes().assume_init_ref() }
+    }
+}
+
+impl DerefMut for ZeroedPages {
+    fn deref_mut(&mut self) -> &mut [u8] {
+        // SAFETY: as above.
+        unsafe { self.pages.bytes_mut().assume_init_mut() }
+    }
+}

@@ -1,0 +1,105 @@
+//! A batch of frames on its way between a zone and a cache.
+
+use core::mem::MaybeUninit;
+
+use super::Pfn;
+
+/// Up to 512 block heads on the stack, in order.
+///
+/// Refills and drains move blocks in batches of at most this size, so that neither needs memory from elsewhere; its
+/// memory is not cleared when it is made.
+pub struct FrameBatch {
+    len: usize,
+    pfns: [MaybeUninit<u32>; Self::CAPACITY],
+}
+
+impl FrameBatch {
+    /// How many blocks fit: 2 KiB of stack.
+    pub const CAPACITY: usize = 512;
+
+    /// Makes an empty batch.
+    #[inline]
+    pub const fn new() -> Self {
+        Self { len: 0, pfns: [const { MaybeUninit::uninit() }; Self::CAPACITY] }
+    }
+
+    /// Returns how many more blocks fit.
+    #[inline]
+    pub const fn room(&self) -> usize {
+        Self::CAPACITY - self.len
+    }
+
+    /// Appends a block.
+    ///
+    /// # Panics
+    /// When the batch is full.
+    #[inline]
+    pub fn push(&mut self, pfn: Pfn) {
+        self.pfns[self.len].write(pfn.get());
+        self.len += 1;
+    }
+
+    /// Appends `count` single frames from `first` on.
+    ///
+    /// # Panics
+    /// When they do not fit.
+    #[inline]
+    pub fn push_run(&mut self, first: Pfn, count: u32) {
+        let run = &mut self.pfns[self.len..self.len + count as usize];
+        for (slot, pfn) in run.iter_mut().zip(first.get()..) {
+            slot.write(pfn);
+        }
+        self.len += count as usize;
+    }
+
+    /// Removes all blocks.
+    pub const fn clear(&mut self) {
+        self.len = 0;
+    }
+
+    /// Appends all of `numbers`, which are frame numbers.
+    pub(super) fn extend_from_numbers(&mut self, numbers: &[u32]) {
+        for (slot, &pfn) in self.pfns[self.len..self.len + numbers.len()].iter_mut().zip(numbers) {
+            slot.write(pfn);
+        }
+        self.len += numbers.len();
+    }
+
+    /// Returns the blocks as plain frame numbers.
+    #[inline]
+    pub fn numbers(&self) -> &[u32] {
+        // SAFETY: the first `len` elements were written by the functions above, and u32 and MaybeUninit<u32> have the
+        // same layout.
+        unsafe { core::slice::from_raw_parts(self.pfns.as_ptr().cast::<u32>(), self.len) }
+    }
+
+    /// Returns the blocks, oldest first.
+    #[inline]
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = Pfn> + ExactSizeIterator {
+        self.numbers().iter().map(|&number| Pfn::new(number))
+    }
+
+    /// Returns the number of blocks.
+    #[inline]
+    pub const fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Tells whether there is no block.
+    #[inline]
+    pub const fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+}
+
+impl Default for FrameBatch {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl core::fmt::Debug for FrameBatch {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_list().entries(self.iter()).finish()
+    }
+}

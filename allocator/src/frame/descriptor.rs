@@ -1,0 +1,336 @@
+//! The descriptor word of a frame.
+
+use core::fmt;
+
+use super::number::{Order, PAGEBLOCK_ORDER};
+use crate::gfp::MigrateType;
+
+/// What a frame is, by its descriptor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum FrameState {
+    /// Free in the buddy, or the interior of any block.
+    FreeOrInterior = 0,
+    /// First frame of a block that somebody owns.
+    Allocated = 1,
+    /// First frame of a block in a thread's cache.
+    Cached = 2,
+    /// First frame of a block whose free waits in its zone's pending map.
+    Pending = 3,
+}
+
+/// Whether a block was taken for movable data.
+///
+/// A claim of a pageblock counts how much of it is alike; this is how a block remembers what it was taken for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mobility {
+    /// Taken with `MigrateType::Movable`.
+    Movable,
+    /// Taken with any other type.
+    Fixed,
+}
+
+impl Mobility {
+    /// Returns what a block for this type is taken for.
+    #[inline]
+    pub const fn of(migratetype: MigrateType) -> Self {
+        if matches!(migratetype, MigrateType::Movable) { Self::Movable } else { Self::Fixed }
+    }
+}
+
+/// The list of a thread's cache that a block belongs to, or what it was taken for where no list holds its order.
+///
+/// | value | meaning |
+/// |---|---|
+/// | 0–11 | 3 × order + migrate type, orders 0–3 (`order_to_pindex`, 5.14 and later) |
+/// | 12, 13 | order 9, not movable and movable |
+/// | 14, 15 | an order without a list, movable and not |
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(transparent)]
+pub struct PcpList(u8);
+
+impl PcpList {
+    /// Number of lists in a cache, per zone (`NR_PCP_LISTS`).
+    pub const COUNT: usize = 14;
+    /// Highest order of the small lists (`PAGE_ALLOC_COSTLY_ORDER`).
+    pub const SMALL_ORDER_MAX: u8 = 3;
+    const UNLISTED_MOVABLE: Self = Self(14);
+    const UNLISTED_FIXED: Self = Self(15);
+
+    /// Returns the list for a block of `order` taken for `migratetype`.
+    #[inline(always)]
+    pub const fn of(order: Order, migratetype: MigrateType) -> Self {
+        let kind = migratetype as u8;
+        if order.get() <= Self::SMALL_ORDER_MAX {
+            // CMA and highatomic blocks are parked on the movable lists, as in the kernel.
+            Self(3 * order.get() + if kind < 3 { kind } else { 1 })
+        } else if order.get() == PAGEBLOCK_ORDER {
+            Self(12 + (kind == MigrateType::Movable as u8) as u8)
+        } else if kind == MigrateType::Movable as u8 {
+            Self::UNLISTED_MOVABLE
+        } else {
+            Self::UNLISTED_FIXED
+        }
+    }
+
+    /// Returns the list with an index below [`PcpList::COUNT`], and the order of its blocks.
+    ///
+    /// # Panics
+    /// From [`PcpList::COUNT`] on.
+    pub const fn with_index(index: usize) -> (Self, Order) {
+        assert!(index < Self::COUNT);
+        let index = index.to_le_bytes()[0];
+        (Self(index), Order::new(if index < 12 { index / 3 } else { PAGEBLOCK_ORDER }))
+    }
+
+    /// Tells whether a cache has a list of this kind.
+    #[inline(always)]
+    pub const fn is_listed(self) -> bool {
+        (self.0 as usize) < Self::COUNT
+    }
+
+    /// Returns the list's index.
+    #[inline(always)]
+    pub const fn index(self) -> usize {
+        self.0 as usize
+    }
+
+    /// Tells what the blocks of this list were taken for.
+    #[inline(always)]
+    pub const fn mobility(self) -> Mobility {
+        // One bit for each value of the table above.
+        const MOVABLE: u16 = 1 << 1 | 1 << 4 | 1 << 7 | 1 << 10 | 1 << 13 | 1 << 14;
+        if MOVABLE >> (self.0 & 15) & 1 == 1 { Mobility::Movable } else { Mobility::Fixed }
+    }
+}
+
+/// The value of a frame's descriptor.
+///
+/// | bits | field | meaning |
+/// |---|---|---|
+/// | 0–3 | state | [`FrameState`] |
+/// | 4–7 | list | [`PcpList`]: which list of a cache, hence what the block was taken for |
+/// | 8 | – | always 0 |
+/// | 9–17 | zone | number of the zone in its allocator |
+/// | 18–22 | order | of the block that begins here |
+/// | 23–31 | generation | grows by one, modulo 512, with every free of a block that begins here |
+///
+/// All-zero is a free frame of generation 0, so that zeroed memory is a valid table. Zone and list stand where
+/// a cache needs them scaled as offsets: 512 bytes a zone, 16 bytes a list. Only the head of a block is written; the
+/// interior keeps the state 0 that it had when it was free.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(transparent)]
+pub struct Descriptor(u32);
+
+impl Descriptor {
+    const STATE_MASK: u32 = 0xf;
+    const LIST_SHIFT: u32 = 4;
+    const ZONE_SHIFT: u32 = 9;
+    const ZONE_MASK: u32 = 0x1ff;
+    const ORDER_SHIFT: u32 = 18;
+    const GENERATION_SHIFT: u32 = 23;
+    const GENERATION_ONE: u32 = 1 << Self::GENERATION_SHIFT;
+    const GENERATION_MASK: u32 = !(Self::GENERATION_ONE - 1);
+    /// Number of zones that the zone field can tell apart.
+    pub const ZONES: usize = Self::ZONE_MASK as usize + 1;
+
+    /// Reads a word.
+    #[inline(always)]
+    pub const fn from_bits(bits: u32) -> Self {
+        Self(bits)
+    }
+
+    /// Returns the word.
+    #[inline(always)]
+    pub const fn bits(self) -> u32 {
+        self.0
+    }
+
+    /// Returns the state, or `None` for a word that nothing in this library writes.
+    #[inline]
+    pub const fn state(self) -> Option<FrameState> {
+        match self.0 & Self::STATE_MASK {
+            0 => Some(FrameState::FreeOrInterior),
+            1 => Some(FrameState::Allocated),
+            2 => Some(FrameState::Cached),
+            3 => Some(FrameState::Pending),
+            _ => None,
+        }
+    }
+
+    /// Returns the list.
+    #[inline(always)]
+    pub const fn list(self) -> PcpList {
+        PcpList((self.0 >> Self::LIST_SHIFT).to_le_bytes()[0] & 15)
+    }
+
+    /// Returns the zone's number.
+    #[inline(always)]
+    pub const fn zone_index(self) -> usize {
+        (self.0 >> Self::ZONE_SHIFT & Self::ZONE_MASK) as usize
+    }
+
+    /// Returns the block's order.
+    #[inline(always)]
+    pub const fn order(self) -> Order {
+        // 5 bits hold up to 31; the word was written from an Order, and a forged one is refused before it gets here.
+        let order = (self.0 >> Self::ORDER_SHIFT).to_le_bytes()[0] & 31;
+        Order::new(if order > super::number::MAX_MAX_ORDER { super::number::MAX_MAX_ORDER } else { order })
+    }
+
+    /// Returns the generation, 0 to 511.
+    #[inline]
+    pub const fn generation(self) -> u16 {
+        (self.0 >> Self::GENERATION_SHIFT) as u16
+    }
+
+    /// Returns the descriptor of a block's head in a cache; the generation of `self` is kept.
+    #[inline(always)]
+    #[must_use]
+    pub const fn cached(self, list: PcpList, zone: super::table::ZoneNumber, order: Order) -> Self {
+        self.with(FrameState::Cached, list, zone, order)
+    }
+
+    /// Returns the descriptor of the head of an owned block; the generation of `self` is kept.
+    #[inline(always)]
+    #[must_use]
+    pub const fn allocated(self, list: PcpList, zone: super::table::ZoneNumber, order: Order) -> Self {
+        self.with(FrameState::Allocated, list, zone, order)
+    }
+
+    const fn with(
+        self,
+        state: FrameState,
+        list: PcpList,
+        zone: super::table::ZoneNumber,
+        order: Order,
+    ) -> Self {
+        Self(
+            self.0 & Self::GENERATION_MASK
+                | state as u32
+                | (list.0 as u32) << Self::LIST_SHIFT
+                | (zone.index() as u32) << Self::ZONE_SHIFT
+                | (order.get() as u32) << Self::ORDER_SHIFT,
+        )
+    }
+
+    /// Tells whether this is the head of a cached block of `list`.
+    #[inline(always)]
+    pub const fn is_cached_on(self, list: PcpList) -> bool {
+        self.0 & 0xff == FrameState::Cached as u32 | (list.0 as u32) << Self::LIST_SHIFT
+    }
+
+    /// Turns cached into allocated: the block leaves its cache.
+    #[inline(always)]
+    #[must_use]
+    pub const fn handed_out(self) -> Self {
+        Self(self.0 ^ (FrameState::Cached as u32 ^ FrameState::Allocated as u32))
+    }
+
+    /// Turns allocated into cached, one generation on: the block is freed into a cache.
+    #[inline(always)]
+    #[must_use]
+    pub const fn taken_back(self) -> Self {
+        Self(
+            self.0
+                .wrapping_add(Self::GENERATION_ONE)
+                .wrapping_add(FrameState::Cached as u32 - FrameState::Allocated as u32),
+        )
+    }
+
+    /// Turns allocated into a pending free, one generation on.
+    #[must_use]
+    pub const fn pending(self) -> Self {
+        Self(
+            self.0
+                .wrapping_add(Self::GENERATION_ONE)
+                .wrapping_add(FrameState::Pending as u32 - FrameState::Allocated as u32),
+        )
+    }
+
+    /// Returns a free frame's descriptor of the same generation: a cached or pending block goes to the buddy.
+    #[inline(always)]
+    #[must_use]
+    pub const fn freed(self) -> Self {
+        Self(self.0 & Self::GENERATION_MASK)
+    }
+
+    /// Returns a free frame's descriptor, one generation on: an owned block goes to the buddy.
+    #[inline(always)]
+    #[must_use]
+    pub const fn freed_by_owner(self) -> Self {
+        Self(self.0.wrapping_add(Self::GENERATION_ONE) & Self::GENERATION_MASK)
+    }
+}
+
+impl fmt::Debug for Descriptor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Descriptor")
+            .field("state", &self.state())
+            .field("list", &self.list().0)
+            .field("zone", &self.zone_index())
+            .field("order", &self.order())
+            .field("generation", &self.generation())
+            .finish()
+    }
+}
+
+/// A frame whose descriptor is not what the operation needs, with the descriptor that was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BadFrame {
+    /// The frame.
+    pub pfn: super::Pfn,
+    /// Its descriptor as it was found; `None` for a frame outside the arena.
+    pub found: Option<Descriptor>,
+}
+
+#[cfg(all(test, not(any(loom, shuttle))))]
+mod tests {
+    use super::*;
+    use crate::frame::ZoneNumber;
+
+    #[test]
+    fn a_list_knows_its_order_and_what_its_blocks_were_taken_for() {
+        for index in 0..PcpList::COUNT {
+            let (list, order) = PcpList::with_index(index);
+            let kind = if list.mobility() == Mobility::Movable {
+                MigrateType::Movable
+            } else {
+                MigrateType::Unmovable
+            };
+            if index % 3 != 2 || index >= 12 {
+                assert_eq!(PcpList::of(order, kind), list);
+            }
+        }
+        assert_eq!(PcpList::of(Order::new(2), MigrateType::Reclaimable).index(), 8);
+        assert_eq!(PcpList::of(Order::new(9), MigrateType::Movable).index(), 13);
+        assert!(!PcpList::of(Order::new(4), MigrateType::Movable).is_listed());
+    }
+
+    #[test]
+    fn a_free_raises_the_generation_and_a_full_turn_brings_it_back() {
+        let (list, zone) = (PcpList::of(Order::ZERO, MigrateType::Movable), ZoneNumber::new(5));
+        let first = Descriptor::from_bits(0).cached(list, zone, Order::ZERO);
+        let mut word = first;
+        for turn in 0..512u16 {
+            assert_eq!(word.generation(), turn);
+            assert!(word.is_cached_on(list));
+            let owned = word.handed_out();
+            assert_eq!(owned.state(), Some(FrameState::Allocated));
+            assert_eq!((owned.zone_index(), owned.order(), owned.list()), (5, Order::ZERO, list));
+            word = owned.taken_back();
+        }
+        assert_eq!(word, first);
+    }
+
+    #[test]
+    fn a_freed_frame_keeps_nothing_but_its_generation() {
+        let word = Descriptor::from_bits(0).allocated(
+            PcpList::of(Order::new(7), MigrateType::Movable),
+            ZoneNumber::new(2),
+            Order::new(7),
+        );
+        assert_eq!(word.freed_by_owner().bits(), 1 << 23);
+        assert_eq!(word.pending().freed(), word.freed_by_owner());
+    }
+}

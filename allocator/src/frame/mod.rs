@@ -1,0 +1,16 @@
+//! Frames: their numbers, their descriptors, and the containers that carry them between a zone and a thread.
+//!
+//! A frame is 4 KiB of the arena. Everything that is known about a frame stands in its [descriptor](Descriptor),
+//! never inside the frame itself, so that free memory can be given back to the system at any time.
+
+mod batch;
+mod descriptor;
+mod number;
+mod stack;
+mod table;
+
+pub use batch::FrameBatch;
+pub use descriptor::{BadFrame, Descriptor, FrameState, Mobility, PcpList};
+pub use number::{FRAME_BYTES, FRAME_SHIFT, MAX_MAX_ORDER, MIN_MAX_ORDER, Order, PAGEBLOCK_ORDER, Pfn};
+pub use stack::{FrameLists, FrameStack, LIST_FRAMES_MAX, StackMemory};
+pub use table::{FrameTable, ZoneNumber};

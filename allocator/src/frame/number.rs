@@ -1,0 +1,136 @@
+//! The numbers of frames and of block sizes.
+
+use core::fmt;
+
+/// log2 of a frame's size in bytes.
+pub const FRAME_SHIFT: u32 = 12;
+/// A frame's size in bytes; the host's page size must be the same.
+pub const FRAME_BYTES: usize = 1 << FRAME_SHIFT;
+/// Order of a pageblock, the unit that has a migrate type: 2 MiB (`pageblock_order` on x86-64).
+pub const PAGEBLOCK_ORDER: u8 = 9;
+/// The smallest value that an allocator's maximum order may have: a pageblock must be allocatable.
+pub const MIN_MAX_ORDER: u8 = PAGEBLOCK_ORDER;
+/// The largest value that an allocator's maximum order may have: 1 GiB blocks.
+pub const MAX_MAX_ORDER: u8 = 18;
+
+/// A page frame number: a frame's offset in the arena, in frames of 4 KiB. 32 bits name 16 TiB.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(transparent)]
+pub struct Pfn(u32);
+
+impl Pfn {
+    /// Makes a frame number.
+    #[inline(always)]
+    pub const fn new(number: u32) -> Self {
+        Self(number)
+    }
+
+    /// Returns the number.
+    #[inline(always)]
+    pub const fn get(self) -> u32 {
+        self.0
+    }
+
+    /// Returns the number as an index into a table.
+    #[inline(always)]
+    pub const fn index(self) -> usize {
+        self.0 as usize
+    }
+
+    /// Returns the frame's offset in the arena in bytes.
+    #[inline(always)]
+    pub const fn offset_bytes(self) -> usize {
+        (self.0 as usize) << FRAME_SHIFT
+    }
+
+    /// Returns the frame that lies `frames` behind this one.
+    #[inline(always)]
+    #[must_use]
+    pub const fn add(self, frames: u32) -> Self {
+        Self(self.0 + frames)
+    }
+
+    /// Tells whether a block of `order` may start here.
+    #[inline(always)]
+    pub const fn is_aligned(self, order: Order) -> bool {
+        self.0 & (order.frames() - 1) == 0
+    }
+}
+
+impl fmt::Debug for Pfn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "pfn {:#x}", self.0)
+    }
+}
+
+impl fmt::Display for Pfn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:#x}", self.0)
+    }
+}
+
+/// log2 of a block's size in frames: 0 to [`MAX_MAX_ORDER`]; an allocator may allow less.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(transparent)]
+pub struct Order(u8);
+
+impl Order {
+    /// One frame.
+    pub const ZERO: Self = Self(0);
+    /// One pageblock, which is also a huge page.
+    pub const PAGEBLOCK: Self = Self(PAGEBLOCK_ORDER);
+
+    /// Makes an order.
+    ///
+    /// # Panics
+    /// Above [`MAX_MAX_ORDER`]; [`Order::try_new`] refuses without a panic.
+    #[inline(always)]
+    pub const fn new(order: u8) -> Self {
+        assert!(order <= MAX_MAX_ORDER, "an order is at most 18");
+        Self(order)
+    }
+
+    /// Makes an order, or `None` above [`MAX_MAX_ORDER`].
+    #[inline(always)]
+    pub const fn try_new(order: u32) -> Option<Self> {
+        // The cast keeps the value: it was just compared.
+        if order <= MAX_MAX_ORDER as u32 { Some(Self(order.to_le_bytes()[0])) } else { None }
+    }
+
+    /// Returns the order as a number.
+    #[inline(always)]
+    pub const fn get(self) -> u8 {
+        self.0
+    }
+
+    /// Returns the order as an index.
+    #[inline(always)]
+    pub const fn index(self) -> usize {
+        self.0 as usize
+    }
+
+    /// Returns the number of frames of a block.
+    #[inline(always)]
+    pub const fn frames(self) -> u32 {
+        // The mask tells the compiler that the shift cannot overflow.
+        1 << (self.0 & 31)
+    }
+
+    /// Returns a block's size in bytes.
+    #[inline(always)]
+    pub const fn bytes(self) -> usize {
+        (self.frames() as usize) << FRAME_SHIFT
+    }
+}
+
+impl fmt::Debug for Order {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "order {}", self.0)
+    }
+}
+
+impl fmt::Display for Order {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}

@@ -1,0 +1,397 @@
+//! All caches of an allocator: who has one, how large they may be, and how they are visited.
+
+use core::fmt;
+use core::time::Duration;
+
+use super::{
+    cache::ThreadCache,
+    ledger::Ledger,
+    sizing::{HighFraction, PcpLimits},
+};
+use crate::{
+    frame::{FrameBatch, FrameTable, Order, PcpList, ZoneNumber},
+    gfp::NR_ZONE_TYPES,
+    sync::{
+        Arc, OwnedCell, OwnedCounter, Owner, Registry, ZeroedSliceError,
+        atomic::{AtomicU32, AtomicU64, Ordering},
+        fence_claims,
+    },
+    zone::{Freed, Zone, ZoneStates},
+};
+
+/// How many caches are claimed with one fence.
+const CLAIMS_AT_ONCE: usize = 64;
+
+/// How long a drainer waits for an owner that is inside its cache: longer means that it lost its CPU there.
+const PATIENCE: Duration = Duration::from_micros(200);
+
+/// What all caches of an allocator share.
+#[derive(Debug)]
+pub struct Caches {
+    pub(super) zones: Arc<[Zone]>,
+    pub(super) frames: FrameTable,
+    states: Arc<ZoneStates>,
+    preferred: [Option<ZoneNumber>; NR_ZONE_TYPES],
+    registry: Registry<OwnedCell<ThreadCache>>,
+    cpus: u32,
+    fraction: HighFraction,
+    /// How many caches share the zones, rounded up; the limits of every cache follow from it.
+    divisor: AtomicU32,
+    pub(super) ledger: Ledger,
+    /// What the caches of ended threads had handed out and taken back, by zone. Written under the registry's lock.
+    ended: Box<[Traffic]>,
+    skipped: AtomicU64,
+}
+
+/// Frames that went through caches.
+#[derive(Debug, Default)]
+struct Traffic {
+    allocated: OwnedCounter,
+    freed: OwnedCounter,
+    bad_blocks: OwnedCounter,
+}
+
+/// What the caches of one zone hold and did, added up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CachedTotals {
+    /// Frames in caches now.
+    pub cached_frames: u64,
+    /// Frames that caches handed out so far.
+    pub allocated_frames: u64,
+    /// Frames that were freed into caches so far.
+    pub freed_frames: u64,
+    /// Blocks that were found in a wrong state in a cache, and left out of circulation.
+    pub bad_blocks: u64,
+}
+
+/// What a visit to all caches did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Drained {
+    /// Frames that went from caches to zones.
+    pub frames: u64,
+    /// Caches that were left alone because their owner did not leave them in time.
+    pub skipped: u32,
+}
+
+/// Why a thread got no cache.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoCache {
+    /// The allocator is closed.
+    Closed,
+    /// The thread is ending, and its cache has been emptied.
+    ThreadEnds,
+    /// There is no memory for it.
+    NoMemory(ZeroedSliceError),
+}
+
+impl fmt::Display for NoCache {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Closed => f.write_str("the allocator is closed"),
+            Self::ThreadEnds => f.write_str("the thread is ending and has no cache any more"),
+            Self::NoMemory(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for NoCache {}
+
+/// Returns by how many caches the zones are shared: the number of CPUs, or of caches if that is more.
+///
+/// Above 8 the number of caches is rounded up to eighths of a power of two, so that a thousand threads do not change the
+/// limits of all caches a thousand times.
+fn divisor_of(cpus: u32, caches: u32) -> u32 {
+    let step = if caches < 8 { 1 } else { 1 << (caches.ilog2() - 3) };
+    cpus.max(caches.next_multiple_of(step))
+}
+
+impl Caches {
+    /// Makes the caches of an allocator that has none yet.
+    pub fn new(
+        zones: Arc<[Zone]>,
+        frames: FrameTable,
+        states: Arc<ZoneStates>,
+        preferred: [Option<ZoneNumber>; NR_ZONE_TYPES],
+        cpus: u32,
+        fraction: HighFraction,
+    ) -> Self {
+        let ended = zones.iter().map(|_| Traffic::default()).collect();
+        Self {
+            zones,
+            frames,
+            states,
+            preferred,
+            registry: Registry::new(),
+            cpus,
+            fraction,
+            divisor: AtomicU32::new(divisor_of(cpus, 0)),
+            ledger: Ledger::default(),
+            ended,
+            skipped: AtomicU64::new(0),
+        }
+    }
+
+    /// Returns the zones.
+    pub fn zones(&self) -> &[Zone] {
+        &self.zones
+    }
+
+    /// Returns the limits of each cache of a zone as of now.
+    pub(super) fn limits(&self, zone: &Zone) -> PcpLimits {
+        let divisor = self.divisor.load(Ordering::Relaxed);
+        PcpLimits::new(zone.managed(), zone.watermarks().low, divisor, self.fraction)
+    }
+
+    /// Makes a cache for the calling thread.
+    ///
+    /// The only point on the way of a request that allocates from the heap, once in a thread's life.
+    ///
+    /// # Errors
+    /// When the allocator is closed, or there is no memory.
+    pub fn register(self: &Arc<Self>) -> Result<Owner<ThreadCache>, NoCache> {
+        let limits = self.zones.iter().map(|zone| self.limits(zone));
+        let home = Arc::clone(self);
+        let cache =
+            ThreadCache::new(self.frames.clone(), Arc::clone(&self.states), self.preferred, limits, home)
+                .map_err(NoCache::NoMemory)?;
+        let owner = Owner::new(cache);
+        self.registry.register(Arc::clone(owner.cell())).map_err(|_closed| NoCache::Closed)?;
+        self.resize();
+        Ok(owner)
+    }
+
+    /// Gives every cache its share again after threads came or went, and drains what is above it.
+    fn resize(&self) {
+        self.registry.with_entries(|entries| {
+            let caches = u32::try_from(entries.len()).unwrap_or(u32::MAX);
+            let divisor = divisor_of(self.cpus, caches);
+            if self.divisor.swap(divisor, Ordering::Relaxed) != divisor {
+                self.visit(entries, |cache| self.fit(cache));
+            }
+        });
+    }
+
+    /// Gives one cache its limits, and drains what is above them.
+    pub(super) fn fit(&self, cache: &mut ThreadCache) -> u64 {
+        let mut drained = 0;
+        for (index, zone) in self.zones.iter().enumerate() {
+            let limits = self.limits(zone);
+            if let Some(pcp) = cache.zone_mut(index) {
+                pcp.tuning.set_limits(limits);
+                let too_much = pcp.count().saturating_sub(pcp.tuning.high_max);
+                drained += self.shrink(cache, index, too_much);
+            }
+        }
+        drained
+    }
+
+    /// Drains at least `frames` frames of a zone's lists, coldest first, as far as there are any.
+    pub(super) fn shrink(&self, cache: &mut ThreadCache, zone: usize, frames: u32) -> u64 {
+        let mut left = frames;
+        let mut drained = 0;
+        let frame_table = cache.frames.clone();
+        let Some(pcp) = cache.zone_mut(zone) else { return 0 };
+        for index in 0..PcpList::COUNT {
+            let (list, order) = PcpList::with_index(index);
+            while left > 0 && !pcp.lists().list(list).is_empty() {
+                let mut batch = FrameBatch::new();
+                let blocks = left.div_ceil(order.frames()) as usize;
+                pcp.give_up(list, blocks, &frame_table, &mut batch);
+                let moved = u32::try_from(batch.len()).expect("at most 512") * order.frames();
+                left = left.saturating_sub(moved);
+                drained += u64::from(moved);
+                self.free_to_zone(zone, list, &batch);
+            }
+        }
+        drained
+    }
+
+    /// Frees a batch that a cache gave up.
+    pub(super) fn free_to_zone(&self, zone: usize, list: PcpList, batch: &FrameBatch) {
+        let (_, order) = PcpList::with_index(list.index());
+        let frames = batch.len() as u64 * u64::from(order.frames());
+        if self.zones[zone].free_bulk(list, batch) == Freed::Closed {
+            self.ledger.settle(frames);
+        }
+    }
+
+    /// Counts a block of a closed allocator that has come back to its zone.
+    #[cold]
+    pub fn settle(&self, order: Order) {
+        self.ledger.settle(u64::from(order.frames()));
+    }
+
+    /// Drains everything that a cache holds.
+    pub(super) fn drain(&self, cache: &mut ThreadCache) -> u64 {
+        (0..self.zones.len()).map(|zone| self.shrink(cache, zone, u32::MAX)).sum()
+    }
+
+    /// Drains the caches of all threads (`drain_all_pages`). May wait a while for each: for requests that may block.
+    pub fn drain_all(&self) -> Drained {
+        self.registry.with_entries(|entries| self.visit(entries, |cache| self.drain(cache)))
+    }
+
+    /// Claims each cache in turn and calls `f` with it; the caller holds the registry's lock.
+    ///
+    /// One fence covers many claims, and each cache is released as soon as it was visited.
+    fn visit(
+        &self,
+        entries: &[Arc<OwnedCell<ThreadCache>>],
+        f: impl FnMut(&mut ThreadCache) -> u64,
+    ) -> Drained {
+        let mut f = f;
+        let mut done = Drained::default();
+        for group in entries.chunks(CLAIMS_AT_ONCE) {
+            let mut claims = [const { None }; CLAIMS_AT_ONCE];
+            for (slot, cell) in claims.iter_mut().zip(group) {
+                *slot = cell.try_claim();
+            }
+            let fenced = fence_claims();
+            for claim in claims.into_iter().flatten() {
+                match claim.wait(&fenced, PATIENCE) {
+                    Some(mut cache) => done.frames += f(&mut cache),
+                    None => done.skipped += 1,
+                }
+            }
+        }
+        self.skipped.fetch_add(u64::from(done.skipped), Ordering::Relaxed);
+        done
+    }
+
+    /// Lets every cache age by a second: what was tuned up decays, what nobody used for three seconds goes back
+    /// (`decay_pcp_high`, `drain_zone_pages`).
+    pub fn age(&self) -> Drained {
+        const EXPIRE_SECONDS: u32 = 3;
+        self.registry.with_entries(|entries| {
+            self.visit(entries, |cache| {
+                let mut drained = self.fit(cache);
+                for zone in 0..self.zones.len() {
+                    let Some(pcp) = cache.zone_mut(zone) else { continue };
+                    let too_much =
+                        if pcp.age() >= EXPIRE_SECONDS { pcp.count() } else { pcp.tuning.decay(pcp.count()) };
+                    drained += self.shrink(cache, zone, too_much);
+                }
+                drained
+            })
+        })
+    }
+
+    /// Adds up what the caches of each zone hold and did; exact while no thread is inside its cache.
+    pub fn totals(&self) -> Vec<CachedTotals> {
+        self.registry.with_entries(|entries| {
+            let mut totals: Vec<_> = self
+                .ended
+                .iter()
+                .map(|ended| CachedTotals {
+                    cached_frames: 0,
+                    allocated_frames: ended.allocated.get(),
+                    freed_frames: ended.freed.get(),
+                    bad_blocks: ended.bad_blocks.get(),
+                })
+                .collect();
+            self.visit(entries, |cache| {
+                for (total, pcp) in totals.iter_mut().zip(cache.zones()) {
+                    total.cached_frames += u64::from(pcp.count());
+                    total.allocated_frames += pcp.allocated_frames();
+                    total.freed_frames += pcp.freed_frames();
+                    total.bad_blocks += pcp.bad_blocks;
+                }
+                0
+            });
+            totals
+        })
+    }
+
+    /// Calls `f` with each cache, numbered in the order of registration, as far as its owner leaves it in time.
+    pub fn for_each(&self, f: impl FnMut(usize, &ThreadCache)) {
+        let mut f = f;
+        let mut number = 0;
+        self.registry.with_entries(|entries| {
+            self.visit(entries, |cache| {
+                f(number, cache);
+                number += 1;
+                0
+            })
+        });
+    }
+
+    /// Returns how often a cache was left alone because its owner was inside for too long.
+    pub fn skipped(&self) -> u64 {
+        self.skipped.load(Ordering::Relaxed)
+    }
+
+    /// Returns how many caches there are.
+    pub fn len(&self) -> usize {
+        self.registry.len()
+    }
+
+    /// Tells whether there is no cache.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Empties the cache of a thread that ends and forgets it.
+    ///
+    /// Registry first, then the claim: a visitor has either finished with this cache or does not see it any more, and
+    /// its counts are in the totals at every moment.
+    fn retire(&self, owner: &Owner<ThreadCache>) {
+        let retired = self.registry.unregister(owner.cell(), |_| {
+            owner.retire(|cache| {
+                self.drain(cache);
+                for (ended, pcp) in self.ended.iter().zip(cache.zones()) {
+                    ended.allocated.add(pcp.allocated_frames());
+                    ended.freed.add(pcp.freed_frames());
+                    ended.bad_blocks.add(pcp.bad_blocks);
+                }
+                cache.bury();
+            })
+        });
+        if retired.is_some() {
+            self.resize();
+        }
+    }
+
+    /// Closes all zones and caches: from now on requests fail and every free goes to its zone. When the last frame has
+    /// come back, which may be now, `on_last` runs.
+    pub fn close(&self, on_last: Box<dyn FnOnce() + Send>) {
+        self.ledger.arm(on_last);
+        let out: u64 = self.zones.iter().map(Zone::close).sum();
+        // One more than is out, so that nobody else acts on the last frame while this goes on.
+        self.ledger.charge(out + 1);
+        self.registry.close(|entries| {
+            for cell in entries {
+                self.bury(cell);
+            }
+        });
+        self.ledger.settle(1);
+    }
+
+    /// Empties a cache and claims it for ever.
+    fn bury(&self, cell: &OwnedCell<ThreadCache>) {
+        // An owner that lost its CPU inside its cache gets it back sooner or later.
+        while !cell.is_kept() {
+            let Some(claim) = cell.try_claim() else { continue };
+            if let Some(mut cache) = claim.wait(&fence_claims(), PATIENCE) {
+                self.drain(&mut cache);
+                cache.bury();
+                cache.keep();
+            }
+        }
+    }
+}
+
+/// Ends the cache of a thread that ends; for the thread itself.
+pub(super) fn retire(owner: &Owner<ThreadCache>) {
+    let home = loop {
+        match owner.enter() {
+            Ok(cache) => break cache.home.clone(),
+            // Buried already: its allocator is closed.
+            Err(_) if owner.cell().is_kept() => break None,
+            // A drainer has it for a moment.
+            Err(_) => crate::sync::thread::yield_now(),
+        }
+    };
+    if let Some(home) = home {
+        home.retire(owner);
+    }
+}

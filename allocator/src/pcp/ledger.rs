@@ -1,0 +1,52 @@
+//! What is still out after an allocator was closed.
+
+use crate::sync::{
+    Mutex,
+    atomic::{AtomicU64, Ordering},
+};
+
+type OnLast = Box<dyn FnOnce() + Send>;
+
+/// Counts the frames of a closed allocator that have not come back, and acts when the last one does.
+///
+/// Before the allocator is closed nothing is counted. Frees into a zone that is closed already may come before the
+/// closer has added up what is out: the count is below 0 then, and reaches 0 only after the closer's addition.
+#[derive(Default)]
+pub(super) struct Ledger {
+    outstanding: AtomicU64,
+    on_last: Mutex<Option<OnLast>>,
+}
+
+impl Ledger {
+    /// Says what to do when the last frame has come back.
+    pub(super) fn arm(&self, on_last: OnLast) {
+        *self.on_last.lock() = Some(on_last);
+    }
+
+    /// Adds frames that are out.
+    pub(super) fn charge(&self, frames: u64) {
+        self.change(frames);
+    }
+
+    /// Takes off frames that came back. The last access to whatever `on_last` gives away.
+    pub(super) fn settle(&self, frames: u64) {
+        self.change(frames.wrapping_neg());
+    }
+
+    /// Adds `frames`, modulo 2^64: more came back than was charged so far is a number close to 2^64.
+    fn change(&self, frames: u64) {
+        // Acquire and release: whoever sees 0 sees all that the others did with their frames.
+        if self.outstanding.fetch_add(frames, Ordering::AcqRel).wrapping_add(frames) == 0 {
+            let on_last = self.on_last.lock().take();
+            if let Some(on_last) = on_last {
+                on_last();
+            }
+        }
+    }
+}
+
+impl core::fmt::Debug for Ledger {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Ledger").field("outstanding", &self.outstanding).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,46 @@
+//! The calling thread's caches, found without a handle.
+
+use core::num::NonZeroUsize;
+
+use super::{Caches, NoCache, ThreadCache, caches::retire};
+use crate::sync::{Arc, Owner, OwnerSlot};
+
+crate::sync::thread_local! {
+    /// The caches of this thread, one for each allocator that it uses. When the thread ends, each is emptied.
+    static CACHES: OwnerSlot<ThreadCache> = const { OwnerSlot::new(|_, owner| retire(&owner)) };
+}
+
+/// Calls `f` with the thread's cache of an allocator, if that is the one that was used last.
+///
+/// `key` is the allocator's address. `None` also when the thread is ending.
+#[inline(always)]
+pub fn with_last<R>(key: NonZeroUsize, f: impl FnOnce(&Owner<ThreadCache>) -> R) -> Option<R> {
+    CACHES.try_with(|caches| caches.with_last(key, f)).ok().flatten()
+}
+
+/// Returns the thread's cache of an allocator, making one if it has none.
+///
+/// # Errors
+/// When the allocator is closed, there is no memory, or the thread is ending.
+#[cold]
+pub fn get_or_register(key: NonZeroUsize, caches: &Arc<Caches>) -> Result<Owner<ThreadCache>, NoCache> {
+    CACHES
+        .try_with(|local| {
+            if let Some(owner) = local.find(key, Owner::clone) {
+                if !owner.cell().is_kept() {
+                    return Ok(owner);
+                }
+                // Of an allocator that was closed, and whose address is in use again.
+                local.remove(key);
+            }
+            let owner = caches.register()?;
+            local.insert(key, owner.clone());
+            Ok(owner)
+        })
+        .unwrap_or(Err(NoCache::ThreadEnds))
+}
+
+/// Returns the thread's cache of an allocator if it has one.
+pub fn find(key: NonZeroUsize) -> Option<Owner<ThreadCache>> {
+    CACHES.try_with(|local| local.find(key, Owner::clone)).ok().flatten()
+}

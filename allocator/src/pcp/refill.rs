@@ -1,0 +1,218 @@
+//! The slow side of a cache: refill when a list is empty, drain when there is too much.
+
+use super::{
+    Caches,
+    cache::{Block, Put, ThreadCache},
+    sizing::FreeMode,
+};
+use crate::{
+    frame::{Descriptor, FrameBatch, FrameState, Order, PcpList, Pfn, ZoneNumber},
+    gfp::{AllocFlags, MigrateType},
+    sync::Owner,
+    zone::Grouping,
+};
+
+/// What a refill is for.
+#[derive(Clone, Copy, Debug)]
+pub struct Refill {
+    /// Order of the blocks; one that caches have a list for.
+    pub order: Order,
+    /// Their migrate type.
+    pub migratetype: MigrateType,
+    /// How the request may take them.
+    pub flags: AllocFlags,
+    /// Whether pageblocks are kept apart by type.
+    pub grouping: Grouping,
+}
+
+impl Caches {
+    /// Takes a block of a zone from the caller's cache, refilling the list if it is empty
+    /// (`__rmqueue_pcplist`).
+    ///
+    /// `None` when the zone has nothing that the request may take, or the cache is claimed: the caller asks the zone.
+    #[doc(alias = "__rmqueue_pcplist")]
+    #[cold]
+    pub fn rmqueue_pcplist(
+        &self,
+        owner: &Owner<ThreadCache>,
+        zone: ZoneNumber,
+        refill: Refill,
+    ) -> Option<Block> {
+        let list = PcpList::of(refill.order, refill.migratetype);
+        let blocks = {
+            let mut cache = owner.enter().ok()?;
+            if let Some(block) = cache.take_from(zone.index(), list, refill.order) {
+                return Some(block);
+            }
+            let limits = self.limits(&self.zones[zone.index()]);
+            let pressure = cache.pressure(zone.index());
+            let pcp = cache.zone_mut(zone.index())?;
+            pcp.tuning.set_limits(limits);
+            let order = refill.order.get();
+            let wanted = pcp.tuning.nr_pcp_alloc(pcp.count(), order, pressure);
+            wanted.min(pcp.tuning.refill_bound(pcp.count(), order))
+        };
+        let mut batch = FrameBatch::new();
+        let Refill { order, migratetype, flags, grouping } = refill;
+        self.zones[zone.index()].rmqueue_bulk(order, blocks, migratetype, flags, grouping, &mut batch);
+        self.accept(owner, zone, list, &batch)
+    }
+
+    /// Puts what came from a zone into the cache, and hands out the first block.
+    fn accept(
+        &self,
+        owner: &Owner<ThreadCache>,
+        zone: ZoneNumber,
+        list: PcpList,
+        batch: &FrameBatch,
+    ) -> Option<Block> {
+        if batch.len() > 1 {
+            self.commit(owner, zone.index(), list, batch.len());
+        }
+        let (_, order) = PcpList::with_index(list.index());
+        let mut back = FrameBatch::new();
+        let first = {
+            let mut cache = owner.enter();
+            // Highest first, so that the lowest comes out first.
+            for pfn in batch.iter().skip(1).rev() {
+                let cached = cache.as_mut().ok().and_then(|cache| {
+                    let frames = &self.frames;
+                    check_new_page(frames.get(pfn))?;
+                    let pcp = cache.zone_mut(zone.index())?;
+                    pcp.refill(list, pfn).ok()?;
+                    frames.update(pfn, |found| Some(found.cached(list, zone, order))).ok()
+                });
+                if cached.is_none() {
+                    back.push(pfn);
+                }
+            }
+            let first = batch.iter().next().and_then(|pfn| self.hand_out(pfn, zone, list, order));
+            if let (Some(_), Ok(cache)) = (first, cache.as_mut())
+                && let Some(pcp) = cache.zone_mut(zone.index())
+            {
+                pcp.count_passed_through(order);
+            }
+            first
+        };
+        if !back.is_empty() {
+            self.free_to_zone(zone.index(), list, &back);
+        }
+        first
+    }
+
+    fn hand_out(&self, pfn: Pfn, zone: ZoneNumber, list: PcpList, order: Order) -> Option<Block> {
+        let descriptor = self
+            .frames
+            .update(pfn, |found| check_new_page(Some(found)).map(|found| found.allocated(list, zone, order)))
+            .ok()?;
+        Some(Block { pfn, descriptor })
+    }
+
+    /// Commits memory for `more` entries of a list, outside of the cache: touching it may fault.
+    ///
+    /// Returns whether the list can take at least one more block.
+    fn commit(&self, owner: &Owner<ThreadCache>, zone: usize, list: PcpList, more: usize) -> bool {
+        loop {
+            let (memory, capacity) = {
+                let Ok(cache) = owner.enter() else { return false };
+                let Some(pcp) = cache.zone(zone) else { return false };
+                let stack = pcp.lists().list(list);
+                let room = usize::from(stack.capacity()) - stack.len();
+                if room >= more || !list.is_listed() {
+                    return room > 0;
+                }
+                (pcp.lists().memory().clone(), stack.capacity())
+            };
+            let grown = memory.commit(list, capacity);
+            let Ok(mut cache) = owner.enter() else { return false };
+            let Some(pcp) = cache.zone_mut(zone) else { return false };
+            pcp.raise_capacity(list, grown);
+            if grown == capacity {
+                let stack = pcp.lists().list(list);
+                return usize::from(stack.capacity()) > stack.len();
+            }
+        }
+    }
+
+    /// Does what a free into the cache asked for; gives the block back if it must go to its zone.
+    #[cold]
+    pub fn put_slow(&self, owner: &Owner<ThreadCache>, block: Block, put: Put) -> Result<(), Block> {
+        let (zone, list) = (block.descriptor.zone_index(), block.descriptor.list());
+        let put = if put == Put::NoRoom && self.make_room(owner, zone, list) {
+            let Ok(mut cache) = owner.enter() else { return Err(block) };
+            cache.put(block)
+        } else {
+            put
+        };
+        match put {
+            Put::Cached => Ok(()),
+            Put::Overflow(mode) => {
+                self.drain_overflow(owner, zone, list, mode);
+                Ok(())
+            }
+            Put::NoRoom | Put::Bad(_) => Err(block),
+        }
+    }
+
+    /// Makes room for one block in a list: commits memory, or drains a batch if the list is as long as it may be.
+    fn make_room(&self, owner: &Owner<ThreadCache>, zone: usize, list: PcpList) -> bool {
+        list.is_listed()
+            && (self.commit(owner, zone, list, 1) || {
+                let batch = {
+                    let Ok(mut cache) = owner.enter() else { return false };
+                    let Some(pcp) = cache.zone_mut(zone) else { return false };
+                    let (_, order) = PcpList::with_index(list.index());
+                    let blocks = (pcp.tuning.batch >> order.get()).max(1) as usize;
+                    let mut batch = FrameBatch::new();
+                    pcp.give_up(list, blocks, &self.frames, &mut batch);
+                    batch
+                };
+                let drained = !batch.is_empty();
+                if drained {
+                    self.free_to_zone(zone, list, &batch);
+                }
+                drained
+            })
+    }
+
+    /// Drains what is too much, coldest first, list after list from the one that was freed into
+    /// (`free_pcppages_bulk`).
+    fn drain_overflow(&self, owner: &Owner<ThreadCache>, zone: usize, from: PcpList, mode: FreeMode) {
+        let mut left = {
+            let Ok(mut cache) = owner.enter() else { return };
+            let pressure = cache.pressure(zone);
+            let limits = self.limits(&self.zones[zone]);
+            let Some(pcp) = cache.zone_mut(zone) else { return };
+            let count = pcp.count();
+            pcp.tuning.set_limits(limits);
+            let high = pcp.tuning.nr_pcp_high(count, mode, pressure);
+            if count < high { 0 } else { pcp.tuning.nr_pcp_free(count, high, mode).min(count) }
+        };
+        let lists = (from.index()..PcpList::COUNT).chain(0..from.index());
+        for (list, order) in lists.map(PcpList::with_index) {
+            while left > 0 {
+                let mut batch = FrameBatch::new();
+                {
+                    let Ok(mut cache) = owner.enter() else { return };
+                    let Some(pcp) = cache.zone_mut(zone) else { return };
+                    let blocks = left.div_ceil(order.frames()) as usize;
+                    pcp.give_up(list, blocks, &self.frames, &mut batch);
+                }
+                if batch.is_empty() {
+                    break;
+                }
+                let moved = u32::try_from(batch.len()).expect("at most 512") * order.frames();
+                left = left.saturating_sub(moved);
+                self.free_to_zone(zone, list, &batch);
+            }
+        }
+    }
+}
+
+/// Lets only a frame that is free by its descriptor out of the buddy (`check_new_page`).
+///
+/// The kernel looks at the map count, the mapping, the reference count and the flags; here they are one state, and
+/// a frame in any other is left out of circulation.
+pub fn check_new_page(found: Option<Descriptor>) -> Option<Descriptor> {
+    found.filter(|found| found.state() == Some(FrameState::FreeOrInterior))
+}

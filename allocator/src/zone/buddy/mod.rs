@@ -1,0 +1,484 @@
+//! The binary buddy: which blocks of a zone are free, by order and migrate type.
+//!
+//! The kernel links free blocks through `struct page`. Here they are bits: [`leaf`] holds the map of 1 MiB with counts
+//! for orders 0 to 7, [`index`] says for each type and order which leaves hold such a block, and for orders from 8 on
+//! a bit of the index *is* the block. All that a request or a free touches is a line of a leaf and a few words
+//! of the index, whatever the size of the zone; and zeroed memory means "all free", so that a huge zone costs
+//! nothing until it is used. A search takes the lowest address.
+
+mod fallback;
+mod index;
+mod leaf;
+#[cfg(all(test, not(any(loom, shuttle))))]
+mod tests;
+
+use self::{
+    index::LeafSets,
+    leaf::{LEAF_FRAMES, LEAF_ORDER, Leaf},
+};
+use crate::{
+    frame::{FrameBatch, MAX_MAX_ORDER, Mobility, Order, PAGEBLOCK_ORDER, Pfn},
+    gfp::MigrateType,
+    sync::{ZeroedSlice, ZeroedSliceError},
+};
+
+pub use fallback::{Fallback, Grouping, RmqueueMode};
+
+/// Number of orders that the tables have room for.
+pub const ORDERS: usize = MAX_MAX_ORDER as usize + 1;
+/// Number of migrate types.
+pub const TYPES: usize = 6;
+/// Frames of a pageblock.
+pub const PAGEBLOCK_FRAMES: u32 = 1 << PAGEBLOCK_ORDER;
+
+/// The free areas of one zone (`struct free_area` and the functions over it).
+#[derive(Debug)]
+pub struct Buddy {
+    start: Pfn,
+    end: Pfn,
+    max_order: Order,
+    leaves: ZeroedSlice<Leaf>,
+    sets: LeafSets,
+    /// Migrate type of each pageblock, exclusive-or `Movable`: zeroed memory is all movable, as at the kernel's boot.
+    types: ZeroedSlice<u8>,
+    nr_free: [[u32; ORDERS]; TYPES],
+    /// For each type, a bit for every order that has a free block.
+    available: [u32; TYPES],
+    free_frames: [u64; TYPES],
+}
+
+impl Buddy {
+    /// Makes the free areas of the frames from `start` to before `end`, all free and movable.
+    ///
+    /// # Errors
+    /// When the address space for the maps, 0.3 bytes a frame, cannot be had.
+    pub fn new(start: Pfn, end: Pfn, max_order: Order) -> Result<Self, ZeroedSliceError> {
+        let leaves = (end.index().div_ceil(LEAF_FRAMES as usize)) - (start.index() >> LEAF_ORDER);
+        let blocks = (end.index().div_ceil(PAGEBLOCK_FRAMES as usize)) - (start.index() >> PAGEBLOCK_ORDER);
+        let mut buddy = Self {
+            start,
+            end,
+            max_order,
+            leaves: ZeroedSlice::new(leaves)?,
+            sets: LeafSets::new(TYPES * (max_order.index() + 1), leaves)?,
+            types: ZeroedSlice::new(blocks)?,
+            nr_free: [[0; ORDERS]; TYPES],
+            available: [0; TYPES],
+            free_frames: [0; TYPES],
+        };
+        buddy.free_span(start, end);
+        Ok(buddy)
+    }
+
+    /// Frees a span as the largest aligned blocks (`memblock_free_pages` at boot).
+    fn free_span(&mut self, start: Pfn, end: Pfn) {
+        let mut at = start.get();
+        while at < end.get() {
+            let fits = (end.get() - at).ilog2();
+            let order = at.trailing_zeros().min(fits).min(u32::from(self.max_order.get()));
+            let order = Order::try_new(order).expect("at most the maximum order");
+            let pfn = Pfn::new(at);
+            if order.get() < LEAF_ORDER {
+                let leaf = self.leaf_of(pfn);
+                if self.leaves[leaf].is_whole() {
+                    self.leaves[leaf].mark_all_used();
+                }
+                self.free(pfn, order, Mobility::Fixed);
+            } else {
+                self.insert(pfn, order.get(), MigrateType::Movable);
+                self.free_frames[MigrateType::Movable as usize] += u64::from(order.frames());
+            }
+            at += order.frames();
+        }
+    }
+
+    /// Returns the first frame.
+    pub const fn start(&self) -> Pfn {
+        self.start
+    }
+
+    /// Returns the frame behind the last.
+    pub const fn end(&self) -> Pfn {
+        self.end
+    }
+
+    /// Returns how many blocks of `order` and `migratetype` are free.
+    pub const fn nr_free(&self, order: Order, migratetype: MigrateType) -> u32 {
+        self.nr_free[migratetype as usize][order.index()]
+    }
+
+    /// Returns, for a type, a bit for every order that has a free block.
+    pub const fn available(&self, migratetype: MigrateType) -> u32 {
+        self.available[migratetype as usize]
+    }
+
+    /// Returns the free frames of all types (NR_FREE_PAGES of the zone).
+    pub fn free_frames(&self) -> u64 {
+        self.free_frames.iter().sum()
+    }
+
+    /// Returns the free frames of one type.
+    pub const fn free_frames_of(&self, migratetype: MigrateType) -> u64 {
+        self.free_frames[migratetype as usize]
+    }
+
+    /// Returns the migrate type of the pageblock that `pfn` lies in (`get_pageblock_migratetype`).
+    #[inline]
+    pub fn pageblock_type(&self, pfn: Pfn) -> MigrateType {
+        let kind = self.types[self.block_of(pfn)] ^ MigrateType::Movable as u8;
+        MigrateType::from_index(usize::from(kind)).expect("only types are written")
+    }
+
+    fn set_pageblock_type(&mut self, pfn: Pfn, migratetype: MigrateType) {
+        let block = self.block_of(pfn);
+        self.types[block] = migratetype as u8 ^ MigrateType::Movable as u8;
+    }
+
+    #[inline]
+    const fn leaf_of(&self, pfn: Pfn) -> usize {
+        (pfn.index() >> LEAF_ORDER) - (self.start.index() >> LEAF_ORDER)
+    }
+
+    #[inline]
+    const fn block_of(&self, pfn: Pfn) -> usize {
+        (pfn.index() >> PAGEBLOCK_ORDER) - (self.start.index() >> PAGEBLOCK_ORDER)
+    }
+
+    #[inline]
+    fn leaf_start(&self, leaf: usize) -> Pfn {
+        let leaf = leaf + (self.start.index() >> LEAF_ORDER);
+        Pfn::new(u32::try_from(leaf << LEAF_ORDER).expect("a leaf lies in the arena"))
+    }
+
+    #[inline]
+    const fn offset_of(pfn: Pfn) -> u32 {
+        pfn.get() & (LEAF_FRAMES - 1)
+    }
+
+    #[inline]
+    const fn set_of(&self, order: u8, migratetype: MigrateType) -> usize {
+        migratetype as usize * (self.max_order.index() + 1) + order as usize
+    }
+
+    #[inline]
+    fn count_blocks(&mut self, order: u8, migratetype: MigrateType, change: i32) {
+        let count = &mut self.nr_free[migratetype as usize][usize::from(order)];
+        *count = count.wrapping_add_signed(change);
+        let bit = 1 << order;
+        if *count == 0 {
+            self.available[migratetype as usize] &= !bit;
+        } else {
+            self.available[migratetype as usize] |= bit;
+        }
+    }
+
+    /// Lists a free block. Its frames are already marked free.
+    #[inline]
+    fn insert(&mut self, pfn: Pfn, order: u8, migratetype: MigrateType) {
+        let leaf = self.leaf_of(pfn);
+        let first = if order < LEAF_ORDER {
+            let count = self.leaves[leaf].count_mut(order);
+            *count += 1;
+            *count == 1
+        } else {
+            true
+        };
+        if first {
+            self.sets.insert(self.set_of(order, migratetype), leaf);
+        }
+        self.count_blocks(order, migratetype, 1);
+    }
+
+    /// Takes a free block off its list. Its frames stay marked free.
+    #[inline]
+    fn remove(&mut self, pfn: Pfn, order: u8, migratetype: MigrateType) {
+        let leaf = self.leaf_of(pfn);
+        let last = if order < LEAF_ORDER {
+            let count = self.leaves[leaf].count_mut(order);
+            *count -= 1;
+            *count == 0
+        } else {
+            true
+        };
+        if last {
+            self.sets.remove(self.set_of(order, migratetype), leaf);
+        }
+        self.count_blocks(order, migratetype, -1);
+    }
+
+    /// Returns the lowest free block of exactly this order and type.
+    #[inline]
+    fn first(&self, order: u8, migratetype: MigrateType) -> Option<Pfn> {
+        let leaf = self.sets.first(self.set_of(order, migratetype))?;
+        let offset = if order < LEAF_ORDER { self.leaves[leaf].find(order)? } else { 0 };
+        Some(self.leaf_start(leaf).add(offset))
+    }
+
+    /// Takes the lowest block of the smallest order that has one of the type, and splits it
+    /// (`__rmqueue_smallest`).
+    #[doc(alias = "__rmqueue_smallest")]
+    #[inline]
+    pub fn rmqueue_smallest(
+        &mut self,
+        order: Order,
+        migratetype: MigrateType,
+        taken_for: Mobility,
+    ) -> Option<Pfn> {
+        let fitting = self.available[migratetype as usize] >> order.get();
+        if fitting == 0 {
+            return None;
+        }
+        let current = order.get() + fitting.trailing_zeros().to_le_bytes()[0];
+        let pfn = self.first(current, migratetype)?;
+        self.remove(pfn, current, migratetype);
+        self.expand(pfn, order.get(), current, migratetype);
+        self.hand_out(pfn, order, migratetype, taken_for);
+        Some(pfn)
+    }
+
+    /// Splits a block that is off its list down to `low`; the upper halves become free blocks (`expand`).
+    #[inline]
+    fn expand(&mut self, pfn: Pfn, low: u8, high: u8, migratetype: MigrateType) {
+        for order in (low..high).rev() {
+            self.insert(pfn.add(1 << order), order, migratetype);
+        }
+    }
+
+    /// Marks a block that is off its list in use.
+    #[inline]
+    fn hand_out(&mut self, pfn: Pfn, order: Order, migratetype: MigrateType, taken_for: Mobility) {
+        self.free_frames[migratetype as usize] -= u64::from(order.frames());
+        if order.get() <= LEAF_ORDER {
+            let leaf = self.leaf_of(pfn);
+            let leaf = &mut self.leaves[leaf];
+            leaf.account_taken(order.frames(), taken_for);
+            if order.get() < LEAF_ORDER {
+                leaf.mark_used(Self::offset_of(pfn), order.get());
+            }
+        }
+    }
+
+    /// Takes up to `count` single frames of a type, the same frames in the same order as that many calls of
+    /// [`rmqueue_smallest`](Self::rmqueue_smallest), but whole blocks and words at a time. Returns how many were there.
+    pub fn rmqueue_frames(
+        &mut self,
+        count: u32,
+        migratetype: MigrateType,
+        taken_for: Mobility,
+        batch: &mut FrameBatch,
+    ) -> u32 {
+        let mut left = count;
+        while left > 0 && self.available[migratetype as usize] != 0 {
+            let order = self.available[migratetype as usize].trailing_zeros().to_le_bytes()[0];
+            let taken = if order == 0 {
+                self.take_singles(left, migratetype, taken_for, batch)
+            } else {
+                self.take_run(order, left, migratetype, taken_for, batch)
+            };
+            left -= taken;
+        }
+        self.free_frames[migratetype as usize] -= u64::from(count - left);
+        count - left
+    }
+
+    /// Takes single frames from the lowest leaf that has maximal blocks of order 0.
+    fn take_singles(
+        &mut self,
+        want: u32,
+        migratetype: MigrateType,
+        taken_for: Mobility,
+        batch: &mut FrameBatch,
+    ) -> u32 {
+        let set = self.set_of(0, migratetype);
+        let Some(index) = self.sets.first(set) else { return 0 };
+        let start = self.leaf_start(index);
+        let leaf = &mut self.leaves[index];
+        let mut taken = 0;
+        for word in 0..4u32 {
+            let mut singles = leaf.singles(word as usize);
+            let mut mask = 0;
+            while singles != 0 && taken < want {
+                let bit = singles.trailing_zeros();
+                batch.push(start.add(word * 64 + bit));
+                mask |= 1 << bit;
+                singles &= singles - 1;
+                taken += 1;
+            }
+            leaf.mark_mask_used(word as usize, mask);
+        }
+        leaf.account_taken(taken, taken_for);
+        let count = leaf.count_mut(0);
+        *count -= taken.to_le_bytes()[0];
+        if *count == 0 {
+            self.sets.remove(set, index);
+        }
+        self.count_blocks(0, migratetype, -taken.cast_signed());
+        taken
+    }
+
+    /// Takes the low frames of the lowest block of `order`, when there is no smaller block.
+    fn take_run(
+        &mut self,
+        order: u8,
+        want: u32,
+        migratetype: MigrateType,
+        taken_for: Mobility,
+        batch: &mut FrameBatch,
+    ) -> u32 {
+        let Some(pfn) = self.first(order, migratetype) else { return 0 };
+        self.remove(pfn, order, migratetype);
+        let inside = order.min(LEAF_ORDER);
+        self.expand(pfn, inside, order, migratetype);
+        let taken = want.min(1 << inside);
+        // What stays free behind the taken frames are the blocks whose orders are the bits of its length.
+        let mut rest = (1 << inside) - taken;
+        while rest != 0 {
+            let part = rest.trailing_zeros().to_le_bytes()[0];
+            self.insert(pfn, part, migratetype);
+            rest &= rest - 1;
+        }
+        let leaf = self.leaf_of(pfn);
+        let leaf = &mut self.leaves[leaf];
+        leaf.mark_run_used(Self::offset_of(pfn), taken);
+        leaf.account_taken(taken, taken_for);
+        batch.push_run(pfn, taken);
+        taken
+    }
+
+    /// Frees a block and merges it with its free buddies (`__free_one_page`).
+    ///
+    /// A block of several pageblocks is freed pageblock by pageblock, each with its own type.
+    #[doc(alias = "__free_one_page")]
+    #[inline]
+    pub fn free(&mut self, pfn: Pfn, order: Order, taken_for: Mobility) {
+        let mut at = pfn;
+        let piece = order.min(Order::PAGEBLOCK);
+        for _ in 0..1u32 << (order.get() - piece.get()) {
+            self.free_piece(at, piece, taken_for);
+            at = at.add(piece.frames());
+        }
+    }
+
+    fn free_piece(&mut self, pfn: Pfn, order: Order, taken_for: Mobility) {
+        let migratetype = self.pageblock_type(pfn);
+        self.free_frames[migratetype as usize] += u64::from(order.frames());
+        if order.get() <= LEAF_ORDER {
+            let index = self.leaf_of(pfn);
+            let leaf = &mut self.leaves[index];
+            leaf.account_returned(order.frames(), taken_for);
+            if order.get() < LEAF_ORDER {
+                debug_assert!(leaf.is_used(Self::offset_of(pfn), order.get()), "{pfn} was free already");
+                leaf.mark_free(Self::offset_of(pfn), order.get());
+                return self.merge_in_leaf(index, Self::offset_of(pfn), order.get(), migratetype);
+            }
+        }
+        self.merge_leaves(pfn, order.get(), migratetype);
+    }
+
+    /// Frees single frames, the same as so many calls of [`free`](Self::free), but runs of them a word at a time.
+    pub fn free_frames_batch(&mut self, frames: &[u32], taken_for: Mobility) {
+        // Below this many frames of one word, merging one by one is cheaper than counting the runs of the word anew.
+        const RUN_WORTH_COUNTING: u32 = 4;
+        let mut rest = frames;
+        while let Some((&first, tail)) = rest.split_first() {
+            let mut mask = 1u64 << (first & 63);
+            let mut length = 1;
+            for &pfn in tail {
+                if pfn >> 6 != first >> 6 {
+                    break;
+                }
+                mask |= 1 << (pfn & 63);
+                length += 1;
+            }
+            let (run, behind) = rest.split_at(length as usize);
+            if length < RUN_WORTH_COUNTING || mask.count_ones() < length {
+                for &pfn in run {
+                    self.free_piece(Pfn::new(pfn), Order::ZERO, taken_for);
+                }
+            } else {
+                self.free_word(Pfn::new(first), mask, length, taken_for);
+            }
+            rest = behind;
+        }
+    }
+
+    fn free_word(&mut self, pfn: Pfn, mask: u64, frames: u32, taken_for: Mobility) {
+        let migratetype = self.pageblock_type(pfn);
+        let index = self.leaf_of(pfn);
+        let word = Self::offset_of(pfn) as usize >> 6;
+        self.free_frames[migratetype as usize] += u64::from(frames);
+        let leaf = &mut self.leaves[index];
+        debug_assert!(leaf.is_mask_used(word, mask), "a frame near {pfn} was free already");
+        leaf.account_returned(frames, taken_for);
+        let (grown, whole_word) = leaf.mark_mask_free(word, mask);
+        for (order, change) in (0u8..).zip(grown) {
+            if change != 0 {
+                let count = self.leaves[index].count_mut(order);
+                let was = *count;
+                *count = was.wrapping_add_signed(change.to_le_bytes()[0].cast_signed());
+                if *count == 0 {
+                    self.sets.remove(self.set_of(order, migratetype), index);
+                } else if was == 0 {
+                    self.sets.insert(self.set_of(order, migratetype), index);
+                }
+                self.count_blocks(order, migratetype, change);
+            }
+        }
+        if whole_word {
+            self.merge_in_leaf(index, Self::offset_of(pfn) & !63, 6, migratetype);
+        }
+    }
+
+    /// Merges a block of which all frames are marked free, and lists what it has become.
+    #[inline]
+    fn merge_in_leaf(&mut self, index: usize, offset: u32, order: u8, migratetype: MigrateType) {
+        let (mut at, mut order) = (offset, order);
+        let start = self.leaf_start(index);
+        while order < LEAF_ORDER {
+            let buddy = at ^ 1 << order;
+            if !self.leaves[index].is_free(buddy, order) {
+                return self.insert(start.add(at), order, migratetype);
+            }
+            // All free and beside a block that was in use until now: it is one block of exactly this order.
+            self.remove(start.add(buddy), order, migratetype);
+            at &= !(1 << order);
+            order += 1;
+        }
+        self.merge_leaves(start, LEAF_ORDER, migratetype);
+    }
+
+    /// Merges a block of whole leaves upward and lists what it has become.
+    fn merge_leaves(&mut self, pfn: Pfn, order: u8, migratetype: MigrateType) {
+        let (mut at, mut order) = (pfn, order);
+        while order < self.max_order.get() {
+            let buddy = Pfn::new(at.get() ^ 1 << order);
+            if buddy < self.start || buddy >= self.end {
+                break;
+            }
+            let buddy_type = self.pageblock_type(buddy);
+            // Below a pageblock, both halves are of one type.
+            if buddy_type != migratetype && !(buddy_type.is_mergeable() && migratetype.is_mergeable()) {
+                break;
+            }
+            if !self.sets.contains(self.set_of(order, buddy_type), self.leaf_of(buddy)) {
+                break;
+            }
+            self.remove(buddy, order, buddy_type);
+            if buddy_type != migratetype {
+                self.retag(buddy, order, migratetype);
+                self.free_frames[buddy_type as usize] -= 1 << order;
+                self.free_frames[migratetype as usize] += 1 << order;
+            }
+            at = at.min(buddy);
+            order += 1;
+        }
+        self.insert(at, order, migratetype);
+    }
+
+    /// Sets the type of every pageblock of a block of at least that size (`change_pageblock_range`).
+    fn retag(&mut self, pfn: Pfn, order: u8, migratetype: MigrateType) {
+        for block in 0..1u32 << (order - PAGEBLOCK_ORDER) {
+            self.set_pageblock_type(pfn.add(block << PAGEBLOCK_ORDER), migratetype);
+        }
+    }
+}

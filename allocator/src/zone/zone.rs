@@ -1,0 +1,503 @@
+//! One zone: its free areas behind its lock, and what is known of them without it.
+
+use super::{
+    buddy::{Buddy, Fallback, Grouping, PAGEBLOCK_FRAMES, RmqueueMode, TYPES},
+    sizing::{self, Boost},
+    state::{ZoneState, ZoneStates},
+    watermark::{
+        FreeCounts, FreeSnapshot, WatermarkRule, Watermarks, wmark_pages, zone_watermark_fast,
+        zone_watermark_ok,
+    },
+};
+use crate::{
+    frame::{FrameBatch, FrameState, FrameTable, Mobility, Order, PcpList, Pfn, ZoneNumber},
+    gfp::{AllocFlags, MigrateType, NR_ZONE_TYPES, ZoneType},
+    sync::{
+        Arc, LockRank, PendingMap, SpinGuard, SpinLock, ZeroedSliceError,
+        atomic::{AtomicU32, AtomicU64, Ordering},
+    },
+};
+
+/// Whether a caller may wait for a zone's lock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Waiting {
+    /// It may.
+    Allowed,
+    /// It tries once (`ALLOC_TRYLOCK`): a signal handler, or a caller that asked for it.
+    Never,
+}
+
+/// What became of a free.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Freed {
+    /// The frames are in the free areas of an open zone.
+    Open,
+    /// The frames are in the free areas of a zone that is closed: its allocator counts what is still out.
+    Closed,
+    /// The lock was taken and the caller may not wait: the next holder will free the block.
+    Pending,
+}
+
+/// What happened to a zone so far, in frames or events.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ZoneEvents {
+    /// Frames that requests took past the caches.
+    pub allocated_frames: u64,
+    /// Frames that were freed past the caches.
+    pub freed_frames: u64,
+    /// Pageblocks claimed by another type (`mm_page_alloc_extfrag` with a change of ownership).
+    pub claimed: u64,
+    /// Blocks stolen from another type.
+    pub stolen: u64,
+    /// Boosts of the watermarks.
+    pub boosts: u64,
+    /// Frees that came through the pending map.
+    pub pending_frees: u64,
+}
+
+/// Where a zone lies and what it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ZoneSpan {
+    /// What the zone is for.
+    pub kind: ZoneType,
+    /// Its number in the allocator.
+    pub number: ZoneNumber,
+    /// Its first frame.
+    pub start: Pfn,
+    /// The frame behind its last.
+    pub end: Pfn,
+}
+
+impl ZoneSpan {
+    /// Returns the number of frames; all are present and managed.
+    pub const fn frames(&self) -> u64 {
+        (self.end.get() - self.start.get()) as u64
+    }
+}
+
+/// A range of frames with its own lock, free areas and watermarks (`struct zone`).
+#[derive(Debug)]
+pub struct Zone {
+    span: ZoneSpan,
+    max_order: Order,
+    rule: WatermarkRule,
+    areas: SpinLock<Areas>,
+    mirror: Mirror,
+    pending: PendingMap,
+    frames: FrameTable,
+    states: Arc<ZoneStates>,
+}
+
+/// What the zone's lock protects.
+#[derive(Debug)]
+struct Areas {
+    buddy: Buddy,
+    marks: Watermarks,
+    lowmem_reserve: [u64; NR_ZONE_TYPES],
+    events: ZoneEvents,
+    closed: bool,
+}
+
+/// Copies of what the lock protects, written by its holder and read without it.
+#[derive(Debug, Default)]
+struct Mirror {
+    free: AtomicU64,
+    free_cma: AtomicU64,
+    free_highatomic: AtomicU64,
+    available: [AtomicU32; TYPES],
+    min: AtomicU64,
+    low: AtomicU64,
+    high: AtomicU64,
+    promo: AtomicU64,
+    boost: AtomicU64,
+    lowmem_reserve: [AtomicU64; NR_ZONE_TYPES],
+}
+
+/// Free blocks by order and type as bits: enough for all rules but the one that counts blocks.
+struct Available([u32; TYPES]);
+
+impl FreeCounts for Available {
+    fn nr_free(&self, order: u8) -> u64 {
+        u64::from(self.0.iter().any(|orders| orders >> order & 1 == 1))
+    }
+
+    fn has_type(&self, order: u8, migratetype: MigrateType) -> bool {
+        self.0[migratetype.index()] >> order & 1 == 1
+    }
+}
+
+impl FreeCounts for Buddy {
+    fn nr_free(&self, order: u8) -> u64 {
+        MigrateType::ALL.iter().map(|&kind| u64::from(self.nr_free(Order::new(order), kind))).sum()
+    }
+
+    fn has_type(&self, order: u8, migratetype: MigrateType) -> bool {
+        self.nr_free(Order::new(order), migratetype) > 0
+    }
+}
+
+impl Zone {
+    /// Makes a zone of free frames, with marks of 0 and no reserves.
+    ///
+    /// # Errors
+    /// When the address space for its maps cannot be had.
+    pub fn new(
+        span: ZoneSpan,
+        max_order: Order,
+        rule: WatermarkRule,
+        frames: FrameTable,
+        states: Arc<ZoneStates>,
+    ) -> Result<Self, ZeroedSliceError> {
+        let zone = Self {
+            areas: SpinLock::new(
+                LockRank::Zone,
+                Areas {
+                    buddy: Buddy::new(span.start, span.end, max_order)?,
+                    marks: Watermarks::default(),
+                    lowmem_reserve: [0; NR_ZONE_TYPES],
+                    events: ZoneEvents::default(),
+                    closed: false,
+                },
+            ),
+            mirror: Mirror::default(),
+            pending: PendingMap::new(usize::try_from(span.frames()).expect("a zone lies in the arena"))?,
+            span,
+            max_order,
+            rule,
+            frames,
+            states,
+        };
+        zone.with_areas(|_| ());
+        Ok(zone)
+    }
+
+    /// Returns where the zone lies.
+    #[inline]
+    pub const fn span(&self) -> &ZoneSpan {
+        &self.span
+    }
+
+    /// Returns the frames that the zone was given.
+    pub const fn managed(&self) -> u64 {
+        self.span.frames()
+    }
+
+    /// Returns the zone's state word.
+    #[inline]
+    pub fn state(&self) -> ZoneState {
+        self.states.get(self.span.number.index())
+    }
+
+    /// Returns the free frames (NR_FREE_PAGES), exact as of the last change.
+    pub fn nr_free_pages(&self) -> u64 {
+        self.mirror.free.load(Ordering::Relaxed)
+    }
+
+    /// Runs `change` under the lock, after freeing what waits in the pending map, and publishes what it changed.
+    fn locked<R>(&self, mut areas: SpinGuard<'_, Areas>, change: impl FnOnce(&mut Areas, bool) -> R) -> R {
+        if self.pending.is_flagged() {
+            self.free_pending(&mut areas);
+        }
+        let contended = areas.contended();
+        let result = change(&mut areas, contended);
+        self.publish(&areas);
+        result
+    }
+
+    fn with_areas<R>(&self, change: impl FnOnce(&mut Areas) -> R) -> R {
+        // Lock order: registry, then claims of caches, then this.
+        self.locked(self.areas.lock(), |areas, _| change(areas))
+    }
+
+    fn acquire(&self, waiting: Waiting) -> Option<SpinGuard<'_, Areas>> {
+        match waiting {
+            Waiting::Allowed => Some(self.areas.lock()),
+            Waiting::Never => self.areas.try_lock(),
+        }
+    }
+
+    #[cold]
+    fn free_pending(&self, areas: &mut Areas) {
+        self.pending.drain(|index| {
+            let pfn =
+                self.span.start.add(u32::try_from(index).expect("the map has one bit a frame of the zone"));
+            let freed = self.frames.update(pfn, |found| {
+                (found.state() == Some(FrameState::Pending)).then(|| {
+                    areas.buddy.free(pfn, found.order(), found.list().mobility());
+                    areas.events.freed_frames += u64::from(found.order().frames());
+                    areas.events.pending_frees += 1;
+                    found.freed()
+                })
+            });
+            debug_assert!(freed.is_ok(), "only pending blocks are in the pending map: {freed:?}");
+        });
+    }
+
+    fn publish(&self, areas: &Areas) {
+        let Areas { buddy, marks, lowmem_reserve, closed, .. } = areas;
+        let mirror = &self.mirror;
+        let free = buddy.free_frames();
+        mirror.free.store(free, Ordering::Relaxed);
+        mirror.free_cma.store(buddy.free_frames_of(MigrateType::Cma), Ordering::Relaxed);
+        mirror.free_highatomic.store(buddy.free_frames_of(MigrateType::HighAtomic), Ordering::Relaxed);
+        for (word, kind) in mirror.available.iter().zip(MigrateType::ALL) {
+            word.store(buddy.available(kind), Ordering::Relaxed);
+        }
+        let snapshot = self.snapshot_of(buddy, lowmem_reserve);
+        let state = if *closed {
+            ZoneState::default()
+        } else {
+            ZoneState::of(|highest, mark, flags| {
+                zone_watermark_ok(self.rule, 0, wmark_pages(marks, mark), highest, flags, &snapshot)
+            })
+        };
+        self.states.publish(self.span.number, state);
+    }
+
+    fn snapshot_of<'a>(
+        &self,
+        buddy: &'a Buddy,
+        lowmem_reserve: &[u64; NR_ZONE_TYPES],
+    ) -> FreeSnapshot<'a, Buddy> {
+        FreeSnapshot {
+            free: buddy.free_frames(),
+            free_cma: buddy.free_frames_of(MigrateType::Cma),
+            free_highatomic: buddy.free_frames_of(MigrateType::HighAtomic),
+            reserved_highatomic: 0,
+            lowmem_reserve: *lowmem_reserve,
+            max_order: self.max_order.get(),
+            counts: buddy,
+        }
+    }
+
+    /// Tells whether the zone may serve a request, at the mark and with the reserves that `flags` name
+    /// (`zone_watermark_fast`).
+    #[doc(alias = "zone_watermark_ok")]
+    pub fn watermark_ok(&self, order: Order, highest: ZoneType, flags: AllocFlags) -> bool {
+        if self.rule == WatermarkRule::HalvePerOrder && order != Order::ZERO {
+            // That rule counts the blocks of each order, which nothing mirrors.
+            return self.with_areas(|areas| {
+                let snapshot = self.snapshot_of(&areas.buddy, &areas.lowmem_reserve);
+                zone_watermark_fast(self.rule, order.get(), &areas.marks, highest, flags, &snapshot)
+            });
+        }
+        let available =
+            Available(core::array::from_fn(|kind| self.mirror.available[kind].load(Ordering::Relaxed)));
+        let snapshot = FreeSnapshot {
+            free: self.nr_free_pages(),
+            free_cma: self.mirror.free_cma.load(Ordering::Relaxed),
+            free_highatomic: self.mirror.free_highatomic.load(Ordering::Relaxed),
+            reserved_highatomic: 0,
+            lowmem_reserve: self.lowmem_reserve(),
+            max_order: self.max_order.get(),
+            counts: &available,
+        };
+        zone_watermark_fast(self.rule, order.get(), &self.watermarks(), highest, flags, &snapshot)
+    }
+
+    /// Takes a block from the free areas (`rmqueue_buddy`); `None` when there is no fitting one, or the lock is taken and
+    /// the flags forbid waiting.
+    pub fn rmqueue_buddy(
+        &self,
+        order: Order,
+        migratetype: MigrateType,
+        flags: AllocFlags,
+        grouping: Grouping,
+    ) -> Option<Pfn> {
+        let waiting = if flags.contains(AllocFlags::TRYLOCK) { Waiting::Never } else { Waiting::Allowed };
+        let areas = self.acquire(waiting)?;
+        self.locked(areas, |areas, _| {
+            if areas.closed {
+                return None;
+            }
+            let mut done = Fallback::default();
+            let mut mode = RmqueueMode::default();
+            let mut pfn = None;
+            if flags.contains(AllocFlags::HIGHATOMIC) {
+                pfn = areas.buddy.rmqueue_smallest(order, MigrateType::HighAtomic, Mobility::of(migratetype));
+            }
+            pfn = pfn
+                .or_else(|| areas.buddy.rmqueue(order, migratetype, flags, grouping, &mut mode, &mut done));
+            // The last resort of those who cannot wait.
+            if pfn.is_none() && flags.intersects(AllocFlags::OOM | AllocFlags::NON_BLOCK) {
+                pfn = areas.buddy.rmqueue_smallest(order, MigrateType::HighAtomic, Mobility::of(migratetype));
+            }
+            if pfn.is_some() {
+                areas.events.allocated_frames += u64::from(order.frames());
+            }
+            self.note(areas, done);
+            pfn
+        })
+    }
+
+    /// Takes up to `count` blocks for a cache, or up to twice as many when the lock was contended, as far as `batch` has
+    /// room (`rmqueue_bulk`).
+    pub fn rmqueue_bulk(
+        &self,
+        order: Order,
+        count: u32,
+        migratetype: MigrateType,
+        flags: AllocFlags,
+        grouping: Grouping,
+        batch: &mut FrameBatch,
+    ) {
+        let waiting = if flags.contains(AllocFlags::TRYLOCK) { Waiting::Never } else { Waiting::Allowed };
+        let Some(areas) = self.acquire(waiting) else { return };
+        self.locked(areas, |areas, contended| {
+            if areas.closed {
+                return;
+            }
+            let room = u32::try_from(batch.room()).expect("at most 512");
+            let count = if contended { count.saturating_mul(2) } else { count }.min(room);
+            let done = areas.buddy.rmqueue_bulk(order, count, migratetype, flags, grouping, batch);
+            self.note(areas, done);
+        });
+    }
+
+    /// Notes what the fallbacks did, and boosts the watermarks if a claim below a pageblock was attempted.
+    fn note(&self, areas: &mut Areas, done: Fallback) {
+        areas.events.claimed += u64::from(done.claimed);
+        areas.events.stolen += u64::from(done.stolen);
+        for _ in 0..done.boosts {
+            let frames = u64::from(PAGEBLOCK_FRAMES);
+            let boost = sizing::boost_watermark(
+                &mut areas.marks,
+                self.managed(),
+                frames,
+                sizing::WATERMARK_BOOST_FACTOR,
+            );
+            areas.events.boosts += u64::from(boost == Boost::Raised);
+        }
+        if done.boosts > 0 {
+            self.mirror.boost.store(areas.marks.boost, Ordering::Relaxed);
+        }
+    }
+
+    /// Frees a block of which the caller has already cleared the descriptor (`free_one_page`).
+    pub fn free_one(&self, pfn: Pfn, order: Order, taken_for: Mobility) -> Freed {
+        self.locked(self.areas.lock(), |areas, _| {
+            areas.buddy.free(pfn, order, taken_for);
+            areas.events.freed_frames += u64::from(order.frames());
+            if areas.closed { Freed::Closed } else { Freed::Open }
+        })
+    }
+
+    /// Frees a block whose descriptor says pending, without waiting for the lock.
+    ///
+    /// If the lock is taken, the block stays in the pending map until the next holder frees it.
+    pub fn free_without_waiting(&self, pfn: Pfn) -> Freed {
+        self.pending.set(pfn.index() - self.span.start.index());
+        let Some(areas) = self.areas.try_lock() else { return Freed::Pending };
+        self.locked(areas, |areas, _| if areas.closed { Freed::Closed } else { Freed::Open })
+    }
+
+    /// Frees the blocks that a cache gives up, all of one list, whose descriptors are already cleared
+    /// (`free_pcppages_bulk`).
+    pub fn free_bulk(&self, list: PcpList, batch: &FrameBatch) -> Freed {
+        let (_, order) = PcpList::with_index(list.index());
+        self.locked(self.areas.lock(), |areas, _| {
+            if order == Order::ZERO {
+                areas.buddy.free_frames_batch(batch.numbers(), list.mobility());
+            } else {
+                for pfn in batch.iter() {
+                    areas.buddy.free(pfn, order, list.mobility());
+                }
+            }
+            if areas.closed { Freed::Closed } else { Freed::Open }
+        })
+    }
+
+    /// Sets the marks and the reserves; a boost ends (`__setup_per_zone_wmarks`).
+    pub fn set_watermarks(&self, marks: Watermarks, lowmem_reserve: [u64; NR_ZONE_TYPES]) {
+        self.with_areas(|areas| {
+            areas.marks = Watermarks { boost: 0, ..marks };
+            areas.lowmem_reserve = lowmem_reserve;
+            let mirror = &self.mirror;
+            let words = [&mirror.min, &mirror.low, &mirror.high, &mirror.promo, &mirror.boost];
+            for (word, mark) in words.into_iter().zip([marks.min, marks.low, marks.high, marks.promo, 0]) {
+                word.store(mark, Ordering::Relaxed);
+            }
+            for (word, reserve) in mirror.lowmem_reserve.iter().zip(lowmem_reserve) {
+                word.store(reserve, Ordering::Relaxed);
+            }
+        });
+    }
+
+    /// Takes back a boost of the watermarks, once what it asked for has been done.
+    pub fn end_boost(&self, boost: u64) {
+        if boost > 0 {
+            self.with_areas(|areas| {
+                areas.marks.boost = areas.marks.boost.saturating_sub(boost);
+                self.mirror.boost.store(areas.marks.boost, Ordering::Relaxed);
+            });
+        }
+    }
+
+    /// Returns the marks.
+    pub fn watermarks(&self) -> Watermarks {
+        let mirror = &self.mirror;
+        Watermarks {
+            min: mirror.min.load(Ordering::Relaxed),
+            low: mirror.low.load(Ordering::Relaxed),
+            high: mirror.high.load(Ordering::Relaxed),
+            promo: mirror.promo.load(Ordering::Relaxed),
+            boost: mirror.boost.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Returns what is kept from requests that could use a higher zone, by their highest zone.
+    pub fn lowmem_reserve(&self) -> [u64; NR_ZONE_TYPES] {
+        core::array::from_fn(|kind| self.mirror.lowmem_reserve[kind].load(Ordering::Relaxed))
+    }
+
+    /// Closes the zone: every later request fails, and every later free says so. Returns the frames that are out.
+    pub fn close(&self) -> u64 {
+        self.with_areas(|areas| {
+            areas.closed = true;
+            self.managed() - areas.buddy.free_frames()
+        })
+    }
+
+    /// Returns a consistent picture of the free areas.
+    pub fn report(&self) -> ZoneReport {
+        self.with_areas(|areas| ZoneReport {
+            span: self.span,
+            nr_free: MigrateType::ALL.map(|kind| {
+                (0..=self.max_order.get()).map(|order| areas.buddy.nr_free(Order::new(order), kind)).collect()
+            }),
+            free: areas.buddy.free_frames(),
+            free_cma: areas.buddy.free_frames_of(MigrateType::Cma),
+            free_highatomic: areas.buddy.free_frames_of(MigrateType::HighAtomic),
+            marks: areas.marks,
+            lowmem_reserve: areas.lowmem_reserve,
+            events: areas.events,
+        })
+    }
+
+    /// Returns the migrate type of the pageblock around a frame of this zone.
+    pub fn pageblock_type(&self, pfn: Pfn) -> MigrateType {
+        self.with_areas(|areas| areas.buddy.pageblock_type(pfn))
+    }
+}
+
+/// A consistent picture of a zone.
+#[derive(Clone, Debug)]
+pub struct ZoneReport {
+    /// Where it lies.
+    pub span: ZoneSpan,
+    /// Free blocks by migrate type and order.
+    pub nr_free: [Vec<u32>; TYPES],
+    /// Free frames.
+    pub free: u64,
+    /// Free frames in CMA areas.
+    pub free_cma: u64,
+    /// Free frames in highatomic pageblocks.
+    pub free_highatomic: u64,
+    /// The marks.
+    pub marks: Watermarks,
+    /// What is kept from requests that could use a higher zone.
+    pub lowmem_reserve: [u64; NR_ZONE_TYPES],
+    /// What happened so far.
+    pub events: ZoneEvents,
+}
