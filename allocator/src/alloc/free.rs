@@ -36,7 +36,7 @@ fn free_unref_page_slow(
     put: Put,
 ) -> Result<(), BadFrame> {
     match put {
-        Put::Bad(bad) => Err(bad),
+        Put::Bad => Err(BadFrame { pfn: block.pfn, found: domain.frames().get(block.pfn) }),
         _ => match domain.caches().put_slow(owner, block, put) {
             Ok(()) => Ok(()),
             Err(block) => free_pages_ok(domain, block),

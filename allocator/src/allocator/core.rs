@@ -1,6 +1,6 @@
 //! What an allocator, its handles and its blocks share.
 
-use core::{num::NonZeroUsize, ptr::NonNull};
+use core::{num::NonZeroUsize, ops::Deref, ptr::NonNull};
 
 use crate::{
     alloc::{Domain, alloc_pages, free_pages_ok, free_unref_page},
@@ -124,6 +124,32 @@ impl Core {
                     found.state() != Some(FrameState::FreeOrInterior) && found.order() >= order
                 })
         })
+    }
+}
+
+/// A reference to a core that is kept open by what stands beside it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct CoreRef {
+    core: NonNull<Core>,
+}
+
+impl CoreRef {
+    /// Makes the reference.
+    ///
+    /// # Safety
+    /// The core outlives the value.
+    pub(super) unsafe fn new(core: &Core) -> Self {
+        Self { core: NonNull::from(core) }
+    }
+}
+
+impl Deref for CoreRef {
+    type Target = Core;
+
+    #[inline(always)]
+    fn deref(&self) -> &Core {
+        // SAFETY: the maker of this promised that the core outlives it.
+        unsafe { self.core.as_ref() }
     }
 }
 

@@ -11,7 +11,7 @@ mod report;
 mod tests;
 
 use crate::{
-    alloc::{cached_request, take_cached},
+    alloc::take_cached,
     error::{AllocError, FreeError},
     frame::Order,
     gfp::Gfp,
@@ -103,11 +103,9 @@ impl Allocator {
     #[inline(always)]
     pub fn alloc_pages(&self, gfp: Gfp, order: Order) -> Result<Pages, AllocError> {
         let core = self.core();
-        let hit = cached_request(gfp, order)
-            .and_then(|request| local::with_last(core.key(), |owner| take_cached(owner, request)).flatten());
-        let pages = match hit {
-            Some(block) => Pages::new(core, block),
-            None => self.alloc_pages_slow(gfp, order)?,
+        let pages = match local::with_last(core.key(), |owner| take_cached(owner, gfp, order)) {
+            Some(Some(block)) => Pages::new(core, block),
+            _ => self.alloc_pages_slow(gfp, order)?,
         };
         Ok(if gfp.contains(Gfp::ZERO) { pages.zero().into_pages() } else { pages })
     }

@@ -123,7 +123,7 @@ impl Pages {
 }
 
 impl Drop for Pages {
-    #[inline]
+    #[inline(always)]
     fn drop(&mut self) {
         let block = self.block();
         self.shared().free(block);

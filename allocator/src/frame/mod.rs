@@ -10,7 +10,7 @@ mod stack;
 mod table;
 
 pub use batch::FrameBatch;
-pub use descriptor::{BadFrame, Descriptor, FrameState, Mobility, PcpList};
+pub use descriptor::{BadFrame, Descriptor, FrameState, HotZone, Mobility, PcpList};
 pub use number::{FRAME_BYTES, FRAME_SHIFT, MAX_MAX_ORDER, MIN_MAX_ORDER, Order, PAGEBLOCK_ORDER, Pfn};
 pub use stack::{FrameLists, FrameStack, LIST_FRAMES_MAX, StackMemory};
 pub use table::{FrameTable, ZoneNumber};

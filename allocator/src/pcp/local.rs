@@ -15,7 +15,10 @@ crate::sync::thread_local! {
 /// `key` is the allocator's address. `None` also when the thread is ending.
 #[inline(always)]
 pub fn with_last<R>(key: NonZeroUsize, f: impl FnOnce(&Owner<ThreadCache>) -> R) -> Option<R> {
-    CACHES.try_with(|caches| caches.with_last(key, f)).ok().flatten()
+    match CACHES.try_with(|caches| caches.with_last(key, f)) {
+        Ok(result) => result,
+        Err(_) => None,
+    }
 }
 
 /// Returns the thread's cache of an allocator, making one if it has none.
