@@ -31,6 +31,12 @@ pub(crate) fn light() {
     backend::light();
 }
 
+/// Runs a light fence, for the model of the fence itself.
+#[cfg(loom)]
+pub fn model_light() {
+    light();
+}
+
 /// Orders the caller's accesses before and after it for all threads, those that run [`light`] included.
 ///
 /// Returns false when the system refused: then it was a SeqCst fence for the caller, which orders threads that ran

@@ -49,7 +49,10 @@ mod zeroed;
 pub use cell::UnsafeCell;
 pub use counter::OwnedCounter;
 pub use crossbeam_utils::CachePadded;
-pub use facade::{Arc, Condvar, Mutex, MutexGuard, atomic, hint, spin_until, thread, thread_local};
+#[cfg(any(loom, shuttle))]
+pub(crate) use facade::backend_thread_local;
+pub(crate) use facade::thread_local;
+pub use facade::{Arc, Condvar, Mutex, MutexGuard, atomic, hint, spin_until, thread};
 pub use owned::{Claim, Claimed, ClaimsFenced, Inside, NotEntered, OwnedCell, Owner, fence_claims};
 pub use owner_slot::OwnerSlot;
 pub use pending::PendingMap;

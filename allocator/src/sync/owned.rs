@@ -143,8 +143,11 @@ impl<T> Owner<T> {
         spin_until(|| {
             let seen = cell.claimed.load(Ordering::Relaxed);
             kept = seen & KEPT != 0;
+            if seeded(SeededBug::ExitSkipsClaim) {
+                cell.claimed.store(seen | CLAIM | KEPT, Ordering::Relaxed);
+                return true;
+            }
             kept || (seen & CLAIM == 0 && cell.change(seen, seen | CLAIM | KEPT))
-                || seeded(SeededBug::ExitSkipsClaim)
         });
         if kept {
             return None;

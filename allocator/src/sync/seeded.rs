@@ -13,6 +13,8 @@ pub enum SeededBug {
     SpinLostCas,
     /// An unlocker forgets the sleepers.
     SpinLostWake,
+    /// Two owners rely on their light fences alone.
+    LightMeetsLight,
     /// The owner's fence is missing where membarrier is refused.
     FallbackSkipsFence,
     /// The owner's half of the asymmetric fence is missing.

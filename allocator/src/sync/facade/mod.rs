@@ -6,9 +6,13 @@ mod model;
 mod system;
 
 #[cfg(any(loom, shuttle))]
-pub use model::{Arc, Condvar, Mutex, MutexGuard, atomic, hint, thread, thread_local};
+pub use model::{Arc, Condvar, Mutex, MutexGuard, atomic, hint, thread};
+#[cfg(any(loom, shuttle))]
+pub(crate) use model::{backend_thread_local, thread_local};
 #[cfg(not(any(loom, shuttle)))]
-pub use system::{Arc, Condvar, Mutex, MutexGuard, atomic, hint, thread, thread_local};
+pub(crate) use system::thread_local;
+#[cfg(not(any(loom, shuttle)))]
+pub use system::{Arc, Condvar, Mutex, MutexGuard, atomic, hint, thread};
 
 /// Waits until `ready` answers true, giving way to other threads in between.
 ///

@@ -33,7 +33,7 @@ mod types {
     }
 }
 pub use parking_lot::{Condvar, Mutex, MutexGuard};
-pub use std::thread_local;
+pub(crate) use std::thread_local;
 pub use types::{Arc, atomic};
 
 /// Hints to the processor.
