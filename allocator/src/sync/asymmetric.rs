@@ -55,3 +55,50 @@ pub fn heavy() -> bool {
 pub fn available() -> bool {
     backend::available()
 }
+
+#[cfg(all(test, not(any(loom, shuttle))))]
+mod tests {
+    use super::*;
+    use crate::sync::atomic::{AtomicU32, Ordering::Relaxed};
+    use std::sync::Barrier;
+
+    #[test]
+    fn one_side_sees_the_other() {
+        const ROUNDS: usize = 2_000;
+        if !available() {
+            return;
+        }
+        let words: Vec<[AtomicU32; 2]> = (0..ROUNDS).map(|_| Default::default()).collect();
+        let start = Barrier::new(2);
+        let (owner, drainer): (Vec<u32>, Vec<u32>) = std::thread::scope(|scope| {
+            let owner = scope.spawn(|| {
+                start.wait();
+                let round = |word: &[AtomicU32; 2]| {
+                    word[0].store(1, Relaxed);
+                    light();
+                    word[1].load(Relaxed)
+                };
+                words.iter().map(round).collect()
+            });
+            start.wait();
+            let round = |word: &[AtomicU32; 2]| {
+                word[1].store(1, Relaxed);
+                assert!(heavy());
+                word[0].load(Relaxed)
+            };
+            let drainer = words.iter().map(round).collect();
+            (owner.join().unwrap(), drainer)
+        });
+        assert!(owner.iter().zip(&drainer).all(|saw| saw != (&0, &0)), "both missed the other");
+    }
+
+    #[test]
+    fn a_refusal_is_reported() {
+        let before = available();
+        with_fallback(|| {
+            assert!(!available());
+            assert!(!heavy());
+        });
+        assert_eq!(available(), before);
+    }
+}

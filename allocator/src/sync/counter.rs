@@ -41,3 +41,25 @@ impl OwnedCounter {
         total.add(self.get());
     }
 }
+
+#[cfg(all(test, not(any(loom, shuttle))))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_add_up_and_wrap() {
+        let counter = OwnedCounter::new();
+        counter.add(3);
+        counter.add(u64::MAX);
+        assert_eq!(counter.get(), 2);
+    }
+
+    #[test]
+    fn folding_adds_to_the_total() {
+        let (counter, total) = (OwnedCounter::new(), OwnedCounter::new());
+        total.add(1);
+        counter.add(2);
+        counter.fold_into(&total);
+        assert_eq!((counter.get(), total.get()), (2, 3));
+    }
+}

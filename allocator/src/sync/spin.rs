@@ -220,3 +220,106 @@ impl<T: fmt::Debug> fmt::Debug for SpinGuard<'_, T> {
         fmt::Debug::fmt(&**self, f)
     }
 }
+
+#[cfg(all(test, not(any(loom, shuttle))))]
+mod tests {
+    use super::*;
+    use std::sync::mpsc;
+    use std::thread;
+    use std::time::Duration;
+
+    #[test]
+    fn one_thread_at_a_time_holds_the_lock() {
+        const TURNS: u64 = 20_000;
+        let lock = SpinLock::new(LockRank::Zone, (0, 0));
+        thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    for _ in 0..TURNS {
+                        let mut value = lock.lock();
+                        value.0 += 1;
+                        value.1 += 1;
+                        assert_eq!(value.0, value.1);
+                    }
+                });
+            }
+        });
+        assert_eq!(lock.into_inner(), (8 * TURNS, 8 * TURNS));
+    }
+
+    #[test]
+    fn a_parked_waiter_gets_the_lock_and_knows_that_it_waited() {
+        let lock = SpinLock::new(LockRank::Zone, 0);
+        let guard = lock.lock();
+        assert!(!guard.contended(), "nobody else had it");
+        assert!(lock.try_lock().is_none());
+        thread::scope(|scope| {
+            let waiter = scope.spawn(|| {
+                let mut value = lock.lock();
+                *value += 1;
+                value.contended()
+            });
+            while lock.head.word.load(Ordering::Relaxed) != SLEEPERS {
+                crate::sync::thread::yield_now();
+            }
+            thread::sleep(Duration::from_millis(5));
+            drop(guard);
+            assert!(waiter.join().unwrap(), "it waited");
+        });
+        assert_eq!(*lock.try_lock().expect("nobody has it"), 1);
+    }
+
+    #[test]
+    fn whoever_gets_the_lock_may_free_it() {
+        // The last of two holders frees the lock while the other may still be inside its unlock.
+        struct Shared(NonNullLock);
+        type NonNullLock = std::ptr::NonNull<SpinLock<u32>>;
+        // SAFETY: the lock is shared by reference, and freed by whoever comes last.
+        unsafe impl Send for Shared {}
+        let use_up = |shared: Shared| {
+            // SAFETY: this thread has not counted itself out yet, so nobody has freed the lock.
+            let lock = unsafe { shared.0.as_ref() };
+            let mut left = lock.lock();
+            *left -= 1;
+            let last = *left == 0;
+            drop(left);
+            if last {
+                // SAFETY: the other thread has released the lock, which is its last access.
+                drop(unsafe { Box::from_raw(shared.0.as_ptr()) });
+            }
+        };
+        let (sender, receiver) = mpsc::channel::<Shared>();
+        thread::scope(|scope| {
+            scope.spawn(move || receiver.into_iter().for_each(use_up));
+            for _ in 0..5_000 {
+                let lock = std::ptr::NonNull::from(Box::leak(Box::new(SpinLock::new(LockRank::Zone, 2))));
+                sender.send(Shared(lock)).unwrap();
+                use_up(Shared(lock));
+            }
+            drop(sender);
+        });
+    }
+
+    #[test]
+    fn the_word_has_lines_of_its_own() {
+        let mut lock = SpinLock::new(LockRank::Zone, 7_u64);
+        assert_eq!(size_of_val(&*lock.head), size_of::<Head>());
+        assert_eq!(size_of_val(&lock), 256);
+        *lock.get_mut() += 1;
+        assert_eq!(lock.into_inner(), 8);
+    }
+
+    #[cfg(feature = "lock-stats")]
+    #[test]
+    fn statistics_count_every_acquisition() {
+        let lock = SpinLock::new(LockRank::Zone, ());
+        for _ in 0..3 {
+            let guard = lock.lock();
+            thread::sleep(Duration::from_millis(1));
+            drop(guard);
+        }
+        let stats = lock.stats();
+        assert_eq!((stats.acquisitions, stats.contended), (3, 0));
+        assert!(stats.hold_ns_max >= 1_000_000 && stats.hold_ns_total >= 3_000_000);
+    }
+}
