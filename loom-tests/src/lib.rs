@@ -1,16 +1,17 @@
 //! Models of every lock-free protocol of gfp: what runs them.
 //!
-//! A [`Model`] is a small program that loom runs under every schedule and every outcome of its weak memory that can
-//! matter, and a list of bugs that can be planted in the code. The program must pass; with each bug planted it must
-//! panic with the expected text. So a model proves both that the protocol holds and that it would notice if not.
+//! A [`Model`] is a small program that loom runs under every schedule and every outcome of its weak memory
+//! that can matter, and a list of bugs that can be planted in the code. The program must pass; with each bug
+//! planted it must panic with the expected text. So a model proves both that the protocol holds and that it
+//! would notice if not.
 //!
 //! `cargo loom` runs all. `models.txt` lists what must run: a run that misses one fails.
 //!
-//! To add a model, write its function in a file of `tests/models/`, put it into that file's table, and add the lines
-//! to `models.txt` that the failing run prints.
+//! To add a model, write its function in a file of `tests/models/`, put it into that file's table, and add
+//! the lines to `models.txt` that the failing run prints.
 //!
-//! Every run is a process of its own: when a program panics, the destructors of the threads that loom had suspended
-//! panic as well, and that aborts.
+//! Every run is a process of its own: when a program panics, the destructors of the threads that loom had
+//! suspended panic as well, and that aborts.
 #![cfg(loom)]
 
 use gfp::sync::{SeededBug, with_seeded_bug};

@@ -1,16 +1,17 @@
 //! A fence that is free for one side: `membarrier` pays for both.
 //!
-//! Between two threads that each store and then load what the other stored, both need a full fence, or both may miss
-//! the other's store. Here the frequent side (a thread that uses its own cache) has only a [compiler fence](light);
-//! the rare side ([`heavy`]: a drainer) makes the system run a full fence on every CPU that runs a thread of this
-//! process: `membarrier(2)`, `MEMBARRIER_CMD_PRIVATE_EXPEDITED`, 0.4 µs when idle and about 10 µs with a running peer.
-//! Threads that do not run have passed a full fence when they were switched out.
+//! Between two threads that each store and then load what the other stored, both need a full fence, or both
+//! may miss the other's store. Here the frequent side (a thread that uses its own cache) has only a compiler
+//! fence (`light`); the rare side ([`heavy`]: a drainer) makes the system run a full fence on every CPU that
+//! runs a thread of this process: `membarrier(2)`, `MEMBARRIER_CMD_PRIVATE_EXPEDITED`, 0.4 µs when idle and
+//! about 10 µs with a running peer. Threads that do not run have passed a full fence when they were switched
+//! out.
 //!
 //! Only light–heavy and heavy–heavy pairs are ordered: two light fences order nothing.
 //!
-//! Where membarrier is refused (seccomp, an old kernel), both sides need SeqCst fences. Then [`available`] is false,
-//! and the users of [`light`] arrange for a fence of their own on a cold path
-//! (the fallback bit of [`OwnedCell`](super::OwnedCell)).
+//! Where membarrier is refused (seccomp, an old kernel), both sides need SeqCst fences. Then [`available`] is
+//! false, and the users of `light` arrange for a fence of their own on a cold path (the fallback bit of
+//! [`OwnedCell`](super::OwnedCell)).
 
 #[cfg(loom)]
 #[path = "asymmetric/rendezvous.rs"]
@@ -37,18 +38,18 @@ pub fn model_light() {
     light();
 }
 
-/// Orders the caller's accesses before and after it for all threads, those that run [`light`] included.
+/// Orders the caller's accesses before and after it for all threads, those that run `light` included.
 ///
-/// Returns false when the system refused: then it was a SeqCst fence for the caller, which orders threads that ran
-/// one too, and nothing may be concluded about threads that ran [`light`] alone. That the system refuses although
-/// [`available`] was true happens when a seccomp filter is installed later.
+/// Returns false when the system refused: then it was a SeqCst fence for the caller, which orders threads
+/// that ran one too, and nothing may be concluded about threads that ran `light` alone. That the system
+/// refuses although [`available`] was true happens when a seccomp filter is installed later.
 #[cold]
 #[must_use = "when refused, nothing may be concluded about threads that ran a light fence"]
 pub fn heavy() -> bool {
     backend::heavy()
 }
 
-/// Answers whether [`light`] suffices; if not, both sides need SeqCst fences.
+/// Answers whether `light` suffices; if not, both sides need SeqCst fences.
 ///
 /// The first call registers the process with the system.
 #[must_use]

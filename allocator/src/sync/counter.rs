@@ -5,13 +5,14 @@ use super::atomic::{AtomicU64, Ordering};
 super::zeroable! {
     /// A counter that one thread at a time writes and any thread reads.
     ///
-    /// Adding is a load and a store, which compile to one plain add without a lock prefix; with a second writer counts
-    /// would be lost. The writer is the thread that owns the counter, or whoever holds the lock that protects it. Counts
-    /// wrap around at 2^64.
+    /// Adding is a load and a store, which compile to one plain add without a lock prefix; with a second
+    /// writer counts would be lost. The writer is the thread that owns the counter, or whoever holds the lock
+    /// that protects it. Counts wrap around at 2^64.
     ///
-    /// A thread that ends folds its counters into a total **under the lock of the registry that lists it**, together with
-    /// leaving that registry ([`Registry::unregister`](super::Registry::unregister)); a reader adds up the total and the
-    /// listed threads under the same lock. So it neither counts a thread twice nor misses one.
+    /// A thread that ends folds its counters into a total **under the lock of the registry that lists it**,
+    /// together with leaving that registry ([`Registry::unregister`](super::Registry::unregister)); a reader
+    /// adds up the total and the listed threads under the same lock. So it neither counts a thread twice nor
+    /// misses one.
     #[derive(Debug, Default)]
     #[repr(transparent)]
     pub struct OwnedCounter(AtomicU64);

@@ -31,8 +31,8 @@ struct Entry<T> {
 /// The cells that a thread owns, by key (an allocator's address, say), with the last one at hand.
 ///
 /// Lives in a `thread_local!`. Every method may be called from within the callbacks of the others, and
-/// [`with_last`](Self::with_last) and [`find`](Self::find) also from a signal handler that interrupts any of them: what
-/// they need is one word, `last`, and a list that is left alone while it changes.
+/// [`with_last`](Self::with_last) and [`find`](Self::find) also from a signal handler that interrupts any of
+/// them: what they need is one word, `last`, and a list that is left alone while it changes.
 ///
 /// | `last` points to | meaning |
 /// |---|---|
@@ -74,7 +74,8 @@ impl<T> Drop for EntryBox<T> {
 }
 
 impl<T> OwnerSlot<T> {
-    /// Makes an empty slot; when it is dropped, which is when the thread ends, `retire` gets each owner with its key.
+    /// Makes an empty slot; when it is dropped, which is when the thread ends, `retire` gets each owner with
+    /// its key.
     #[must_use]
     pub const fn new(retire: fn(NonZeroUsize, Owner<T>)) -> Self {
         Self {
@@ -91,8 +92,8 @@ impl<T> OwnerSlot<T> {
     #[inline(always)]
     pub fn with_last<R>(&self, key: NonZeroUsize, f: impl FnOnce(&Owner<T>) -> R) -> Option<R> {
         let last = self.last.get();
-        // SAFETY: `last` points to one of the marks, which are static, or to an entry, which is freed only after `last`
-        // was pointed elsewhere.
+        // SAFETY: `last` points to one of the marks, which are static, or to an entry, which is freed only
+        // after `last` was pointed elsewhere.
         if unsafe { &(*last).key }.load(RELAXED) != key.get() {
             return None;
         }
@@ -149,7 +150,8 @@ impl<T> OwnerSlot<T> {
             self.removed.borrow_mut().extend(entry);
             return owner;
         }
-        // Nothing is in use. If what is at hand was removed, now or while it was in use, let go of it; then free.
+        // Nothing is in use. If what is at hand was removed, now or while it was in use, let go of it; then
+        // free.
         // SAFETY: as in `with_last`.
         if unsafe { &(*self.last.get()).key }.load(RELAXED) == 0 {
             self.last.set(&raw const NONE);

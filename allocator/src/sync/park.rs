@@ -42,9 +42,9 @@ mod system {
     impl Waker {
         /// Wakes one sleeper.
         ///
-        /// The word may be gone: whoever was let in by the unlocking store may have freed the lock. The system only
-        /// looks the address up; EFAULT is nobody to wake, and a stranger that sleeps at a reused address wakes for no
-        /// reason, which every futex user must expect.
+        /// The word may be gone: whoever was let in by the unlocking store may have freed the lock. The
+        /// system only looks the address up; EFAULT is nobody to wake, and a stranger that sleeps at a reused
+        /// address wakes for no reason, which every futex user must expect.
         #[cold]
         pub(in crate::sync) fn wake_one(self) {
             let operation = libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG;
@@ -59,7 +59,8 @@ mod emulation {
     use crate::sync::atomic::{AtomicU32, Ordering};
     use crate::sync::{Arc, Condvar, Mutex};
 
-    /// A queue of sleepers that lives as long as its users: a futex queue belongs to the system, not to the lock.
+    /// A queue of sleepers that lives as long as its users: a futex queue belongs to the system, not to the
+    /// lock.
     #[derive(Debug)]
     pub(in crate::sync) struct Parker(Arc<Queue>);
 

@@ -6,15 +6,15 @@ use super::zeroed::{ZeroedSlice, ZeroedSliceError};
 
 const BITS: usize = 64;
 
-/// A set of frames whose free could not get the zone's lock: one bit a frame, and above it levels of summaries, one
-/// bit a word of the level below, up to a single word that serves as the flag.
+/// A set of frames whose free could not get the zone's lock: one bit a frame, and above it levels of
+/// summaries, one bit a word of the level below, up to a single word that serves as the flag.
 ///
-/// Any thread sets bits, also from a signal handler; whoever holds the lock empties the map. A setter writes upwards
-/// from the frame's bit to the flag; the lock holder clears downwards from the flag to the frames. Whatever the
-/// interleaving, a setter whose bit was missed at some level sets the levels above it after they were cleared, so that
-/// the next lock holder finds it; and since words are swapped, each bit is delivered once. All levels are changed by
-/// read-modify-writes only: these carry every earlier setter's release to the lock holder, where plain stores would
-/// carry only the last one's.
+/// Any thread sets bits, also from a signal handler; whoever holds the lock empties the map. A setter writes
+/// upwards from the frame's bit to the flag; the lock holder clears downwards from the flag to the frames.
+/// Whatever the interleaving, a setter whose bit was missed at some level sets the levels above it after they
+/// were cleared, so that the next lock holder finds it; and since words are swapped, each bit is delivered
+/// once. All levels are changed by read-modify-writes only: these carry every earlier setter's release to the
+/// lock holder, where plain stores would carry only the last one's.
 ///
 /// A summary may be left set with nothing behind it; that costs one vain look.
 #[derive(Debug)]

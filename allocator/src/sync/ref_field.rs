@@ -3,7 +3,8 @@
 use super::atomic::{AtomicU32, Ordering, fence};
 use super::seeded::{SeededBug, seeded};
 
-/// The bits of an `AtomicU32` that count the references to a shared block; other bits of the word are left alone.
+/// The bits of an `AtomicU32` that count the references to a shared block; other bits of the word are left
+/// alone.
 ///
 /// | field | meaning | get | put |
 /// |---|---|---|---|
@@ -12,8 +13,8 @@ use super::seeded::{SeededBug, seeded};
 /// | n | n references | becomes n + 1 | becomes n − 1: [`Put::StillShared`] |
 /// | all ones | the most there can be | [`RefError::Saturated`] | as above |
 ///
-/// Every put releases, and the last one acquires: what any holder did to the block happens before what the last
-/// putter does with it (the scheme of Boost's and std's shared pointers).
+/// Every put releases, and the last one acquires: what any holder did to the block happens before what the
+/// last putter does with it (the scheme of Boost's and std's shared pointers).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RefField {
     shift: u32,

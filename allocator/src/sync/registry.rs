@@ -7,9 +7,9 @@ use std::fmt;
 
 /// The values of a kind that exist: the thread caches of an allocator, for example.
 ///
-/// One lock (rank [`LockRank::Registry`]) protects the list and whether it is closed. Registration is ordered with
-/// every visit: either the visit sees the new value, or the registration comes after the visit, and then it sees
-/// everything that the visitor did before and inside it, in particular that the registry was closed.
+/// One lock (rank [`LockRank::Registry`]) protects the list and whether it is closed. Registration is ordered
+/// with every visit: either the visit sees the new value, or the registration comes after the visit, and then
+/// it sees everything that the visitor did before and inside it, in particular that the registry was closed.
 pub struct Registry<T> {
     list: Mutex<List<T>>,
 }
@@ -47,7 +47,8 @@ impl<T> Registry<T> {
 
     /// Removes `entry` after calling `fold` with it, both under the lock; `None` when it is not listed.
     ///
-    /// A visitor that adds up counters sees either the entry, or what `fold` made of it, never both nor neither.
+    /// A visitor that adds up counters sees either the entry, or what `fold` made of it, never both nor
+    /// neither.
     pub fn unregister<R>(&self, entry: &Arc<T>, fold: impl FnOnce(&T) -> R) -> Option<R> {
         if seeded(SeededBug::FoldOutsideLock) {
             let folded = fold(entry);

@@ -1,8 +1,8 @@
 //! Planted bugs: the models prove that they would notice.
 //!
-//! A protocol asks [`seeded`] at the place where a mistake is plausible, for example
-//! `let order = if seeded(SeededBug::SpinUnlockRelaxed) { Relaxed } else { Release }`. Outside of loom the answer
-//! is a constant `false` and the branch disappears.
+//! A protocol asks [`seeded`] at the place where a mistake is plausible, for example `let order = if
+//! seeded(SeededBug::SpinUnlockRelaxed) { Relaxed } else { Release }`. Outside of loom the answer is a
+//! constant `false` and the branch disappears.
 
 /// A mistake that a model can plant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -21,8 +21,9 @@ const SLEEPERS: u32 = 2;
 
 /// A lock around a `T`: short bounded spinning with backoff, then parking.
 ///
-/// In user space a holder can lose its CPU, so that endless spinning would burn the time slices of everybody who
-/// waits for it; and a system call for every contended acquisition would cost more than most critical sections.
+/// In user space a holder can lose its CPU, so that endless spinning would burn the time slices of everybody
+/// who waits for it; and a system call for every contended acquisition would cost more than most critical
+/// sections.
 ///
 /// | word | meaning | leaves it by |
 /// |---|---|---|
@@ -30,11 +31,12 @@ const SLEEPERS: u32 = 2;
 /// | 1 | locked, nobody sleeps | swap to 0; a thread about to sleep swaps in 2 |
 /// | 2 | locked, somebody may sleep | swap to 0, then one wake-up |
 ///
-/// A thread that slept takes the lock with 2, because others may sleep as well; at worst that costs one needless
-/// wake-up. The unlocking swap is the last access to the lock: after it another thread may have freed the lock, and
-/// the wake-up goes by address alone (Drepper, "Futexes Are Tricky", 2011, mutex 2).
+/// A thread that slept takes the lock with 2, because others may sleep as well; at worst that costs one
+/// needless wake-up. The unlocking swap is the last access to the lock: after it another thread may have
+/// freed the lock, and the wake-up goes by address alone (Drepper, "Futexes Are Tricky", 2011, mutex 2).
 ///
-/// The word has a cache line pair of its own (128 bytes), so that spinning does not disturb the holder's data.
+/// The word has a cache line pair of its own (128 bytes), so that spinning does not disturb the holder's
+/// data.
 pub struct SpinLock<T> {
     head: CachePadded<Head>,
     value: UnsafeCell<T>,
@@ -106,7 +108,8 @@ impl<T> SpinLock<T> {
 
     /// Reaches the value through exclusive access to the lock.
     pub fn get_mut(&mut self) -> &mut T {
-        // SAFETY: nobody else has access to the lock, so the pointer is valid and unique as long as `&mut self`.
+        // SAFETY: nobody else has access to the lock, so the pointer is valid and unique as long as `&mut
+        // self`.
         self.value.with_mut(|value| unsafe { &mut *value })
     }
 
@@ -146,7 +149,7 @@ impl<T> SpinLock<T> {
         // Spinning adds nothing to a model but schedules: there the thread goes to sleep at once.
         #[cfg(not(any(loom, shuttle)))]
         {
-            // Doubles the pause up to 64 spin hints, about 3 µs in all on a 3 GHz x86, then yields the CPU a few
+            // Doubles the pause up to 64 spin hints (127 in all: 2 to 6 µs on x86), then yields the CPU four
             // times; parking costs two system calls and a wake-up, 5 to 50 µs.
             let backoff = crossbeam_utils::Backoff::new();
             while !backoff.is_completed() {
@@ -167,7 +170,8 @@ impl<T> SpinLock<T> {
 }
 
 impl<T> SpinGuard<'_, T> {
-    /// Answers whether the lock was held by another thread when it was asked for; a contended refill takes more.
+    /// Answers whether the lock was held by another thread when it was asked for; a contended refill takes
+    /// more.
     #[inline(always)]
     #[must_use]
     pub fn contended(&self) -> bool {
@@ -187,8 +191,8 @@ impl<T> Deref for SpinGuard<'_, T> {
 impl<T> DerefMut for SpinGuard<'_, T> {
     #[inline(always)]
     fn deref_mut(&mut self) -> &mut T {
-        // SAFETY: the guard holds the lock, so nobody else reaches the value, and `&mut self` makes this the only
-        // reference that came from the guard.
+        // SAFETY: the guard holds the lock, so nobody else reaches the value, and `&mut self` makes this the
+        // only reference that came from the guard.
         unsafe { &mut *self.access.pointer(&self.lock.value) }
     }
 }

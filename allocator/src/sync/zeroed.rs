@@ -14,12 +14,12 @@ mod memory;
 
 /// A type for which memory full of zeroes is a value.
 ///
-/// Structs get it from [`zeroable!`](crate::sync::zeroable), which checks every field.
+/// Structs get it from `zeroable!`, which checks every field.
 ///
 /// # Safety
 ///
-/// A value all of whose bytes are zero must be valid, equal to what [`zeroed`](Self::zeroed) returns, and need no
-/// drop.
+/// A value all of whose bytes are zero must be valid, equal to what [`zeroed`](Self::zeroed) returns, and
+/// need no drop.
 pub unsafe trait Zeroable: Sized {
     /// Makes the value that zeroes mean; models, whose atomics are not plain memory, are built from it.
     fn zeroed() -> Self;
@@ -88,9 +88,9 @@ macro_rules! zeroable {
     (@impl $name:ident { $($field:tt: $type:ty),+ }) => {
         const _: () = {
             #[expect(unsafe_code, reason = "every field was required to be zeroable, which is the contract")]
-            // SAFETY: a struct has no bytes but those of its fields, of which zeroes are valid values, and padding,
-            // which may hold anything; a struct without fields that need a drop needs none, and one with a `Drop` of
-            // its own is refused when a slice of it is made.
+            // SAFETY: a struct has no bytes but those of its fields, of which zeroes are valid values, and
+            // padding, which may hold anything; a struct without fields that need a drop needs none, and one
+            // with a `Drop` of its own is refused when a slice of it is made.
             unsafe impl $crate::sync::Zeroable for $name {
                 #[inline]
                 fn zeroed() -> Self {

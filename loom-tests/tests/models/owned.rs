@@ -1,7 +1,7 @@
 //! The handshake between the owner of a cell and its drainers.
 //!
-//! The owner is the model's main thread. Its value counts what it put in; a drainer takes everything out. Nothing may
-//! be lost, counted twice, or be touched by two at a time (loom's cell notices that).
+//! The owner is the model's main thread. Its value counts what it put in; a drainer takes everything out.
+//! Nothing may be lost, counted twice, or be touched by two at a time (loom's cell notices that).
 
 use gfp::sync::{Arc, NotEntered, OwnedCell, Owner, SeededBug, asymmetric, fence_claims, thread};
 use loom_tests::Model;

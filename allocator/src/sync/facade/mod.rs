@@ -6,13 +6,9 @@ mod model;
 mod system;
 
 #[cfg(any(loom, shuttle))]
-pub use model::{Arc, Condvar, Mutex, MutexGuard, atomic, hint, thread};
-#[cfg(any(loom, shuttle))]
-pub(crate) use model::{backend_thread_local, thread_local};
+pub use model::{Arc, Condvar, Mutex, MutexGuard, atomic, backend_thread_local, hint, thread, thread_local};
 #[cfg(not(any(loom, shuttle)))]
-pub(crate) use system::thread_local;
-#[cfg(not(any(loom, shuttle)))]
-pub use system::{Arc, Condvar, Mutex, MutexGuard, atomic, hint, thread};
+pub use system::{Arc, Condvar, Mutex, MutexGuard, atomic, hint, thread, thread_local};
 
 /// Waits until `ready` answers true, giving way to other threads in between.
 ///

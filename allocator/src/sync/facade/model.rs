@@ -1,7 +1,7 @@
 //! The facade over loom or shuttle.
 //!
-//! The locks have `parking_lot`'s face (no poisoning, guards passed by reference to a condition variable), because
-//! that is what the code outside of models uses.
+//! The locks have `parking_lot`'s face (no poisoning, guards passed by reference to a condition variable),
+//! because that is what the code outside of models uses.
 
 #[cfg(loom)]
 use loom as backend;
@@ -21,13 +21,16 @@ use std::time::Duration;
 pub type Arc<T> = backend::sync::Arc<T>;
 
 /// `std::thread_local!` in its `const` form: the threads of a model are not threads of the system.
+#[doc(hidden)]
+#[macro_export]
 macro_rules! model_thread_local {
     ($(#[$attr:meta])* static $name:ident: $type:ty = const $init:block;) => {
         $crate::sync::backend_thread_local! { $(#[$attr])* static $name: $type = $init; }
     };
 }
-pub(crate) use backend::thread_local as backend_thread_local;
-pub(crate) use model_thread_local as thread_local;
+#[doc(hidden)]
+pub use backend::thread_local as backend_thread_local;
+pub use model_thread_local as thread_local;
 
 /// Threads.
 pub mod thread {
