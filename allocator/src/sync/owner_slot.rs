@@ -31,8 +31,8 @@ struct Entry<T> {
 /// The cells that a thread owns, by key (an allocator's address, say), with the last one at hand.
 ///
 /// Lives in a `thread_local!`. Every method may be called from within the callbacks of the others, and
-/// [`with_last`](Self::with_last) and [`find`](Self::find) also from a signal handler that interrupts any of them: what
-/// they need is one word, `last`, and a list that is left alone while it changes.
+/// [`with_last`](Self::with_last) and [`find`](Self::find) also from a signal handler that interrupts any of
+/// them: what they need is one word, `last`, and a list that is left alone while it changes.
 ///
 /// | `last` points to | meaning |
 /// |---|---|
@@ -74,7 +74,8 @@ impl<T> Drop for EntryBox<T> {
 }
 
 impl<T> OwnerSlot<T> {
-    /// Makes an empty slot; when it is dropped, which is when the thread ends, `retire` gets each owner with its key.
+    /// Makes an empty slot; when it is dropped, which is when the thread ends, `retire` gets each owner with
+    /// its key.
     #[must_use]
     pub const fn new(retire: fn(NonZeroUsize, Owner<T>)) -> Self {
         Self {
@@ -91,8 +92,8 @@ impl<T> OwnerSlot<T> {
     #[inline(always)]
     pub fn with_last<R>(&self, key: NonZeroUsize, f: impl FnOnce(&Owner<T>) -> R) -> Option<R> {
         let last = self.last.get();
-        // SAFETY: `last` points to one of the marks, which are static, or to an entry, which is freed only after `last`
-        // was pointed elsewhere.
+        // SAFETY: `last` points to one of the marks, which are static, or to an entry, which is freed only
+        // after `last` was pointed elsewhere.
         if unsafe { &(*last).key }.load(RELAXED) != key.get() {
             return None;
         }
@@ -149,7 +150,8 @@ impl<T> OwnerSlot<T> {
             self.removed.borrow_mut().extend(entry);
             return owner;
         }
-        // Nothing is in use. If what is at hand was removed, now or while it was in use, let go of it; then free.
+        // Nothing is in use. If what is at hand was removed, now or while it was in use, let go of it; then
+        // free.
         // SAFETY: as in `with_last`.
         if unsafe { &(*self.last.get()).key }.load(RELAXED) == 0 {
             self.last.set(&raw const NONE);
@@ -202,5 +204,117 @@ impl<T> Drop for OwnerSlot<T> {
 impl<T> fmt::Debug for OwnerSlot<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("OwnerSlot").field("at_hand", &self.last.get()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(all(test, not(any(loom, shuttle))))]
+mod tests {
+    use super::*;
+    use std::sync::mpsc;
+
+    fn key(number: usize) -> NonZeroUsize {
+        NonZeroUsize::new(number).expect("tests use keys above 0")
+    }
+
+    fn value(owner: &Owner<u32>) -> u32 {
+        *owner.enter().expect("nobody has it")
+    }
+
+    fn ignore(_: NonZeroUsize, _: Owner<u32>) {}
+
+    #[test]
+    fn the_last_owner_is_at_hand_and_others_are_found() {
+        let slot = OwnerSlot::new(ignore);
+        assert_eq!(slot.with_last(key(1), value), None);
+        assert!(slot.insert(key(1), Owner::new(10)).is_none());
+        assert!(slot.insert(key(2), Owner::new(20)).is_none());
+        assert_eq!(slot.with_last(key(2), value), Some(20));
+        assert_eq!(slot.with_last(key(1), value), None, "not at hand");
+        assert_eq!(slot.find(key(1), value), Some(10));
+        assert_eq!(slot.with_last(key(1), value), Some(10), "at hand since it was found");
+        assert_eq!(slot.find(key(3), value), None);
+        let mut sum = 0;
+        slot.for_each(|key, owner| sum += key.get() + value(owner) as usize);
+        assert_eq!(sum, 33);
+    }
+
+    #[test]
+    fn a_key_may_be_used_again() {
+        let slot = OwnerSlot::new(ignore);
+        slot.insert(key(1), Owner::new(10));
+        let removed = slot.remove(key(1)).expect("it was there");
+        assert_eq!(value(&removed), 10);
+        assert_eq!((slot.with_last(key(1), value), slot.find(key(1), value)), (None, None));
+        slot.insert(key(1), Owner::new(11));
+        assert_eq!(slot.with_last(key(1), value), Some(11));
+        let replaced = slot.insert(key(1), Owner::new(12)).expect("the key was in use");
+        assert_eq!(value(&replaced), 11);
+        assert_eq!(slot.with_last(key(1), value), Some(12));
+    }
+
+    #[test]
+    fn an_owner_in_use_outlives_its_removal() {
+        let slot = OwnerSlot::new(ignore);
+        slot.insert(key(1), Owner::new(10));
+        slot.with_last(key(1), |owner| {
+            assert_eq!(slot.with_last(key(1), value), None, "in use");
+            assert_eq!(slot.find(key(1), value), Some(10), "but found");
+            drop(slot.remove(key(1)));
+            slot.insert(key(1), Owner::new(11));
+            slot.insert(key(2), Owner::new(20));
+            assert_eq!(value(owner), 10);
+        });
+        assert_eq!(slot.removed.borrow().len(), 1);
+        assert_eq!(slot.with_last(key(1), value), None, "the removed one is not mistaken for the new one");
+        assert_eq!(slot.find(key(1), value), Some(11));
+        drop(slot.remove(key(2)));
+        assert_eq!(slot.removed.borrow().len(), 0, "the next change frees it");
+        assert_eq!(slot.with_last(key(1), value), Some(11));
+    }
+
+    #[test]
+    fn a_removed_owner_at_hand_is_let_go_before_it_is_freed() {
+        let slot = OwnerSlot::new(ignore);
+        slot.insert(key(1), Owner::new(10));
+        slot.with_last(key(1), |_| drop(slot.remove(key(1))));
+        // This frees it, although it asks for another.
+        assert!(slot.remove(key(5)).is_none());
+        assert_eq!(slot.with_last(key(1), value), None);
+    }
+
+    #[test]
+    fn a_panic_leaves_the_owner_at_hand() {
+        let slot = OwnerSlot::new(ignore);
+        slot.insert(key(1), Owner::new(10));
+        let unwound = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            slot.with_last(key(1), |_| panic!("in use"));
+        }));
+        assert!(unwound.is_err());
+        assert_eq!(slot.with_last(key(1), value), Some(10));
+    }
+
+    #[test]
+    fn the_end_of_a_thread_retires_its_owners_and_may_come_back_to_the_slot() {
+        type Report = mpsc::Sender<(usize, Option<u32>)>;
+        fn retire(key: NonZeroUsize, owner: Owner<(u32, Report)>) {
+            let again = SLOT.try_with(|slot| slot.find(key, |_| ()));
+            assert!(again.is_err(), "the slot is gone for whoever asks again");
+            let report = owner.retire(|(value, report)| (*value, report.clone()));
+            let (value, report) = report.expect("nobody kept it");
+            report.send((key.get(), Some(value))).unwrap();
+        }
+        std::thread_local! {
+            static SLOT: OwnerSlot<(u32, Report)> = const { OwnerSlot::new(retire) };
+        }
+        let (report, reports) = mpsc::channel();
+        std::thread::scope(|scope| {
+            scope.spawn(move || {
+                SLOT.with(|slot| {
+                    slot.insert(key(1), Owner::new((10, report.clone())));
+                    slot.insert(key(2), Owner::new((20, report)));
+                });
+            });
+        });
+        assert_eq!(reports.iter().collect::<Vec<_>>(), [(1, Some(10)), (2, Some(20))]);
     }
 }
