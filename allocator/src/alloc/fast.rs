@@ -1,10 +1,10 @@
 //! The fast path: a block that lies in the caller's cache.
 
 use crate::{
-    frame::{Order, PcpList},
+    frame::{Block, Order, PcpList},
     gfp::{AllocFlags, Gfp, ZoneType, gfp_migratetype, gfp_zone},
-    pcp::{Block, ThreadCache},
-    sync::Owner,
+    pcp::{Put, ThreadCache},
+    sync::{Inside, NotEntered},
 };
 
 /// What a request is to a cache; known at compile time where its flags and order are.
@@ -33,8 +33,34 @@ const fn cached_request(gfp: Gfp, order: Order) -> Option<CachedRequest> {
 /// No lock, no atomic read-modify-write. As the zone's state word answers for order 0, a cached block of a higher order
 /// is handed out on that answer too; the kernel would look for a free block of that order first.
 #[inline(always)]
-pub fn take_cached(owner: &Owner<ThreadCache>, gfp: Gfp, order: Order) -> Option<Block> {
+pub fn take_cached(entered: Result<Inside<'_, ThreadCache>, NotEntered>, gfp: Gfp, order: Order) -> Option<Block> {
     let CachedRequest { highest, flags, list } = cached_request(gfp, order)?;
-    let mut cache = owner.enter().ok()?;
+    let mut cache = entered.ok()?;
     cache.take(highest, flags, list, order)
+}
+
+/// What a free into the caller's cache leaves to be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum CachedFree {
+    /// The cache was entered, and said this.
+    Put(Put),
+    /// The cache was not entered.
+    NotEntered(NotEntered),
+}
+
+impl CachedFree {
+    /// Nothing is left to be done.
+    pub const DONE: Self = Self::Put(Put::Cached);
+}
+
+/// Puts a block into the caller's cache, at its hot end (`free_unref_page_commit`).
+///
+/// The check of the descriptor is the whole of `free_pages_prepare`: it says allocated, of this order, by this owner.
+#[inline(always)]
+pub fn put_cached(entered: Result<Inside<'_, ThreadCache>, NotEntered>, block: Block) -> CachedFree {
+    match entered {
+        Ok(mut cache) => CachedFree::Put(cache.put(block)),
+        Err(reason) => CachedFree::NotEntered(reason),
+    }
 }

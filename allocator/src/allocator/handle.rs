@@ -6,7 +6,7 @@ use super::{
     pages::Pages,
 };
 use crate::{
-    alloc::{alloc_pages, free_unref_page, take_cached},
+    alloc::{CachedFree, alloc_pages, put_cached, take_cached},
     error::AllocError,
     frame::Order,
     gfp::Gfp,
@@ -59,7 +59,7 @@ impl Handle {
     #[inline(always)]
     pub fn alloc_pages(&self, gfp: Gfp, order: Order) -> Result<Pages, AllocError> {
         let core = self.core();
-        let pages = match take_cached(&self.owner, gfp, order) {
+        let pages = match take_cached(self.owner.enter(), gfp, order) {
             Some(block) => Pages::new(core, block),
             None => self.alloc_pages_slow(gfp, order)?,
         };
@@ -94,8 +94,9 @@ impl Handle {
             return drop(pages);
         }
         let block = pages.into_block();
-        if let Err(bad) = free_unref_page(&core.domain, &self.owner, block) {
-            core.report_misuse(bad, block);
+        let left = put_cached(self.owner.enter(), block);
+        if left != CachedFree::DONE {
+            core.finish_free(&self.owner, block, left);
         }
     }
 

@@ -103,7 +103,7 @@ impl Allocator {
     #[inline(always)]
     pub fn alloc_pages(&self, gfp: Gfp, order: Order) -> Result<Pages, AllocError> {
         let core = self.core();
-        let pages = match local::with_last(core.key(), |owner| take_cached(owner, gfp, order)) {
+        let pages = match local::with_last(core.key(), |entered| take_cached(entered, gfp, order)) {
             Some(Some(block)) => Pages::new(core, block),
             _ => self.alloc_pages_slow(gfp, order)?,
         };
@@ -136,13 +136,13 @@ impl Allocator {
     /// Frees a block through the calling thread's cache; the same as dropping it (`__free_pages`).
     #[inline(always)]
     pub fn free_pages(&self, pages: Pages) {
-        drop(pages);
+        pages.free();
     }
 
     /// Frees one frame; the same as dropping it (`free_page`).
     #[inline(always)]
     pub fn free_page(&self, page: Pages) {
-        drop(page);
+        page.free();
     }
 
     /// Makes a block again from its parts.

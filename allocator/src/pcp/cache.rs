@@ -2,20 +2,11 @@
 
 use super::{Caches, ZonePcp, sizing::{FreeMode, PcpLimits}};
 use crate::{
-    frame::{Descriptor, FrameTable, HotZone, Order, PcpList, Pfn, ZoneNumber},
+    frame::{Block, FrameTable, HotZone, Order, PcpList, ZoneNumber},
     gfp::{AllocFlags, NR_ZONE_TYPES, ZoneType},
     sync::{Arc, ZeroedSliceError},
     zone::SharedZoneState,
 };
-
-/// A block on its way to its owner: its first frame, and the descriptor that it was handed out with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Block {
-    /// The first frame.
-    pub pfn: Pfn,
-    /// Its descriptor.
-    pub descriptor: Descriptor,
-}
 
 /// What a free into a cache asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,7 +106,7 @@ impl ThreadCache {
     /// Puts a block into the cache that its owner gives up (`free_unref_page_commit`).
     #[inline(always)]
     pub fn put(&mut self, block: Block) -> Put {
-        if block.descriptor.is_single_of(self.hot_zone) {
+        if block.descriptor().is_single_of(self.hot_zone) {
             return self.hot.put_single(&self.frames, block);
         }
         self.put_elsewhere(block)
@@ -123,7 +114,7 @@ impl ThreadCache {
 
     #[inline(never)]
     fn put_elsewhere(&mut self, block: Block) -> Put {
-        match self.zone_and_frames(block.descriptor.zone_index()) {
+        match self.zone_and_frames(block.descriptor().zone_index()) {
             Some((pcp, frames)) => pcp.put(frames, block),
             None => Put::NoRoom,
         }

@@ -2,11 +2,11 @@
 
 use super::{
     Caches,
-    cache::{Block, Put, ThreadCache},
+    cache::{Put, ThreadCache},
     sizing::FreeMode,
 };
 use crate::{
-    frame::{Descriptor, FrameBatch, FrameState, Order, PcpList, Pfn, ZoneNumber},
+    frame::{Block, Descriptor, FrameBatch, FrameState, Order, PcpList, Pfn, ZoneNumber},
     gfp::{AllocFlags, MigrateType},
     sync::Owner,
     zone::Grouping,
@@ -102,7 +102,7 @@ impl Caches {
             .frames
             .update(pfn, |found| check_new_page(Some(found)).map(|found| found.allocated(list, zone, order)))
             .ok()?;
-        Some(Block { pfn, descriptor })
+        Some(Block::new(pfn, descriptor))
     }
 
     /// Commits memory for `more` entries of a list, outside of the cache: touching it may fault.
@@ -134,7 +134,7 @@ impl Caches {
     /// Does what a free into the cache asked for; gives the block back if it must go to its zone.
     #[cold]
     pub fn put_slow(&self, owner: &Owner<ThreadCache>, block: Block, put: Put) -> Result<(), Block> {
-        let (zone, list) = (block.descriptor.zone_index(), block.descriptor.list());
+        let (zone, list) = (block.descriptor().zone_index(), block.descriptor().list());
         let put = if put == Put::NoRoom && self.make_room(owner, zone, list) {
             let Ok(mut cache) = owner.enter() else { return Err(block) };
             cache.put(block)

@@ -1,11 +1,11 @@
 //! The lists of one zone in one thread's cache.
 
 use super::{
-    Block, Put,
+    Put,
     sizing::{FreeMode, PcpFlags, PcpLimits, PcpTuning, ZonePressure},
 };
 use crate::{
-    frame::{Descriptor, FrameBatch, FrameLists, FrameTable, Order, PcpList, Pfn, StackMemory},
+    frame::{Block, Descriptor, FrameBatch, FrameLists, FrameTable, Order, PcpList, Pfn, StackMemory},
     gfp::{AllocFlags, ZoneType},
     sync::ZeroedSliceError,
     zone::SharedZoneState,
@@ -13,9 +13,10 @@ use crate::{
 
 /// The lists of one zone in one thread's cache (`struct per_cpu_pages`).
 ///
-/// What a hit or a cached free changes: a list, `room`, and of the tuning the counts that the next refill or overflow
-/// looks at. The limit of [`PcpTuning::free_count`] is applied there, not at every free: after more frees than the largest
-/// batch without an overflow between them, allocations halve a larger count than the kernel's would be.
+/// What a hit or a cached free changes: a list, `room`, a count of frames, and [`PcpTuning::free_count`]. The rest of
+/// the tuning hears of single frames at the next refill, overflow or free of a higher order, which is when it matters. Only
+/// the limit of the free count comes late by that: after more frees than the largest batch without an overflow between
+/// them, allocations halve a larger count than the kernel's would be.
 #[derive(Debug)]
 pub struct ZonePcp {
     state: SharedZoneState,
@@ -27,6 +28,8 @@ pub struct ZonePcp {
     lists: FrameLists,
     /// Frames that came from the zone, less those that went back.
     inflow_frames: i64,
+    /// Frames that had been freed into this cache when the tuning last heard of it.
+    heard_frames: u64,
     bad_blocks: u64,
     idle_seconds: u32,
     visited_at: u64,
@@ -42,6 +45,7 @@ impl ZonePcp {
             allocated_frames: 0,
             lists: FrameLists::new(StackMemory::new()?),
             inflow_frames: 0,
+            heard_frames: 0,
             bad_blocks: 0,
             idle_seconds: 0,
             visited_at: 0,
@@ -84,10 +88,23 @@ impl ZonePcp {
         let count = self.count();
         let pressure =
             if self.state.get().above_high() { ZonePressure::empty() } else { ZonePressure::BELOW_HIGH };
-        self.tuning.free_count = self.tuning.free_count.min(self.tuning.batch_max());
+        self.hear_of_singles();
         let result = change(&mut self.tuning, count, pressure);
         self.room = signed(self.tuning.high) - signed(count);
         result
+    }
+
+    /// Lets the tuning know of the single frames that were freed since it last heard of any.
+    fn hear_of_singles(&mut self) {
+        let freed = self.freed_frames();
+        let singles = freed.wrapping_sub(self.heard_frames);
+        self.heard_frames = freed;
+        self.tuning.free_count = self.tuning.free_count.min(self.tuning.batch_max());
+        if singles > 0 {
+            // Each free halves it, and it is less than 2^7.
+            self.tuning.alloc_factor = self.tuning.alloc_factor.checked_shr(u32::try_from(singles).unwrap_or(7)).unwrap_or(0);
+            self.tuning.flags.remove(PcpFlags::PREV_FREE_HIGH_ORDER);
+        }
     }
 
     /// Tells for how many visits in a row nothing was handed out or freed, this one included.
@@ -128,7 +145,7 @@ impl ZonePcp {
             Ok(descriptor) => {
                 self.tuning.note_alloc();
                 self.allocated_frames += u64::from(order.frames());
-                Some(Block { pfn, descriptor })
+                Some(Block::new(pfn, descriptor))
             }
             Err(_) => {
                 self.leak(order);
@@ -151,9 +168,7 @@ impl ZonePcp {
             return refused;
         }
         self.room -= 1;
-        self.tuning.alloc_factor >>= 1;
         self.tuning.free_count += 1;
-        self.tuning.flags = self.tuning.flags.difference(PcpFlags::PREV_FREE_HIGH_ORDER);
         if self.room > 0 { Put::Cached } else { Put::Overflow(FreeMode::Ordinary) }
     }
 
@@ -162,15 +177,17 @@ impl ZonePcp {
         if let Err(refused) = self.push(frames, block) {
             return refused;
         }
-        let order = block.descriptor.order();
+        let order = block.descriptor().order();
+        self.hear_of_singles();
         self.room -= signed(order.frames());
-        let mode = self.tune(|tuning, count, _| tuning.note_free(count, order.get()));
+        self.heard_frames = self.freed_frames();
+        let mode = self.tuning.note_free(self.count(), order.get());
         if self.room > 0 && mode == FreeMode::Ordinary { Put::Cached } else { Put::Overflow(mode) }
     }
 
     #[inline(always)]
     fn push(&mut self, frames: &FrameTable, block: Block) -> Result<(), Put> {
-        let Block { pfn, descriptor } = block;
+        let (pfn, descriptor) = (block.pfn(), block.descriptor());
         if frames.update(pfn, |found| (found == descriptor).then(|| found.taken_back())).is_err() {
             return Err(Put::Bad);
         }
@@ -182,7 +199,7 @@ impl ZonePcp {
 
     #[cold]
     fn undo(frames: &FrameTable, block: Block) -> Put {
-        match frames.update(block.pfn, |_| Some(block.descriptor)) {
+        match frames.update(block.pfn(), |_| Some(block.descriptor())) {
             Ok(_) => Put::NoRoom,
             Err(_) => Put::Bad,
         }

@@ -113,7 +113,7 @@ impl<T> Owner<T> {
     pub fn enter(&self) -> Result<Inside<'_, T>, NotEntered> {
         let cell: &OwnedCell<T> = &self.cell;
         // A handler that interrupts between this load and the store comes and goes as a whole.
-        if cell.inside.load(Ordering::Relaxed) != 0 {
+        if cell.inside_by_owner() != 0 {
             return Err(NotEntered::Reentered);
         }
         cell.inside.store(1, Ordering::Relaxed);
@@ -123,6 +123,12 @@ impl<T> Owner<T> {
             cell.enter_claimed()?;
         }
         Ok(Inside { cell, access: Exclusive::begin(&cell.value), _not_send: PhantomData })
+    }
+
+    /// Answers whether the thread is inside.
+    #[must_use]
+    pub fn is_inside(&self) -> bool {
+        self.cell.inside_by_owner() != 0
     }
 
     /// Claims the cell for ever and calls `f` with its value; for the thread's end, on the owner's own
@@ -168,6 +174,19 @@ impl<T> OwnedCell<T> {
     #[must_use]
     pub fn is_kept(&self) -> bool {
         self.claimed.load(Ordering::Acquire) & KEPT != 0
+    }
+
+    /// Reads `inside` on the owner's thread, the only one that writes it: an ordinary read, which the compiler may fold into
+    /// the comparison that follows.
+    #[inline(always)]
+    fn inside_by_owner(&self) -> u32 {
+        #[cfg(any(loom, shuttle))]
+        return self.inside.load(Ordering::Relaxed);
+        #[cfg(not(any(loom, shuttle)))]
+        // SAFETY: the pointer is valid, and no other thread writes, so that nothing races with this read.
+        unsafe {
+            *self.inside.as_ptr()
+        }
     }
 
     /// Decides what a nonzero claim word means for an owner that has said that it is inside.
