@@ -39,28 +39,14 @@ pub fn take_cached(entered: Result<Inside<'_, ThreadCache>, NotEntered>, gfp: Gf
     cache.take(highest, flags, list, order)
 }
 
-/// What a free into the caller's cache leaves to be done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[must_use]
-pub enum CachedFree {
-    /// The cache was entered, and said this.
-    Put(Put),
-    /// The cache was not entered.
-    NotEntered(NotEntered),
-}
-
-impl CachedFree {
-    /// Nothing is left to be done.
-    pub const DONE: Self = Self::Put(Put::Cached);
-}
-
-/// Puts a block into the caller's cache, at its hot end (`free_unref_page_commit`).
+/// Puts a block into the caller's cache, at its hot end (`free_unref_page_commit`), and says what is left to be done.
 ///
 /// The check of the descriptor is the whole of `free_pages_prepare`: it says allocated, of this order, by this owner.
 #[inline(always)]
-pub fn put_cached(entered: Result<Inside<'_, ThreadCache>, NotEntered>, block: Block) -> CachedFree {
+pub fn put_cached(entered: Result<Inside<'_, ThreadCache>, NotEntered>, block: Block) -> Put {
     match entered {
-        Ok(mut cache) => CachedFree::Put(cache.put(block)),
-        Err(reason) => CachedFree::NotEntered(reason),
+        Ok(mut cache) => cache.put(block),
+        Err(NotEntered::Reentered) => Put::Reentered,
+        Err(NotEntered::Claimed) => Put::Claimed,
     }
 }

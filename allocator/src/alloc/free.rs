@@ -1,10 +1,10 @@
 //! The way back: into the caller's cache, or to the zone.
 
-use super::{CachedFree, Domain};
+use super::Domain;
 use crate::{
     frame::{Block, BadFrame, Descriptor},
     pcp::{Put, ThreadCache},
-    sync::{NotEntered, Owner},
+    sync::Owner,
     zone::Freed,
 };
 
@@ -20,24 +20,16 @@ pub fn free_unref_page(
     domain: &Domain,
     owner: &Owner<ThreadCache>,
     block: Block,
-    left: CachedFree,
+    left: Put,
 ) -> Result<(), BadFrame> {
     match left {
-        CachedFree::NotEntered(reason) => free_past_cache(domain, block, reason),
-        CachedFree::Put(Put::Bad) => {
-            Err(BadFrame { pfn: block.pfn(), found: domain.frames().get(block.pfn()) })
-        }
-        CachedFree::Put(put) => match domain.caches().put_slow(owner, block, put) {
+        Put::Bad => Err(BadFrame { pfn: block.pfn(), found: domain.frames().get(block.pfn()) }),
+        Put::Reentered => free_without_waiting(domain, block),
+        Put::Claimed => free_pages_ok(domain, block),
+        Put::Cached | Put::Overflow(_) | Put::NoRoom => match domain.caches().put_slow(owner, block, left) {
             Ok(()) => Ok(()),
             Err(block) => free_pages_ok(domain, block),
         },
-    }
-}
-
-fn free_past_cache(domain: &Domain, block: Block, reason: NotEntered) -> Result<(), BadFrame> {
-    match reason {
-        NotEntered::Claimed => free_pages_ok(domain, block),
-        NotEntered::Reentered => free_without_waiting(domain, block),
     }
 }
 

@@ -3,11 +3,11 @@
 use core::{num::NonZeroUsize, ops::Deref, ptr::NonNull};
 
 use crate::{
-    alloc::{CachedFree, Domain, alloc_pages, free_pages_ok, free_unref_page, put_cached},
+    alloc::{Domain, alloc_pages, free_pages_ok, free_unref_page, put_cached},
     error::{AllocError, FrameStory, FreeError, Misuse},
     frame::{Block, BadFrame, Descriptor, FrameState, Order, Pfn},
     gfp::Gfp,
-    pcp::{ThreadCache, local},
+    pcp::{Put, ThreadCache, local},
     platform::Arena,
     sync::{
         Arc, Owner,
@@ -47,7 +47,7 @@ impl Core {
     #[inline(always)]
     pub(super) fn free(&self, block: Block) {
         let left = local::with_last(self.key(), |entered| put_cached(entered, block));
-        if left != Some(CachedFree::DONE) {
+        if left != Some(Put::Cached) {
             self.free_slow(block, left);
         }
     }
@@ -56,7 +56,7 @@ impl Core {
     /// ask for.
     #[cold]
     #[inline(never)]
-    fn free_slow(&self, block: Block, left: Option<CachedFree>) {
+    fn free_slow(&self, block: Block, left: Option<Put>) {
         match local::get_or_register(self.key(), self.domain.caches()) {
             Ok(owner) => {
                 let left = left.unwrap_or_else(|| put_cached(owner.enter(), block));
@@ -69,8 +69,8 @@ impl Core {
     /// Does what the caller's cache left to be done.
     #[cold]
     #[inline(never)]
-    pub(super) fn finish_free(&self, owner: &Owner<ThreadCache>, block: Block, left: CachedFree) {
-        if left != CachedFree::DONE {
+    pub(super) fn finish_free(&self, owner: &Owner<ThreadCache>, block: Block, left: Put) {
+        if left != Put::Cached {
             self.report(free_unref_page(&self.domain, owner, block, left), block);
         }
     }

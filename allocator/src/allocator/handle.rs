@@ -6,11 +6,11 @@ use super::{
     pages::Pages,
 };
 use crate::{
-    alloc::{CachedFree, alloc_pages, put_cached, take_cached},
+    alloc::{alloc_pages, put_cached, take_cached},
     error::AllocError,
     frame::Order,
     gfp::Gfp,
-    pcp::ThreadCache,
+    pcp::{Put, ThreadCache},
     sync::Owner,
 };
 
@@ -95,7 +95,7 @@ impl Handle {
         }
         let block = pages.into_block();
         let left = put_cached(self.owner.enter(), block);
-        if left != CachedFree::DONE {
+        if left != Put::Cached {
             core.finish_free(&self.owner, block, left);
         }
     }

@@ -13,8 +13,8 @@ use super::{Descriptor, FrameState, Pfn};
 pub struct Block(NonZeroU64);
 
 impl Block {
-    /// The lowest bit of the state [`FrameState::Allocated`], where it stands in a block.
-    const ALLOCATED: NonZeroU64 = NonZeroU64::new((FrameState::Allocated as u64) << 32).expect("it is 1");
+    /// The state of an owned block, where it stands in this word.
+    const ALLOCATED: NonZeroU64 = NonZeroU64::new((Descriptor::ALLOCATED as u64) << 32).expect("not all states are 0");
 
     /// Makes a block of its first frame and that frame's descriptor, which says allocated.
     #[inline(always)]

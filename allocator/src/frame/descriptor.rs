@@ -108,23 +108,25 @@ impl PcpList {
 ///
 /// | bits | field | meaning |
 /// |---|---|---|
-/// | 0–3 | state | [`FrameState`] |
-/// | 4–7 | list | [`PcpList`]: which list of a cache, hence what the block was taken for |
+/// | 0–3 | list | [`PcpList`]: which list of a cache, hence what the block was taken for |
+/// | 4–7 | state | [`FrameState`] |
 /// | 8 | – | always 0 |
 /// | 9–17 | zone | number of the zone in its allocator |
 /// | 18–22 | order | of the block that begins here |
 /// | 23–31 | generation | grows by one, modulo 512, with every free of a block that begins here |
 ///
-/// All-zero is a free frame of generation 0, so that zeroed memory is a valid table. The list
-/// stands where it is scaled as an offset among lists of 16 bytes. Only the head of a block is written; the
+/// All-zero is a free frame of generation 0, so that zeroed memory is a valid table. Only the head of a block is written; the
 /// interior keeps the state 0 that it had when it was free.
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[repr(transparent)]
 pub struct Descriptor(u32);
 
 impl Descriptor {
+    /// The state of an owned block's head as it stands in a descriptor.
+    pub(super) const ALLOCATED: u32 = (FrameState::Allocated as u32) << Self::STATE_SHIFT;
+    const LIST_MASK: u32 = 0xf;
+    const STATE_SHIFT: u32 = 4;
     const STATE_MASK: u32 = 0xf;
-    const LIST_SHIFT: u32 = 4;
     const ZONE_SHIFT: u32 = 9;
     const ZONE_MASK: u32 = 0x1ff;
     const ORDER_SHIFT: u32 = 18;
@@ -149,7 +151,7 @@ impl Descriptor {
     /// Returns the state, or `None` for a word that nothing in this library writes.
     #[inline]
     pub const fn state(self) -> Option<FrameState> {
-        match self.0 & Self::STATE_MASK {
+        match self.0 >> Self::STATE_SHIFT & Self::STATE_MASK {
             0 => Some(FrameState::FreeOrInterior),
             1 => Some(FrameState::Allocated),
             2 => Some(FrameState::Cached),
@@ -161,7 +163,7 @@ impl Descriptor {
     /// Returns the list.
     #[inline(always)]
     pub const fn list(self) -> PcpList {
-        PcpList((self.0 >> Self::LIST_SHIFT & 15) as u8)
+        PcpList((self.0 & Self::LIST_MASK) as u8)
     }
 
     /// Tells whether this is the head of a block of one frame in the zone that `hot` stands for.
@@ -213,8 +215,8 @@ impl Descriptor {
     ) -> Self {
         Self(
             self.0 & Self::GENERATION_MASK
-                | state as u32
-                | (list.0 as u32) << Self::LIST_SHIFT
+                | (state as u32) << Self::STATE_SHIFT
+                | list.0 as u32
                 | (zone.index() as u32) << Self::ZONE_SHIFT
                 | (order.get() as u32) << Self::ORDER_SHIFT,
         )
@@ -223,14 +225,14 @@ impl Descriptor {
     /// Tells whether this is the head of a cached block of `list`.
     #[inline(always)]
     pub const fn is_cached_on(self, list: PcpList) -> bool {
-        self.0 & 0xff == FrameState::Cached as u32 | (list.0 as u32) << Self::LIST_SHIFT
+        self.0 & 0xff == (FrameState::Cached as u32) << Self::STATE_SHIFT | list.0 as u32
     }
 
     /// Turns cached into allocated: the block leaves its cache.
     #[inline(always)]
     #[must_use]
     pub const fn handed_out(self) -> Self {
-        Self(self.0 ^ (FrameState::Cached as u32 ^ FrameState::Allocated as u32))
+        Self(self.0 ^ (FrameState::Cached as u32 ^ FrameState::Allocated as u32) << Self::STATE_SHIFT)
     }
 
     /// Turns allocated into cached, one generation on: the block is freed into a cache.
@@ -240,7 +242,7 @@ impl Descriptor {
         Self(
             self.0
                 .wrapping_add(Self::GENERATION_ONE)
-                .wrapping_add(FrameState::Cached as u32 - FrameState::Allocated as u32),
+                .wrapping_add((FrameState::Cached as u32 - FrameState::Allocated as u32) << Self::STATE_SHIFT),
         )
     }
 
@@ -250,7 +252,7 @@ impl Descriptor {
         Self(
             self.0
                 .wrapping_add(Self::GENERATION_ONE)
-                .wrapping_add(FrameState::Pending as u32 - FrameState::Allocated as u32),
+                .wrapping_add((FrameState::Pending as u32 - FrameState::Allocated as u32) << Self::STATE_SHIFT),
         )
     }
 

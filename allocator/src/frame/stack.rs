@@ -74,7 +74,10 @@ impl FrameStack {
     /// Takes the hottest block.
     #[inline(always)]
     pub fn pop(&mut self) -> Option<Pfn> {
-        let len = self.len.checked_sub(1)?;
+        let (len, empty) = self.len.overflowing_sub(1);
+        if empty {
+            return None;
+        }
         self.len = len;
         // SAFETY: `len` was above 0, so the stack has memory, and the entry lies below the old length.
         let word = unsafe { self.base.unwrap_unchecked().add(len as usize) };

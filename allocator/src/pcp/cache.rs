@@ -20,6 +20,10 @@ pub enum Put {
     NoRoom,
     /// The block is not cached: its descriptor is not what its owner's says.
     Bad,
+    /// The block is not cached: this is a signal handler that interrupted the thread inside its cache.
+    Reentered,
+    /// The block is not cached: somebody drains the cache, or it is closed.
+    Claimed,
 }
 
 /// One thread's cache of one allocator: lists for every zone.
@@ -31,8 +35,6 @@ pub struct ThreadCache {
     frames: FrameTable,
     /// What the descriptors of single frames of the hot zone have in common.
     hot_zone: HotZone,
-    /// A bit for every highest zone of which the requests try the hot zone first.
-    hot_types: u8,
     hot: ZonePcp,
     hot_index: usize,
     /// For each highest zone that a request may name, the first zone to try.
@@ -58,15 +60,9 @@ impl ThreadCache {
             .map(|(state, limits)| ZonePcp::new(state, limits))
             .collect::<Result<Vec<_>, ZeroedSliceError>>()?;
         let hot = preferred[ZoneType::Normal.index()].unwrap_or(ZoneNumber::new(0));
-        let hot_types = preferred
-            .iter()
-            .enumerate()
-            .filter(|&(_, &zone)| zone == Some(hot))
-            .fold(0, |types, (highest, _)| types | 1 << highest);
         Ok(Self {
             frames,
             hot_zone: HotZone::new(hot),
-            hot_types,
             hot: zones.remove(hot.index()),
             hot_index: hot.index(),
             preferred,
@@ -78,12 +74,14 @@ impl ThreadCache {
     /// Takes a cached block, if the zone that the request tries first has one on the list and is above its low mark.
     #[inline(always)]
     pub fn take(&mut self, highest: ZoneType, flags: AllocFlags, list: PcpList, order: Order) -> Option<Block> {
-        if self.hot_types >> highest.index() & 1 == 1 {
-            return self.hot.take_above_low(&self.frames, highest, flags, list, order);
+        if let Some(block) = self.hot.take_above_low(&self.frames, highest, flags, list, order) {
+            return Some(block);
         }
         self.take_elsewhere(highest, flags, list, order)
     }
 
+    /// Takes a block of the zone that the request tries first, if that is not the hot one.
+    #[cold]
     #[inline(never)]
     fn take_elsewhere(
         &mut self,
@@ -92,7 +90,7 @@ impl ThreadCache {
         list: PcpList,
         order: Order,
     ) -> Option<Block> {
-        let zone = self.preferred[highest.index()]?.index();
+        let zone = self.preferred[highest.index()].map(ZoneNumber::index).filter(|&zone| zone != self.hot_index)?;
         let (pcp, frames) = self.zone_and_frames(zone)?;
         pcp.take_above_low(frames, highest, flags, list, order)
     }

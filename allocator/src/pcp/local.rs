@@ -3,26 +3,30 @@
 use core::num::NonZeroUsize;
 
 use super::{Caches, NoCache, ThreadCache, caches::retire};
-use crate::sync::{Arc, Inside, NotEntered, Owner, OwnerSlot};
+use crate::sync::{Arc, Inside, LastOwner, NotEntered, Owner, OwnerSlot};
+
+crate::sync::thread_local! {
+    /// The cache that this thread used last.
+    static LAST: LastOwner<ThreadCache> = const { LastOwner::new() };
+}
 
 crate::sync::thread_local! {
     /// The caches of this thread, one for each allocator that it uses. When the thread ends, each is emptied.
-    static CACHES: OwnerSlot<ThreadCache> = const { OwnerSlot::new(|_, owner| retire(&owner)) };
+    static CACHES: OwnerSlot<ThreadCache> = const { OwnerSlot::new(&LAST, |_, owner| retire(&owner)) };
 }
 
 /// Calls `f` with the entered cache of the thread, if the allocator is the one that was used last.
 ///
 /// `key` is the allocator's address. `None` also when the thread is ending.
 #[inline(always)]
-pub fn with_last<R>(key: NonZeroUsize, f: impl FnOnce(Result<Inside<'_, ThreadCache>, NotEntered>) -> R) -> Option<R> {
-    let entered = CACHES.try_with(|caches| match caches.enter_last(key) {
+pub fn with_last<R>(
+    key: NonZeroUsize,
+    f: impl FnOnce(Result<Inside<'_, ThreadCache>, NotEntered>) -> R,
+) -> Option<R> {
+    LAST.with(|last| match last.enter(key) {
         Some(entered) => Some(f(entered)),
         None => None,
-    });
-    match entered {
-        Ok(result) => result,
-        Err(_) => None,
-    }
+    })
 }
 
 /// Returns the thread's cache of an allocator, making one if it has none.

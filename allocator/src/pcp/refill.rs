@@ -147,7 +147,7 @@ impl Caches {
                 self.drain_overflow(owner, zone, list, mode);
                 Ok(())
             }
-            Put::NoRoom | Put::Bad => Err(block),
+            Put::NoRoom | Put::Bad | Put::Reentered | Put::Claimed => Err(block),
         }
     }
 

@@ -167,9 +167,11 @@ impl ZonePcp {
         if let Err(refused) = self.push(frames, block) {
             return refused;
         }
-        self.room -= 1;
         self.tuning.free_count += 1;
-        if self.room > 0 { Put::Cached } else { Put::Overflow(FreeMode::Ordinary) }
+        // Compared before it is changed: so it stays in memory.
+        let full = self.room <= 1;
+        self.room -= 1;
+        if full { Put::Overflow(FreeMode::Ordinary) } else { Put::Cached }
     }
 
     /// Puts in a block of any order that there is a list for.

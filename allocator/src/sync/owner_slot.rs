@@ -3,8 +3,10 @@
 use super::owned::{Inside, NotEntered, Owner};
 use std::cell::{Cell, RefCell};
 use std::fmt;
+use std::marker::PhantomData;
 use std::num::NonZeroUsize;
 use std::ptr::NonNull;
+use std::thread::LocalKey;
 
 /// The thread's own, so nothing that a model should see.
 #[expect(clippy::disallowed_types, reason = "const, and written by one thread only")]
@@ -26,20 +28,55 @@ struct Entry<T> {
     owner: Owner<T>,
 }
 
-/// The cells that a thread owns, by key (an allocator's address, say), with the last one at hand.
-///
-/// Lives in a `thread_local!`. [`enter_last`](Self::enter_last) and [`find`](Self::find) may be called from a signal
-/// handler that interrupts any of the methods: what they need is one word, `last`, and a list that is left alone
-/// while it changes. [`insert`](Self::insert) may not.
+/// The owner that a thread used last, at hand: one word, without a destructor, so that it is reached without a look at
+/// whether it still exists.
 ///
 /// | `last` points to | meaning |
 /// |---|---|
 /// | the mark `NONE` | nothing at hand |
 /// | an entry with a key | that owner is at hand |
 ///
-/// An entry that was removed is freed by a later insertion, once its cell is not in use any more.
-pub struct OwnerSlot<T> {
+/// Written by the thread's [`OwnerSlot`] only.
+#[derive(Debug)]
+pub struct LastOwner<T> {
     last: Cell<*const Head>,
+    owners: PhantomData<*const Owner<T>>,
+}
+
+impl<T> LastOwner<T> {
+    /// Makes a place with nothing at hand.
+    #[must_use]
+    #[expect(clippy::new_without_default, reason = "made in a thread_local only")]
+    pub const fn new() -> Self {
+        Self { last: Cell::new(&raw const NONE), owners: PhantomData }
+    }
+
+    /// Enters the cell at hand if its key is `key`: one comparison, and [`Owner::enter`].
+    ///
+    /// `None` says only that it is not at hand; [`OwnerSlot::find`] looks further.
+    #[inline(always)]
+    pub fn enter(&self, key: NonZeroUsize) -> Option<Result<Inside<'_, T>, NotEntered>> {
+        let last = self.last.get();
+        // SAFETY: `last` points to the mark, which is static, or to an entry, which is freed only after `last` was pointed
+        // elsewhere.
+        if unsafe { &(*last).key }.load(RELAXED) != key.get() {
+            return None;
+        }
+        // SAFETY: the mark has key 0, so this is an entry; and none is freed while its cell is in use.
+        let entry = unsafe { &*last.cast::<Entry<T>>() };
+        Some(entry.owner.enter())
+    }
+}
+
+/// The cells that a thread owns, by key (an allocator's address, say).
+///
+/// Lives in a `thread_local!`, beside the [`LastOwner`] that it keeps. [`LastOwner::enter`] and [`find`](Self::find) may be
+/// called from a signal handler that interrupts any of the methods: what they need is one word, and a list that is
+/// left alone while it changes. [`insert`](Self::insert) may not.
+///
+/// An entry that was removed is freed by a later insertion, once its cell is not in use any more.
+pub struct OwnerSlot<T: 'static> {
+    last: &'static LocalKey<LastOwner<T>>,
     entries: RefCell<Vec<EntryBox<T>>>,
     removed: RefCell<Vec<EntryBox<T>>>,
     retire: fn(NonZeroUsize, Owner<T>),
@@ -74,33 +111,16 @@ impl<T> Drop for EntryBox<T> {
     }
 }
 
-impl<T> OwnerSlot<T> {
-    /// Makes an empty slot; when it is dropped, which is when the thread ends, `retire` gets each owner with
-    /// its key.
+impl<T: 'static> OwnerSlot<T> {
+    /// Makes an empty slot that keeps `last`; when it is dropped, which is when the thread ends, `retire` gets each owner
+    /// with its key.
     #[must_use]
-    pub const fn new(retire: fn(NonZeroUsize, Owner<T>)) -> Self {
-        Self {
-            last: Cell::new(&raw const NONE),
-            entries: RefCell::new(Vec::new()),
-            removed: RefCell::new(Vec::new()),
-            retire,
-        }
+    pub const fn new(last: &'static LocalKey<LastOwner<T>>, retire: fn(NonZeroUsize, Owner<T>)) -> Self {
+        Self { last, entries: RefCell::new(Vec::new()), removed: RefCell::new(Vec::new()), retire }
     }
 
-    /// Enters the cell at hand if its key is `key`: one comparison, and [`Owner::enter`].
-    ///
-    /// `None` says only that it is not at hand; [`find`](Self::find) looks further.
-    #[inline(always)]
-    pub fn enter_last(&self, key: NonZeroUsize) -> Option<Result<Inside<'_, T>, NotEntered>> {
-        let last = self.last.get();
-        // SAFETY: `last` points to the mark, which is static, or to an entry, which is freed only after `last` was pointed
-        // elsewhere.
-        if unsafe { &(*last).key }.load(RELAXED) != key.get() {
-            return None;
-        }
-        // SAFETY: the mark has key 0, so this is an entry; and none is freed while its cell is in use.
-        let entry = unsafe { &*last.cast::<Entry<T>>() };
-        Some(entry.owner.enter())
+    fn set_last(&self, last: *const Head) {
+        self.last.with(|at_hand| at_hand.last.set(last));
     }
 
     /// Returns the owner whose key is `key`, and has it at hand next time; `None` when there is none.
@@ -110,7 +130,7 @@ impl<T> OwnerSlot<T> {
     pub fn find(&self, key: NonZeroUsize) -> Option<Owner<T>> {
         let entries = self.entries.try_borrow().ok()?;
         let entry = entries.iter().find(|entry| entry.key() == key.get())?;
-        self.last.set(entry.address());
+        self.set_last(entry.address());
         Some(entry.get().owner.clone())
     }
 
@@ -120,7 +140,7 @@ impl<T> OwnerSlot<T> {
     pub fn insert(&self, key: NonZeroUsize, owner: Owner<T>) -> Option<Owner<T>> {
         let before = self.remove(key);
         let entry = EntryBox::new(key, owner);
-        self.last.set(entry.address());
+        self.set_last(entry.address());
         self.entries.borrow_mut().push(entry);
         let freed: Vec<_> =
             self.removed.borrow_mut().extract_if(.., |entry| !entry.get().owner.is_inside()).collect();
@@ -137,8 +157,8 @@ impl<T> OwnerSlot<T> {
             entries.swap_remove(position)
         };
         entry.get().head.key.store(0, RELAXED);
-        if self.last.get() == entry.address() {
-            self.last.set(&raw const NONE);
+        if self.last.with(|at_hand| at_hand.last.get()) == entry.address() {
+            self.set_last(&raw const NONE);
         }
         let owner = entry.get().owner.clone();
         self.removed.borrow_mut().push(entry);
@@ -159,9 +179,9 @@ impl<T> OwnerSlot<T> {
     }
 }
 
-impl<T> Drop for OwnerSlot<T> {
+impl<T: 'static> Drop for OwnerSlot<T> {
     fn drop(&mut self) {
-        self.last.set(&raw const NONE);
+        self.set_last(&raw const NONE);
         for entry in self.entries.take() {
             if let Some(key) = NonZeroUsize::new(entry.key()) {
                 (self.retire)(key, entry.get().owner.clone());
@@ -170,9 +190,9 @@ impl<T> Drop for OwnerSlot<T> {
     }
 }
 
-impl<T> fmt::Debug for OwnerSlot<T> {
+impl<T: 'static> fmt::Debug for OwnerSlot<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("OwnerSlot").field("at_hand", &self.last.get()).finish_non_exhaustive()
+        f.debug_struct("OwnerSlot").finish_non_exhaustive()
     }
 }
 
@@ -191,8 +211,12 @@ mod tests {
 
     fn ignore(_: NonZeroUsize, _: Owner<u32>) {}
 
-    fn at_hand(slot: &OwnerSlot<u32>, key: NonZeroUsize) -> Option<u32> {
-        slot.enter_last(key).map(|entered| *entered.expect("nobody has it"))
+    std::thread_local! {
+        static LAST: LastOwner<u32> = const { LastOwner::new() };
+    }
+
+    fn at_hand(key: NonZeroUsize) -> Option<u32> {
+        LAST.with(|last| last.enter(key).map(|entered| *entered.expect("nobody has it")))
     }
 
     fn found(slot: &OwnerSlot<u32>, key: NonZeroUsize) -> Option<u32> {
@@ -201,14 +225,14 @@ mod tests {
 
     #[test]
     fn the_last_owner_is_at_hand_and_others_are_found() {
-        let slot = OwnerSlot::new(ignore);
-        assert_eq!(at_hand(&slot, key(1)), None);
+        let slot = OwnerSlot::new(&LAST, ignore);
+        assert_eq!(at_hand(key(1)), None);
         assert!(slot.insert(key(1), Owner::new(10)).is_none());
         assert!(slot.insert(key(2), Owner::new(20)).is_none());
-        assert_eq!(at_hand(&slot, key(2)), Some(20));
-        assert_eq!(at_hand(&slot, key(1)), None, "not at hand");
+        assert_eq!(at_hand(key(2)), Some(20));
+        assert_eq!(at_hand(key(1)), None, "not at hand");
         assert_eq!(found(&slot, key(1)), Some(10));
-        assert_eq!(at_hand(&slot, key(1)), Some(10), "at hand since it was found");
+        assert_eq!(at_hand(key(1)), Some(10), "at hand since it was found");
         assert_eq!(found(&slot, key(3)), None);
         let mut sum = 0;
         slot.for_each(|key, owner| sum += key.get() + value(owner) as usize);
@@ -217,27 +241,28 @@ mod tests {
 
     #[test]
     fn a_key_may_be_used_again() {
-        let slot = OwnerSlot::new(ignore);
+        let slot = OwnerSlot::new(&LAST, ignore);
         slot.insert(key(1), Owner::new(10));
         let removed = slot.remove(key(1)).expect("it was there");
         assert_eq!(value(&removed), 10);
-        assert_eq!((at_hand(&slot, key(1)), found(&slot, key(1))), (None, None));
+        assert_eq!((at_hand(key(1)), found(&slot, key(1))), (None, None));
         slot.insert(key(1), Owner::new(11));
-        assert_eq!(at_hand(&slot, key(1)), Some(11));
+        assert_eq!(at_hand(key(1)), Some(11));
         let replaced = slot.insert(key(1), Owner::new(12)).expect("the key was in use");
         assert_eq!(value(&replaced), 11);
-        assert_eq!(at_hand(&slot, key(1)), Some(12));
+        assert_eq!(at_hand(key(1)), Some(12));
     }
 
     #[test]
     fn a_cell_in_use_outlives_its_removal() {
-        let slot = OwnerSlot::new(ignore);
+        let slot = OwnerSlot::new(&LAST, ignore);
         slot.insert(key(1), Owner::new(10));
-        let inside = slot.enter_last(key(1)).expect("at hand").expect("nobody has it");
-        drop(slot.remove(key(1)));
-        slot.insert(key(1), Owner::new(11));
-        assert_eq!((*inside, slot.removed.borrow().len()), (10, 1));
-        drop(inside);
+        LAST.with(|last| {
+            let inside = last.enter(key(1)).expect("at hand").expect("nobody has it");
+            drop(slot.remove(key(1)));
+            slot.insert(key(1), Owner::new(11));
+            assert_eq!((*inside, slot.removed.borrow().len()), (10, 1));
+        });
         slot.insert(key(2), Owner::new(20));
         assert_eq!(slot.removed.borrow().len(), 0, "the next insertion frees it");
         assert_eq!(found(&slot, key(1)), Some(11));
@@ -254,7 +279,8 @@ mod tests {
             report.send((key.get(), Some(value))).unwrap();
         }
         std::thread_local! {
-            static SLOT: OwnerSlot<(u32, Report)> = const { OwnerSlot::new(retire) };
+            static LAST: LastOwner<(u32, Report)> = const { LastOwner::new() };
+            static SLOT: OwnerSlot<(u32, Report)> = const { OwnerSlot::new(&LAST, retire) };
         }
         let (report, reports) = mpsc::channel();
         std::thread::scope(|scope| {

@@ -42,7 +42,26 @@ impl SharedZoneState {
     }
 }
 
+/// The highest zones that a request may name to try a zone first: the zone's own type, and those above it that have no
+/// memory.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FirstFor(u8);
+
+impl FirstFor {
+    /// Collects the types for which `is_first` says so.
+    pub fn collect(is_first: impl Fn(ZoneType) -> bool) -> Self {
+        Self(ZoneType::ALL.into_iter().filter(|&kind| is_first(kind)).fold(0, |bits, kind| bits | 1 << kind.index()))
+    }
+
+    /// Tells whether requests with this highest zone try the zone first.
+    pub const fn contains(self, highest: ZoneType) -> bool {
+        self.0 >> highest.index() & 1 == 1
+    }
+}
+
 /// A zone's answers to the watermark test of an order-0 request without reserves.
+///
+/// The low-mark bits are set only for requests that try this zone first: a cache then needs no other test.
 ///
 /// For each highest zone that a request may name (bits 4 × zone type):
 ///
@@ -57,12 +76,14 @@ pub struct ZoneState(u32);
 
 impl ZoneState {
     /// Asks `test` for every bit: highest zone, mark, flags.
-    pub fn of(mut test: impl FnMut(ZoneType, WmarkIndex, AllocFlags) -> bool) -> Self {
+    pub fn of(first_for: FirstFor, mut test: impl FnMut(ZoneType, WmarkIndex, AllocFlags) -> bool) -> Self {
         let mut bits = 0;
         for highest in ZoneType::ALL {
             let at = 4 * highest.index();
-            bits |= u32::from(test(highest, WmarkIndex::Low, AllocFlags::empty())) << at;
-            bits |= u32::from(test(highest, WmarkIndex::Low, AllocFlags::CMA)) << (at + 1);
+            if first_for.contains(highest) {
+                bits |= u32::from(test(highest, WmarkIndex::Low, AllocFlags::empty())) << at;
+                bits |= u32::from(test(highest, WmarkIndex::Low, AllocFlags::CMA)) << (at + 1);
+            }
             bits |= u32::from(test(highest, WmarkIndex::High, AllocFlags::CMA)) << (at + 2);
         }
         Self(bits)

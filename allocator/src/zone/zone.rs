@@ -3,7 +3,7 @@
 use super::{
     buddy::{Buddy, Fallback, Grouping, PAGEBLOCK_FRAMES, RmqueueMode, TYPES},
     sizing::{self, Boost},
-    state::{SharedZoneState, ZoneState},
+    state::{FirstFor, SharedZoneState, ZoneState},
     watermark::{
         FreeCounts, FreeSnapshot, WatermarkRule, Watermarks, wmark_pages, zone_watermark_fast,
         zone_watermark_ok,
@@ -87,6 +87,7 @@ pub struct Zone {
     pending: PendingMap,
     frames: FrameTable,
     state: SharedZoneState,
+    first_for: FirstFor,
 }
 
 /// What the zone's lock protects.
@@ -147,6 +148,7 @@ impl Zone {
         max_order: Order,
         rule: WatermarkRule,
         frames: FrameTable,
+        first_for: FirstFor,
     ) -> Result<Self, ZeroedSliceError> {
         let zone = Self {
             areas: SpinLock::new(
@@ -166,6 +168,7 @@ impl Zone {
             rule,
             frames,
             state: SharedZoneState::new(),
+            first_for,
         };
         zone.with_areas(|_| ());
         Ok(zone)
@@ -252,7 +255,7 @@ impl Zone {
         let state = if *closed {
             ZoneState::default()
         } else {
-            ZoneState::of(|highest, mark, flags| {
+            ZoneState::of(self.first_for, |highest, mark, flags| {
                 zone_watermark_ok(self.rule, 0, wmark_pages(marks, mark), highest, flags, &snapshot)
             })
         };
