@@ -19,6 +19,15 @@ struct Head {
     key: Key,
 }
 
+impl Head {
+    /// Reads the key on the thread that alone writes it: an ordinary read, which the compiler may fold into a comparison.
+    #[inline(always)]
+    fn get(&self) -> usize {
+        // SAFETY: the pointer is valid, and other threads at most read the mark's, which nobody writes.
+        unsafe { *self.key.as_ptr() }
+    }
+}
+
 /// `last` has no entry.
 static NONE: Head = Head { key: Key::new(0) };
 
@@ -59,7 +68,8 @@ impl<T> LastOwner<T> {
         let last = self.last.get();
         // SAFETY: `last` points to the mark, which is static, or to an entry, which is freed only after `last` was pointed
         // elsewhere.
-        if unsafe { &(*last).key }.load(RELAXED) != key.get() {
+        let head = unsafe { &*last };
+        if head.get() != key.get() {
             return None;
         }
         // SAFETY: the mark has key 0, so this is an entry; and none is freed while its cell is in use.
@@ -100,7 +110,7 @@ impl<T> EntryBox<T> {
     }
 
     fn key(&self) -> usize {
-        self.get().head.key.load(RELAXED)
+        self.get().head.get()
     }
 }
 
