@@ -1,1 +1,3 @@
 //! Workloads, rivals, trace replay and reports for gfp.
+
+pub mod rival;

@@ -1,0 +1,68 @@
+//! What an allocator must offer to be measured: blocks of 2^order frames, one handle a thread.
+//!
+//! A workload or a replay sees every allocator through [`Rival`], so that all of them pay for the same calls. The
+//! trait is static (no `dyn`): the allocator's fast path inlines into the loop that measures it, as it would in
+//! a program that uses it.
+
+/// Whether a block may be moved or reclaimed: the kernel's migrate types that requests choose between.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Migrate {
+    /// `MIGRATE_UNMOVABLE`, 0.
+    Unmovable,
+    /// `MIGRATE_MOVABLE`, 1.
+    Movable,
+    /// `MIGRATE_RECLAIMABLE`, 2.
+    Reclaimable,
+}
+
+/// What a block's bytes must be when it is handed out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Zeroing {
+    /// Any bytes; the allocator should not touch them.
+    Untouched,
+    /// All zero, as `__GFP_ZERO` asks.
+    Zeroed,
+}
+
+/// What one block is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Request {
+    /// The block has 2^order frames of 4 KiB and is aligned to its size.
+    pub order: u32,
+    /// Whether the block may be moved; only allocators that know migrate types look at it.
+    pub migrate: Migrate,
+    /// Whether the block is to be zeroed. An allocator without zeroing clears the block itself.
+    pub zeroed: Zeroing,
+}
+
+/// An allocator under test, shared by the threads of a run.
+pub trait Rival: Sync {
+    /// What one thread allocates through.
+    type Thread<'a>: RivalThread
+    where
+        Self: 'a;
+
+    /// Returns the name that the command line and the records use.
+    fn name(&self) -> &'static str;
+
+    /// Makes what one thread allocates through (a handle, or nothing).
+    fn thread(&self) -> Self::Thread<'_>;
+
+    /// Returns the arena's base address, where blocks lie in one arena.
+    fn base(&self) -> Option<usize>;
+}
+
+/// One thread's way into an allocator under test.
+pub trait RivalThread {
+    /// An owned block; sent between threads by the handoff workload.
+    type Block: Send;
+
+    /// Allocates a block, or returns `None` when the allocator has none.
+    fn alloc(&mut self, request: Request) -> Option<Self::Block>;
+
+    /// Frees a block of the order that it was allocated with.
+    fn free(&mut self, block: Self::Block, order: u32);
+
+    /// Returns the address of the block's first byte.
+    fn address(&self, block: &Self::Block) -> *mut u8;
+}
