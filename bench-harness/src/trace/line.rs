@@ -163,7 +163,7 @@ fn parse_unusual(line: &[u8]) -> Option<Line<'_>> {
     if let Some(rest) = text.strip_prefix(b"CPU:") {
         // ftrace: `CPU:n [LOST m EVENTS]`; trace-cmd: `CPU:n [m EVENTS DROPPED]`; either without a number.
         let bracket = memchr::memchr(b'[', rest)?;
-        decimal(&rest[..bracket].trim_ascii_end())?;
+        decimal(rest[..bracket].trim_ascii_end())?;
         let said = &rest[bracket..];
         let about_loss = said.starts_with(b"[LOST ") || said.ends_with(b"EVENTS DROPPED]");
         return about_loss.then(|| Line::Lost(lost_count(said)));

@@ -52,7 +52,7 @@ pub struct Account {
 }
 
 /// Frames in one chunk of the frame map.
-const CHUNK: u64 = 64;
+const CHUNK: usize = 64;
 /// No slot: the frame is not live.
 const NONE: u32 = u32::MAX;
 
@@ -67,7 +67,7 @@ pub(super) struct Pairing {
     /// The slot that last held a block beginning at this frame.
     slots: HashMap<u64, u32>,
     /// The slot whose block has this frame, in chunks that are made at first use.
-    frames: HashMap<u64, Box<[u32; CHUNK as usize]>>,
+    frames: HashMap<u64, Box<[u32; CHUNK]>>,
     live_frames: u64,
 }
 
@@ -159,11 +159,11 @@ impl Pairing {
     }
 
     fn owner(&self, frame: u64) -> u32 {
-        self.frames.get(&(frame / CHUNK)).map_or(NONE, |chunk| chunk[index_in_chunk(frame)])
+        self.frames.get(&(chunk_of(frame))).map_or(NONE, |chunk| chunk[index_in_chunk(frame)])
     }
 
     fn set_owner(&mut self, frame: u64, slot: u32) {
-        let chunk = self.frames.entry(frame / CHUNK).or_insert_with(|| Box::new([NONE; CHUNK as usize]));
+        let chunk = self.frames.entry(chunk_of(frame)).or_insert_with(|| Box::new([NONE; CHUNK]));
         chunk[index_in_chunk(frame)] = slot;
     }
 }
@@ -172,8 +172,12 @@ fn frames_of(pfn: u64, order: u8) -> impl Iterator<Item = u64> {
     (0..1_u64 << order).map(move |offset| pfn.wrapping_add(offset))
 }
 
+fn chunk_of(frame: u64) -> u64 {
+    frame / CHUNK as u64
+}
+
 fn index_in_chunk(frame: u64) -> usize {
-    usize::try_from(frame % CHUNK).unwrap_or(0)
+    (frame % CHUNK as u64) as usize
 }
 
 #[cfg(test)]

@@ -1,0 +1,114 @@
+//! The passes of one or more allocators.
+
+use std::time::Duration;
+
+use super::{Contestant, Job, Placement, Verified, placement::placement, play::ZeroFlag};
+use crate::trace::Trace;
+
+/// How often the trace is replayed for each of the two figures.
+#[derive(Clone, Copy, Debug)]
+pub struct Passes {
+    /// At least so many timed passes.
+    pub least: usize,
+    /// At most so many.
+    pub most: usize,
+    /// Between these, passes are added until an allocator's have taken so long together.
+    pub enough: Duration,
+}
+
+impl Default for Passes {
+    /// From 5 to 101 passes, for a second.
+    fn default() -> Self {
+        Self { least: 5, most: 101, enough: Duration::from_secs(1) }
+    }
+}
+
+/// What was measured of an allocator.
+#[derive(Clone, Debug)]
+pub struct Measured {
+    /// The allocator.
+    pub allocator: &'static str,
+    /// What the verify pass found.
+    pub verified: Verified,
+    /// Largest number of allocations that failed in a pass of any kind.
+    pub failed: u64,
+    /// Where the verify pass placed the blocks.
+    pub placement: Placement,
+    /// Time of each pass that ignored `__GFP_ZERO`, in nanoseconds for an event, ascending.
+    pub ns_per_event: Vec<f64>,
+    /// The same for passes that honoured it.
+    pub ns_per_event_zeroed: Vec<f64>,
+    /// Whether all threads were pinned.
+    pub pinned: bool,
+}
+
+/// Verifies each allocator, then times them: all are warmed once and then take turns, so that a disturbance of the
+/// machine meets them alike. `tell` is called with what is about to be done.
+pub fn measure(
+    trace: &Trace,
+    job: &Job,
+    contestants: &[Contestant],
+    passes: Passes,
+    mut tell: impl FnMut(&str),
+) -> Vec<Measured> {
+    let mut measured: Vec<Measured> = contestants
+        .iter()
+        .map(|contestant| {
+            tell(&format!("{}: verify", contestant.name));
+            let (verified, frames) = contestant.verify(job.events);
+            Measured {
+                allocator: contestant.name,
+                verified,
+                failed: verified.failed,
+                placement: placement(trace, |event| frames[event]),
+                ns_per_event: Vec::new(),
+                ns_per_event_zeroed: Vec::new(),
+                pinned: true,
+            }
+        })
+        .collect();
+    for zero_flag in [ZeroFlag::Ignored, ZeroFlag::Honoured] {
+        // The pass before the first warms and does not count.
+        let mut spent = Duration::ZERO;
+        for number in 0..=passes.most {
+            if number > passes.least
+                && spent >= passes.enough.saturating_mul(u32::try_from(contestants.len()).unwrap_or(u32::MAX))
+            {
+                break;
+            }
+            for (contestant, measured) in contestants.iter().zip(&mut measured) {
+                tell(&format!("{}: pass {number}, __GFP_ZERO {}", contestant.name, flag_text(zero_flag)));
+                let timed = contestant.time(zero_flag);
+                measured.failed = measured.failed.max(timed.failed);
+                measured.pinned &= timed.pinned;
+                if number > 0 {
+                    spent += timed.elapsed;
+                    let figures = match zero_flag {
+                        ZeroFlag::Ignored => &mut measured.ns_per_event,
+                        ZeroFlag::Honoured => &mut measured.ns_per_event_zeroed,
+                    };
+                    figures.push(timed.elapsed.as_secs_f64() * 1e9 / job.events.max(1) as f64);
+                }
+            }
+        }
+    }
+    for measured in &mut measured {
+        measured.ns_per_event.sort_by(f64::total_cmp);
+        measured.ns_per_event_zeroed.sort_by(f64::total_cmp);
+    }
+    measured
+}
+
+fn flag_text(zero_flag: ZeroFlag) -> &'static str {
+    match zero_flag {
+        ZeroFlag::Ignored => "ignored",
+        ZeroFlag::Honoured => "honoured",
+    }
+}
+
+impl Measured {
+    /// Tells whether no allocation failed and every block was as it should be.
+    pub fn is_clean(&self) -> bool {
+        self.failed == 0 && self.verified.is_clean()
+    }
+}
