@@ -1,0 +1,228 @@
+//! `gfp bench`: allocators side by side under synthetic workloads.
+
+mod args;
+mod table;
+
+use std::process::ExitCode;
+
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::{Value, json};
+
+pub use args::{BenchArgs, parse_size};
+use table::{Cell, Table};
+
+use crate::measure::{Calibration, Cpus, Fault, Plan, StartTeam, Summary, Team, summarize};
+use crate::rivals;
+
+/// Takes one record of a report.
+pub type Emit<'a> = dyn FnMut(Value) -> anyhow::Result<()> + 'a;
+
+/// Measures every row that is asked for, prints the tables, and emits one record for each figure.
+///
+/// # Errors
+/// An allocator does not exist or cannot have its arena, or a record cannot be written. An allocator that
+/// refuses a request or hands out overlapping blocks is shown as failed, and the exit code says so.
+pub fn run(args: &BenchArgs, cpus: &Cpus, emit: &mut Emit<'_>) -> anyhow::Result<ExitCode> {
+    let allocators = args.allocators()?;
+    let plans = args.plans();
+    let progress = progress_bar(plans.len() * allocators.len() * (args.samples() + 1));
+    let table = Table::new(&allocators);
+    if let Some(remark) = args.remark(cpus) {
+        println!("{remark}");
+    }
+    println!(
+        "ns per operation (one allocation with its free) and thread, median\n{}",
+        table.head(&allocators)
+    );
+
+    let mut throughputs = Vec::new();
+    let mut failed = false;
+    for plan in plans {
+        let figures = measure_row(args, plan, &allocators, cpus, &progress)?;
+        let cells = cells(&allocators, &figures, |summary| summary.median);
+        progress.suspend(|| println!("{}", table.row(plan, &cells)));
+        for (allocator, figure) in allocators.iter().zip(&figures) {
+            match figure {
+                Ok(figure) => emit(record(plan, allocator, figure))?,
+                Err(fault) => {
+                    failed = true;
+                    progress.suspend(|| {
+                        eprintln!("{} of order {}: {allocator}: {fault}", plan.workload, plan.order)
+                    });
+                    emit(failure(plan, allocator, *fault))?;
+                }
+            }
+        }
+        let streams = plan.workload.streams(plan.workers());
+        throughputs.push(table.figures(
+            plan,
+            &self::cells(&allocators, &figures, |summary| million_ops_per_second(streams, summary.median)),
+        ));
+    }
+    progress.finish_and_clear();
+
+    println!("\nmillion operations per second, all threads together, median\n{}", table.head_of_figures(&allocators));
+    throughputs.iter().for_each(|row| println!("{row}"));
+    Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// One allocator's figure of a row.
+struct Figure {
+    ns_per_op: Summary,
+    cycles: u64,
+    pinned: bool,
+}
+
+/// An allocator on its way through a row.
+struct Contender {
+    team: Team,
+    calibration: Calibration,
+    samples: Vec<f64>,
+}
+
+/// Measures one row: all allocators are set up, checked and warmed up, and then take turns, sample by sample,
+/// so that whatever else the machine does hits them alike.
+fn measure_row(
+    args: &BenchArgs,
+    plan: Plan,
+    allocators: &[&str],
+    cpus: &Cpus,
+    progress: &ProgressBar,
+) -> anyhow::Result<Vec<Result<Figure, Fault>>> {
+    let arena_bytes = args.arena_bytes(plan);
+    let mut contenders = Vec::new();
+    for allocator in allocators {
+        progress.set_message(format!("{} of order {}: {allocator}", plan.workload, plan.order));
+        let team = rivals::with_rival(allocator, arena_bytes, StartTeam { plan, cpus })?;
+        contenders.push(set_up(team, args));
+        progress.inc(1);
+    }
+    for round in 0..args.samples() {
+        for contender in &mut contenders {
+            progress.inc(1);
+            let Ok(ready) = contender else { continue };
+            if let Err(fault) = ready.sample(round) {
+                *contender = Err(fault);
+            }
+        }
+    }
+    Ok(contenders.into_iter().map(|contender| contender.and_then(Contender::figure)).collect())
+}
+
+fn set_up(mut team: Team, args: &BenchArgs) -> Result<Contender, Fault> {
+    team.verify()?;
+    let calibration = Calibration::of(&mut team, args.sample_length(), args.samples())?;
+    Ok(Contender { team, calibration, samples: Vec::with_capacity(calibration.samples) })
+}
+
+impl Contender {
+    /// Takes the sample of a round, unless this allocator has all of its samples.
+    fn sample(&mut self, round: usize) -> Result<(), Fault> {
+        if round < self.calibration.samples {
+            let wall = self.team.sample(self.calibration.cycles)?;
+            self.samples.push(self.team.ns_per_op(wall, self.calibration.cycles));
+        }
+        Ok(())
+    }
+
+    fn figure(self) -> Result<Figure, Fault> {
+        let ns_per_op = summarize(&self.samples).ok_or(Fault::ThreadLost)?;
+        Ok(Figure { ns_per_op, cycles: self.calibration.cycles, pinned: self.team.pinned() })
+    }
+}
+
+fn cells(allocators: &[&str], figures: &[Result<Figure, Fault>], of: impl Fn(&Summary) -> f64) -> Vec<Cell> {
+    let cell = |(allocator, figure): (&&str, &Result<Figure, Fault>)| Cell {
+        allocator: (*allocator).to_owned(),
+        median: figure.as_ref().ok().map(|figure| of(&figure.ns_per_op)),
+    };
+    allocators.iter().zip(figures).map(cell).collect()
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a number of threads is far below 2^52")]
+fn million_ops_per_second(streams: usize, ns_per_op: f64) -> f64 {
+    streams as f64 * 1e3 / ns_per_op
+}
+
+fn record(plan: Plan, allocator: &str, figure: &Figure) -> Value {
+    let Summary { min, median, max, samples } = figure.ns_per_op;
+    json!({
+        "kind": "bench",
+        "workload": plan.workload.name(),
+        "order": plan.order,
+        "allocator": allocator,
+        "threads": plan.threads,
+        "workers": plan.workers(),
+        "pinned": figure.pinned,
+        "ns_per_op": { "min": min, "median": median, "max": max },
+        "mops_per_s": million_ops_per_second(plan.workload.streams(plan.workers()), median),
+        "ops_per_sample": figure.cycles * plan.workload.cycle_ops(),
+        "samples": samples,
+    })
+}
+
+fn failure(plan: Plan, allocator: &str, fault: Fault) -> Value {
+    json!({
+        "kind": "bench",
+        "workload": plan.workload.name(),
+        "order": plan.order,
+        "allocator": allocator,
+        "threads": plan.threads,
+        "failed": fault.to_string(),
+    })
+}
+
+/// Makes the bar, which shows itself on a terminal only.
+fn progress_bar(steps: usize) -> ProgressBar {
+    let style = ProgressStyle::with_template("{bar:30} {elapsed} of {duration}  {msg}");
+    ProgressBar::new(steps as u64).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Command {
+        #[command(flatten)]
+        bench: BenchArgs,
+    }
+
+    fn records(line: &str) -> (anyhow::Result<ExitCode>, Vec<Value>) {
+        let command = Command::parse_from(std::iter::once("gfp").chain(line.split_whitespace()));
+        let mut records = Vec::new();
+        let result = run(&command.bench, &Cpus::allowed().unwrap(), &mut |record| {
+            records.push(record);
+            Ok(())
+        });
+        (result, records)
+    }
+
+    #[test]
+    fn every_figure_has_a_record_of_the_agreed_form() {
+        let (result, records) = records(
+            "--workload pair,handoff --allocator empty,buddy-heap,system --threads 1,2 --samples 3 --sample-ms 1",
+        );
+        assert_eq!(result.unwrap(), ExitCode::SUCCESS);
+        assert_eq!(records.len(), 2 * 2 * 3);
+        for record in &records {
+            assert_eq!(record["kind"], "bench");
+            assert_eq!(record["order"], 0);
+            assert_eq!(record["samples"], 3);
+            let ns = |key| record["ns_per_op"][key].as_f64().unwrap();
+            assert!(0.0 < ns("min") && ns("min") <= ns("median") && ns("median") <= ns("max"));
+        }
+    }
+
+    #[test]
+    fn an_arena_that_is_too_small_is_a_failure_of_that_allocator_alone() {
+        let (result, records) = records(
+            "--workload random --allocator buddy-heap,system --arena 64M --threads 1 --samples 1 --sample-ms 1",
+        );
+        assert_eq!(result.unwrap(), ExitCode::FAILURE);
+        assert!(records[0]["failed"].as_str().unwrap().contains("--arena"), "{}", records[0]);
+        assert_eq!(records[1]["samples"], 1);
+    }
+}

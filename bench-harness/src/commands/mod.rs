@@ -1,0 +1,3 @@
+//! The commands of `gfp`.
+
+pub mod bench;

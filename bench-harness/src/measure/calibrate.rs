@@ -1,0 +1,90 @@
+//! How many cycles a sample has, and how many samples are worth their time.
+
+use std::time::Duration;
+
+use super::{Fault, Team};
+
+/// Samples of an allocator may take this many times what was asked for; a slower one gets fewer of them.
+const PATIENCE: u32 = 10;
+/// Fewer samples than these say nothing.
+const FEWEST_SAMPLES: usize = 3;
+
+/// The size and the number of an allocator's samples.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Calibration {
+    /// How many cycles each member of the team runs in a sample.
+    pub cycles: u64,
+    /// How many samples are taken.
+    pub samples: usize,
+}
+
+impl Calibration {
+    /// Runs more and more cycles until their time says how many fill a sample; that warms the allocator up.
+    ///
+    /// # Errors
+    /// The team cannot run the workload.
+    pub fn of(team: &mut Team, sample: Duration, samples: usize) -> Result<Self, Fault> {
+        let mut cycles = 1;
+        loop {
+            let took = team.sample(cycles)?;
+            if took >= sample / 4 {
+                return Ok(Self::settle(cycles, took, sample, samples));
+            }
+            cycles = grow(cycles, took, sample);
+        }
+    }
+
+    /// Sizes samples by a run that was long enough to go by.
+    fn settle(cycles: u64, took: Duration, sample: Duration, samples: usize) -> Self {
+        let cycles = scale(cycles, took, sample);
+        let expected = took.max(sample).as_nanos();
+        let budget = sample.as_nanos() * u128::from(PATIENCE) * samples as u128;
+        let affordable = usize::try_from(budget / expected.max(1)).unwrap_or(usize::MAX);
+        Self { cycles, samples: samples.min(affordable.max(FEWEST_SAMPLES)) }
+    }
+}
+
+/// Returns how many cycles to try after a run that was too short to go by: half of what seems right, but not
+/// more than 16 times as many, because the first cycles are the slowest.
+fn grow(cycles: u64, took: Duration, sample: Duration) -> u64 {
+    (scale(cycles, took, sample) / 2).clamp(cycles * 2, cycles * 16)
+}
+
+/// Scales cycles that took a time to those that take another; at least 1.
+fn scale(cycles: u64, took: Duration, target: Duration) -> u64 {
+    let scaled = u128::from(cycles) * target.as_nanos() / took.as_nanos().max(1);
+    u64::try_from(scaled).unwrap_or(u64::MAX).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SAMPLE: Duration = Duration::from_millis(20);
+
+    #[test]
+    fn cycles_grow_until_their_time_can_be_gone_by() {
+        assert_eq!(grow(1, Duration::from_nanos(50), SAMPLE), 16);
+        assert_eq!(grow(100, Duration::from_millis(4), SAMPLE), 250);
+        assert_eq!(grow(100, Duration::from_millis(19), SAMPLE), 200);
+    }
+
+    #[test]
+    fn a_fast_allocator_gets_all_samples_at_the_length_asked_for() {
+        let calibration = Calibration::settle(1000, Duration::from_millis(10), SAMPLE, 11);
+        assert_eq!(calibration, Calibration { cycles: 2000, samples: 11 });
+    }
+
+    #[test]
+    fn an_allocator_whose_single_cycle_is_long_gets_fewer_samples_but_not_fewer_than_three() {
+        let longer = Calibration::settle(1, Duration::from_millis(400), SAMPLE, 10);
+        assert_eq!(longer, Calibration { cycles: 1, samples: 5 });
+        let endless = Calibration::settle(1, Duration::from_secs(60), SAMPLE, 10);
+        assert_eq!(endless, Calibration { cycles: 1, samples: 3 });
+    }
+
+    #[test]
+    fn fewer_samples_than_three_are_taken_when_fewer_are_asked_for() {
+        assert_eq!(Calibration::settle(1, Duration::from_secs(60), SAMPLE, 1).samples, 1);
+    }
+}

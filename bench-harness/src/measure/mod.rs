@@ -1,0 +1,50 @@
+//! Measuring: teams of pinned threads, samples, and what is made of them.
+
+mod calibrate;
+mod cpus;
+mod stats;
+mod team;
+mod verify;
+
+pub use calibrate::Calibration;
+pub use cpus::Cpus;
+pub use stats::{Summary, summarize};
+pub use team::{Plan, StartTeam, Team};
+
+use std::fmt;
+
+/// Why an allocator could not be measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// It refused a request, though the arena has room for all that the workload asks for.
+    OutOfBlocks,
+    /// It handed out a block that shares memory with a live one.
+    Overlap {
+        /// The address of the new block.
+        address: usize,
+        /// The address of the live one.
+        live: usize,
+    },
+    /// It handed out a block that does not begin at a frame.
+    Misaligned {
+        /// The block's address.
+        address: usize,
+    },
+    /// One of the threads panicked.
+    ThreadLost,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::OutOfBlocks => f.write_str("a request was refused: a larger --arena may help"),
+            Self::Overlap { address, live } => {
+                write!(f, "the block at {address:#x} overlaps the live block at {live:#x}")
+            }
+            Self::Misaligned { address } => write!(f, "the block at {address:#x} is not aligned to 4096"),
+            Self::ThreadLost => f.write_str("a thread of the workload panicked"),
+        }
+    }
+}
+
+impl std::error::Error for Fault {}

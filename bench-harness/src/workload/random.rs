@@ -1,0 +1,45 @@
+//! Random: a steady population whose members come and go one by one.
+
+use super::slots::Slots;
+use super::{BlockOrder, OutOfBlocks, Rng, Worker};
+use crate::rival::RivalThread;
+
+/// How many blocks a worker keeps alive: 128 MiB of order 0.
+pub(super) const BLOCKS: usize = 1 << 15;
+
+/// Of 2^15 live blocks, a random one is freed and another one allocated in its place; a cycle is one of
+/// these steps. The blocks stay alive from sample to sample.
+#[derive(Debug)]
+pub struct Random<B, O> {
+    order: O,
+    slots: Slots<B, BLOCKS>,
+    rng: Rng,
+}
+
+impl<B, O: BlockOrder> Random<B, O> {
+    /// Makes a worker for blocks of that order, with the random sequence of the seed.
+    pub fn new(order: O, seed: u64) -> Self {
+        Self { order, slots: Slots::new(), rng: Rng::new(seed) }
+    }
+}
+
+impl<T: RivalThread, O: BlockOrder> Worker<T> for Random<T::Block, O> {
+    fn prepare(&mut self, thread: &mut T) -> Result<(), OutOfBlocks> {
+        self.slots.fill(thread, self.order.request())
+    }
+
+    fn run(&mut self, thread: &mut T, cycles: u64) -> Result<(), OutOfBlocks> {
+        let mut full = self.slots.full().ok_or(OutOfBlocks)?;
+        // Drawn in a local copy, which stays in a register whatever the allocator calls.
+        let mut rng = self.rng.clone();
+        for _ in 0..cycles {
+            full = full.replace(rng.below(BLOCKS), thread, self.order.request())?;
+        }
+        self.rng = rng;
+        Ok(())
+    }
+
+    fn finish(&mut self, thread: &mut T) {
+        self.slots.free_last_to_first(thread, self.order.get());
+    }
+}

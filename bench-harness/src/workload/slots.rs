@@ -1,0 +1,268 @@
+//! The blocks that a worker keeps: a fixed number of places, written and read as plain words.
+//!
+//! Not `Vec<Option<Block>>`: a block without a spare bit pattern would take a third word there, and taking
+//! it out would cost a store. Not `Vec<Block>`: keeping its length costs more than some allocators do.
+
+use std::mem::MaybeUninit;
+
+use super::OutOfBlocks;
+use crate::rival::{Request, RivalThread};
+
+/// Places for `N` blocks, the first `len` of which hold one. `N` is a power of two.
+#[derive(Debug)]
+pub(super) struct Slots<B, const N: usize> {
+    places: Box<[MaybeUninit<B>; N]>,
+    len: usize,
+}
+
+impl<B, const N: usize> Slots<B, N> {
+    /// Makes empty places; their memory is touched here, not when blocks are first put there.
+    pub(super) fn new() -> Self {
+        const { assert!(N.is_power_of_two()) };
+        let mut places: Box<[MaybeUninit<B>]> = std::iter::repeat_with(MaybeUninit::zeroed).take(N).collect();
+        std::hint::black_box(&mut places);
+        let Ok(places) = places.try_into() else { unreachable!("N places were collected") };
+        Self { places, len: 0 }
+    }
+
+    /// Allocates into every empty place, in order. After a refusal it holds what it got.
+    #[inline(always)]
+    pub(super) fn fill<T>(&mut self, thread: &mut T, request: Request) -> Result<(), OutOfBlocks>
+    where
+        T: RivalThread<Block = B>,
+    {
+        let start = self.len;
+        for (done, place) in self.places[start..].iter_mut().enumerate() {
+            let Some(block) = thread.alloc(request) else {
+                self.len = start + done;
+                return Err(OutOfBlocks);
+            };
+            place.write(block);
+        }
+        self.len = N;
+        Ok(())
+    }
+
+    /// Frees all blocks in the order in which they were put there.
+    #[inline(always)]
+    pub(super) fn free_first_to_last<T: RivalThread<Block = B>>(&mut self, thread: &mut T, order: u32) {
+        let len = std::mem::take(&mut self.len);
+        for place in &self.places[..len] {
+            // SAFETY: the first `len` places held blocks, and count as empty since `len` became 0.
+            thread.free(unsafe { place.assume_init_read() }, order);
+        }
+    }
+
+    /// Frees all blocks, the last one first.
+    #[inline(always)]
+    pub(super) fn free_last_to_first<T: RivalThread<Block = B>>(&mut self, thread: &mut T, order: u32) {
+        let len = std::mem::take(&mut self.len);
+        for place in self.places[..len].iter().rev() {
+            // SAFETY: the first `len` places held blocks, and count as empty since `len` became 0.
+            thread.free(unsafe { place.assume_init_read() }, order);
+        }
+    }
+
+    /// Returns the places for exchange, when every one of them holds a block.
+    #[inline(always)]
+    pub(super) fn full(&mut self) -> Option<Full<'_, B, N>> {
+        (self.len == N).then_some(Full(self))
+    }
+
+    /// Makes the blocks contiguous again after places became empty. `gaps` are their indices, all different.
+    #[cold]
+    fn close_gaps(&mut self, gaps: &mut [usize]) {
+        gaps.sort_unstable();
+        for &gap in gaps.iter().rev() {
+            self.len -= 1;
+            self.places.swap(gap, self.len);
+        }
+    }
+}
+
+/// Places that all hold a block.
+pub(super) struct Full<'a, B, const N: usize>(&'a mut Slots<B, N>);
+
+impl<'a, B, const N: usize> Full<'a, B, N> {
+    /// Frees the block at `index` modulo `N` and allocates another one into its place. After a refusal the
+    /// places are not full any more, so they are given up.
+    #[inline(always)]
+    pub(super) fn replace<T>(
+        self,
+        index: usize,
+        thread: &mut T,
+        request: Request,
+    ) -> Result<Full<'a, B, N>, OutOfBlocks>
+    where
+        T: RivalThread<Block = B>,
+    {
+        let index = index % N;
+        let place = &mut self.0.places[index];
+        // SAFETY: every place holds a block; this one is written below, or taken for a gap.
+        thread.free(unsafe { place.assume_init_read() }, request.order);
+        let Some(block) = thread.alloc(request) else {
+            self.0.close_gaps(&mut [index]);
+            return Err(OutOfBlocks);
+        };
+        place.write(block);
+        Ok(self)
+    }
+
+    /// Frees the blocks that the selection names, then allocates into their places. After a refusal the
+    /// places are not full any more, so they are given up.
+    #[inline(always)]
+    pub(super) fn exchange<T>(
+        self,
+        selection: &Selection<'_, N>,
+        thread: &mut T,
+        request: Request,
+    ) -> Result<Full<'a, B, N>, OutOfBlocks>
+    where
+        T: RivalThread<Block = B>,
+    {
+        for index in selection.iter() {
+            // SAFETY: every place held a block before this loop, and a selection names none twice.
+            thread.free(unsafe { self.0.places[index].assume_init_read() }, request.order);
+        }
+        for (done, index) in selection.iter().enumerate() {
+            let Some(block) = thread.alloc(request) else {
+                let mut gaps: Vec<usize> = selection.iter().skip(done).collect();
+                self.0.close_gaps(&mut gaps);
+                return Err(OutOfBlocks);
+            };
+            self.0.places[index].write(block);
+        }
+        Ok(self)
+    }
+}
+
+/// A permutation of the indices of `N` places, to select random ones from without drawing each.
+#[derive(Debug)]
+pub(super) struct Permutation<const N: usize>(Box<[u32]>);
+
+impl<const N: usize> Permutation<N> {
+    /// Draws one.
+    pub(super) fn draw(rng: &mut super::Rng) -> Self {
+        let count = u32::try_from(N).expect("places are counted in 32 bits");
+        let mut indices: Box<[u32]> = (0..count).collect();
+        for last in (1..N).rev() {
+            indices.swap(last, rng.below(last + 1));
+        }
+        Self(indices)
+    }
+
+    /// Selects half of the places: a random window of the permutation, its indices exclusive-ored with a
+    /// random mask, so that no two selections are alike though the table is drawn only once.
+    pub(super) fn select_half(&self, rng: &mut super::Rng) -> Selection<'_, N> {
+        Selection { indices: &self.0, start: rng.below(N), mask: rng.below(N) }
+    }
+}
+
+/// Half of `N` places, each named once.
+pub(super) struct Selection<'a, const N: usize> {
+    indices: &'a [u32],
+    start: usize,
+    mask: usize,
+}
+
+impl<const N: usize> Selection<'_, N> {
+    /// Returns the indices, all different and below `N`.
+    #[inline(always)]
+    fn iter(&self) -> impl Iterator<Item = usize> {
+        let (until_end, from_start) = (&self.indices[self.start..], &self.indices[..self.start]);
+        let mask = self.mask;
+        // Both maps below are one-to-one on 0..N, N being a power of two; `% N` only tells the compiler so.
+        until_end.iter().chain(from_start).take(N / 2).map(move |&index| (index as usize ^ mask) % N)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::workload::Rng;
+
+    #[test]
+    fn a_selection_names_half_of_the_places_and_none_twice() {
+        let mut rng = Rng::new(3);
+        let permutation = Permutation::<64>::draw(&mut rng);
+        for _ in 0..100 {
+            let selection = permutation.select_half(&mut rng);
+            let places: BTreeSet<usize> = selection.iter().collect();
+            assert_eq!(places.len(), 32);
+            assert!(places.iter().all(|&place| place < 64));
+        }
+    }
+
+    /// Gives out the numbers up to a limit, and notes which are out.
+    struct Numbers {
+        limit: u32,
+        next: u32,
+        out: BTreeSet<u32>,
+    }
+
+    impl RivalThread for Numbers {
+        type Block = u32;
+
+        fn alloc(&mut self, _: Request) -> Option<u32> {
+            if self.next == self.limit {
+                return None;
+            }
+            self.next += 1;
+            assert!(self.out.insert(self.next));
+            Some(self.next)
+        }
+
+        fn free(&mut self, block: u32, _: u32) {
+            assert!(self.out.remove(&block), "{block} was not out");
+        }
+
+        fn address(&self, _: &u32) -> *mut u8 {
+            unreachable!("places never ask for addresses")
+        }
+    }
+
+    fn request() -> Request {
+        use crate::workload::{BlockOrder, Constant};
+        Constant::<0>.request()
+    }
+
+    #[test]
+    fn a_refusal_in_an_exchange_loses_no_block_and_frees_none_twice() {
+        for limit in [64, 65, 80, 95, 96] {
+            let mut thread = Numbers { limit, next: 0, out: BTreeSet::new() };
+            let mut slots = Slots::<u32, 64>::new();
+            slots.fill(&mut thread, request()).unwrap();
+            let mut rng = Rng::new(u64::from(limit));
+            let permutation = Permutation::draw(&mut rng);
+            let full = slots.full().unwrap();
+            let done = full.exchange(&permutation.select_half(&mut rng), &mut thread, request()).is_ok();
+            assert_eq!(done, limit == 96);
+            slots.free_first_to_last(&mut thread, 0);
+            assert!(thread.out.is_empty());
+        }
+    }
+
+    #[test]
+    fn a_refusal_in_a_replacement_loses_no_block() {
+        let mut thread = Numbers { limit: 64, next: 0, out: BTreeSet::new() };
+        let mut slots = Slots::<u32, 64>::new();
+        slots.fill(&mut thread, request()).unwrap();
+        assert!(slots.full().unwrap().replace(70, &mut thread, request()).is_err());
+        assert!(slots.full().is_none());
+        assert_eq!(thread.out.len(), 63);
+        slots.free_last_to_first(&mut thread, 0);
+        assert!(thread.out.is_empty());
+    }
+
+    #[test]
+    fn a_refusal_while_filling_keeps_what_it_got() {
+        let mut thread = Numbers { limit: 10, next: 0, out: BTreeSet::new() };
+        let mut slots = Slots::<u32, 64>::new();
+        assert!(slots.fill(&mut thread, request()).is_err());
+        assert_eq!(thread.out.len(), 10);
+        slots.free_last_to_first(&mut thread, 0);
+        assert!(thread.out.is_empty());
+    }
+}
