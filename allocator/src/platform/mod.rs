@@ -1,0 +1,33 @@
+//! What the library asks of the operating system, and nothing else does: memory, CPUs and their topology.
+//!
+//! Three rules hold here.
+//! 1. Every system call goes through `sys`, one function a call, and each first asks [`fault`] whether a
+//!    test wants it to fail. So every error path can be walked.
+//! 2. A wish that the system may refuse without harm (huge pages, a name for the mapping, staying out of
+//!    core dumps) never fails: the answer says what was obtained, and why not more.
+//! 3. Everything else fails with a [`PlatformError`] that says what was asked and what to do.
+//!
+//! | module | idea |
+//! |---|---|
+//! | [`arena`] | the one reservation that all frames lie in |
+//! | [`topology`] | CPUs, cores, nodes and distances (hwloc, sysfs or a synthetic description) |
+//! | [`pin`] | binding a thread to a CPU that the topology chose |
+//! | [`error`] | the one error type |
+//! | [`fault`] | names of the calls, and the seam that makes them fail |
+
+pub mod arena;
+pub mod error;
+pub mod fault;
+pub mod pin;
+mod sys;
+#[cfg(test)]
+mod test_process;
+pub mod topology;
+
+pub use arena::{Arena, ArenaOptions, ArenaSource, Backing, DumpPolicy, Prefault};
+pub use error::PlatformError;
+pub use rustix::io::Errno;
+pub use topology::{CpuId, NodeId, Topology, TopologySource};
+
+/// The size of a frame in bytes, and the only host page size that is accepted.
+pub const PAGE_SIZE: usize = 4096;

@@ -1,0 +1,196 @@
+//! One thin function a system call.
+//!
+//! Nothing here decides anything: each function asks the fault seam, makes its call, and returns the error
+//! number. What an error means is said by the caller, in a [`PlatformError`](super::PlatformError).
+
+use std::ffi::CStr;
+use std::fs;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+use std::ptr::{self, NonNull};
+
+use rustix::fs::{MemfdFlags, SealFlags};
+pub(crate) use rustix::mm::Advice;
+use rustix::mm::{MapFlags, MprotectFlags, ProtFlags};
+
+use super::Errno;
+use super::fault::{SystemCall, check};
+
+/// Returns the host's page size in bytes.
+pub(crate) fn page_size() -> usize {
+    rustix::param::page_size()
+}
+
+/// Reserves `len` bytes of address space that cannot be accessed and cost no memory.
+pub(crate) fn reserve(len: usize) -> Result<NonNull<u8>, Errno> {
+    check(SystemCall::Mmap)?;
+    let flags = MapFlags::PRIVATE | MapFlags::NORESERVE;
+    // SAFETY: the kernel chooses the address, so that no existing mapping is touched.
+    let address = unsafe { rustix::mm::mmap_anonymous(ptr::null_mut(), len, ProtFlags::empty(), flags) }?;
+    NonNull::new(address.cast()).ok_or(Errno::FAULT)
+}
+
+/// Replaces a part of a reservation by a shared, readable and writable mapping of the start of a file.
+///
+/// # Safety
+///
+/// `[at, at + len)` lies in a reservation of the caller that nobody uses.
+pub(crate) unsafe fn map_file(at: NonNull<u8>, len: usize, file: BorrowedFd<'_>) -> Result<(), Errno> {
+    check(SystemCall::Mmap)?;
+    let flags = MapFlags::SHARED | MapFlags::NORESERVE | MapFlags::FIXED;
+    let protection = ProtFlags::READ | ProtFlags::WRITE;
+    // SAFETY: the caller owns the range and nobody uses it.
+    unsafe { rustix::mm::mmap(at.as_ptr().cast(), len, protection, flags, file, 0) }?;
+    Ok(())
+}
+
+/// Unmaps a range.
+///
+/// # Safety
+///
+/// The caller owns `[at, at + len)`, and nobody uses it any more.
+pub(crate) unsafe fn unmap(at: NonNull<u8>, len: usize) -> Result<(), Errno> {
+    check(SystemCall::Munmap)?;
+    // SAFETY: by this function's contract.
+    unsafe { rustix::mm::munmap(at.as_ptr().cast(), len) }
+}
+
+/// Makes a reservation readable and writable; memory is committed at first touch.
+///
+/// # Safety
+///
+/// The caller owns `[at, at + len)`.
+pub(crate) unsafe fn make_accessible(at: NonNull<u8>, len: usize) -> Result<(), Errno> {
+    check(SystemCall::Mprotect)?;
+    let protection = MprotectFlags::READ | MprotectFlags::WRITE;
+    // SAFETY: widening the access to a range of the caller breaks no one's assumption.
+    unsafe { rustix::mm::mprotect(at.as_ptr().cast(), len, protection) }
+}
+
+/// Gives advice about a range.
+///
+/// # Safety
+///
+/// The caller owns `[at, at + len)`; where the advice discards contents, nobody relies on them.
+pub(crate) unsafe fn advise(at: NonNull<u8>, len: usize, advice: Advice) -> Result<(), Errno> {
+    check(SystemCall::Madvise)?;
+    // SAFETY: by this function's contract.
+    unsafe { rustix::mm::madvise(at.as_ptr().cast(), len, advice) }
+}
+
+/// Makes a range resident and keeps it so.
+///
+/// # Safety
+///
+/// `[at, at + len)` is mapped.
+pub(crate) unsafe fn lock(at: NonNull<u8>, len: usize) -> Result<(), Errno> {
+    check(SystemCall::Mlock)?;
+    // SAFETY: locking changes neither contents nor protection of a mapped range.
+    unsafe { rustix::mm::mlock(at.as_ptr().cast(), len) }
+}
+
+/// Names an anonymous mapping in /proc/self/maps (Linux 5.17, `CONFIG_ANON_VMA_NAME`).
+///
+/// # Safety
+///
+/// The caller owns `[at, at + len)`.
+pub(crate) unsafe fn name_mapping(at: NonNull<u8>, len: usize, name: &CStr) -> Result<(), Errno> {
+    // The variable arguments are unsigned longs; a narrower one would leave half a register undefined.
+    const ANON_NAME: libc::c_ulong = libc::PR_SET_VMA_ANON_NAME as libc::c_ulong;
+
+    check(SystemCall::NameMapping)?;
+    // SAFETY: the name is a C string that outlives the call, and the kernel copies it; the range is only
+    // looked up, not accessed.
+    let status = unsafe { libc::prctl(libc::PR_SET_VMA, ANON_NAME, at.as_ptr(), len, name.as_ptr()) };
+    if status == 0 { Ok(()) } else { Err(last_errno()) }
+}
+
+/// Creates an empty file in memory, closed on exec, whose seals can be set.
+pub(crate) fn memfd_create(name: &CStr) -> Result<OwnedFd, Errno> {
+    check(SystemCall::MemfdCreate)?;
+    rustix::fs::memfd_create(name, MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)
+}
+
+/// Sets the length of a file in bytes.
+pub(crate) fn ftruncate(file: BorrowedFd<'_>, len: u64) -> Result<(), Errno> {
+    check(SystemCall::Ftruncate)?;
+    rustix::fs::ftruncate(file, len)
+}
+
+/// Forbids that anybody who holds the file ever shortens it.
+pub(crate) fn seal_against_shrinking(file: BorrowedFd<'_>) -> Result<(), Errno> {
+    check(SystemCall::AddSeals)?;
+    rustix::fs::fcntl_add_seals(file.as_fd(), SealFlags::SHRINK)
+}
+
+/// Returns the OS indices of the CPUs that a thread may run on, ascending; thread 0 is the caller.
+pub(crate) fn sched_getaffinity(thread: u32) -> Result<Vec<u32>, Errno> {
+    // 1024 CPUs are enough for most kernels; one built for more refuses a shorter mask with EINVAL.
+    const FIRST_WORDS: usize = 16;
+    const LAST_WORDS: usize = 4096;
+
+    check(SystemCall::SchedGetaffinity)?;
+    let mut mask = vec![0_u64; FIRST_WORDS];
+    let bytes = loop {
+        let len = size_of_val(mask.as_slice());
+        // SAFETY: the kernel writes at most `len` bytes at the address, and the vector has that many.
+        let written = unsafe { libc::syscall(libc::SYS_sched_getaffinity, thread, len, mask.as_mut_ptr()) };
+        if let Ok(bytes) = usize::try_from(written) {
+            break bytes;
+        }
+        match last_errno() {
+            Errno::INVAL if mask.len() < LAST_WORDS => mask.resize(mask.len() * 2, 0),
+            errno => return Err(errno),
+        }
+    };
+    mask.truncate(bytes.div_ceil(size_of::<u64>()));
+    let cpus =
+        (0_u32..).zip(mask.iter().flat_map(|word| (0..u64::BITS).map(move |bit| word >> bit & 1 == 1)));
+    Ok(cpus.filter_map(|(cpu, allowed)| allowed.then_some(cpu)).collect())
+}
+
+/// Binds the calling thread to one CPU.
+///
+/// The crate that does it reports no error number, so every refusal is `EINVAL`, which is what
+/// `sched_setaffinity(2)` says of a CPU that is absent or outside of the cgroup's cpuset.
+pub(crate) fn sched_setaffinity_to(cpu: u32) -> Result<(), Errno> {
+    check(SystemCall::SchedSetaffinity)?;
+    // The mask of the crate has 1024 bits, and it panics beyond them.
+    let cpu = usize::try_from(cpu).ok().filter(|&cpu| cpu < 1024).ok_or(Errno::INVAL)?;
+    let pinned = core_affinity::set_for_current(core_affinity::CoreId { id: cpu });
+    if pinned { Ok(()) } else { Err(Errno::INVAL) }
+}
+
+/// Returns the OS index of the CPU that the caller runs on at this moment.
+#[inline]
+pub(crate) fn sched_getcpu() -> usize {
+    rustix::thread::sched_getcpu()
+}
+
+/// Reads a small file of /sys or /proc as text.
+pub(crate) fn read_file(path: &Path) -> Result<String, Errno> {
+    check(SystemCall::ReadFile)?;
+    fs::read_to_string(path).map_err(|error| errno_of(&error))
+}
+
+/// Returns the names in a folder of /sys or /proc, in no order.
+pub(crate) fn list_directory(path: &Path) -> Result<Vec<String>, Errno> {
+    check(SystemCall::ReadFile)?;
+    let entries = fs::read_dir(path).map_err(|error| errno_of(&error))?;
+    Ok(entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect())
+}
+
+/// Returns the thread numbers of this process.
+pub(crate) fn thread_ids() -> Result<Vec<u32>, Errno> {
+    let names = list_directory(Path::new("/proc/self/task"))?;
+    Ok(names.into_iter().filter_map(|name| name.parse().ok()).collect())
+}
+
+fn last_errno() -> Errno {
+    errno_of(&std::io::Error::last_os_error())
+}
+
+/// Returns the number of an I/O error; one without a number is text that is not UTF-8.
+fn errno_of(error: &std::io::Error) -> Errno {
+    Errno::from_io_error(error).unwrap_or(Errno::ILSEQ)
+}
