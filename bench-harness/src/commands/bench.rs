@@ -61,7 +61,10 @@ pub fn run(args: &BenchArgs, cpus: &Cpus, emit: &mut Emit<'_>) -> anyhow::Result
     }
     progress.finish_and_clear();
 
-    println!("\nmillion operations per second, all threads together, median\n{}", table.head_of_figures(&allocators));
+    println!(
+        "\nmillion operations per second, all threads together, median\n{}",
+        table.head_of_figures(&allocators)
+    );
     throughputs.iter().for_each(|row| println!("{row}"));
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }

@@ -67,7 +67,8 @@ impl Contestant {
         job: &'env Job,
         pace: P,
     ) -> Self {
-        let shared = Arc::new(Shared { slots: Slots::new(job.slots), pace, live: LiveFrames::new() });
+        let shared =
+            Arc::new(Shared { slots: Slots::new(job.slots), pace, live: LiveFrames::new(rival.base()) });
         let (report, reports) = mpsc::channel();
         let commands = (0..job.workers.len())
             .map(|number| {
@@ -144,8 +145,7 @@ impl<'env, R: Rival, P: Pace> Worker<'env, R, P> {
     fn run(&self, commands: &Receiver<Pass>, reports: &Sender<Report>) {
         let pace = &self.shared.pace;
         let _abandon = AbandonOnPanic(pace);
-        let core = self.job.cores.get(self.number % self.job.cores.len().max(1));
-        let pinned = core.is_some_and(|&core| core_affinity::set_for_current(core));
+        let pinned = self.job.cpus.pin(self.number);
         let mut thread = self.rival.thread();
         for pass in commands {
             let steps = &self.job.workers[self.number];

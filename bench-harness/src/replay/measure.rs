@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{Contestant, Job, Placement, Verified, placement::placement, play::ZeroFlag};
-use crate::trace::Trace;
+use crate::{rivals::EMPTY, trace::Trace};
 
 /// How often the trace is replayed for each of the two figures.
 #[derive(Clone, Copy, Debug)]
@@ -28,12 +28,12 @@ impl Default for Passes {
 pub struct Measured {
     /// The allocator.
     pub allocator: &'static str,
-    /// What the verify pass found.
-    pub verified: Verified,
+    /// What the verify pass found; `None` for the allocator whose blocks are not memory.
+    pub verified: Option<Verified>,
     /// Largest number of allocations that failed in a pass of any kind.
     pub failed: u64,
     /// Where the verify pass placed the blocks.
-    pub placement: Placement,
+    pub placement: Option<Placement>,
     /// Time of each pass that ignored `__GFP_ZERO`, in nanoseconds for an event, ascending.
     pub ns_per_event: Vec<f64>,
     /// The same for passes that honoured it.
@@ -43,37 +43,36 @@ pub struct Measured {
 }
 
 /// Verifies each allocator, then times them: all are warmed once and then take turns, so that a disturbance of the
-/// machine meets them alike. `tell` is called with what is about to be done.
+/// machine meets them alike. `tell` is called with what is about to be done. The allocators' threads end with it.
+///
+/// [`EMPTY`] is only timed: its blocks may not be touched.
 pub fn measure(
     trace: &Trace,
     job: &Job,
-    contestants: &[Contestant],
+    contestants: Vec<Contestant>,
     passes: Passes,
     mut tell: impl FnMut(&str),
 ) -> Vec<Measured> {
-    let mut measured: Vec<Measured> = contestants
-        .iter()
-        .map(|contestant| {
-            tell(&format!("{}: verify", contestant.name));
-            let (verified, frames) = contestant.verify(job.events);
-            Measured {
-                allocator: contestant.name,
-                verified,
-                failed: verified.failed,
-                placement: placement(trace, |event| frames[event]),
-                ns_per_event: Vec::new(),
-                ns_per_event_zeroed: Vec::new(),
-                pinned: true,
-            }
-        })
-        .collect();
+    let mut measured = Vec::with_capacity(contestants.len());
+    for contestant in &contestants {
+        tell(&format!("{}: verify", contestant.name));
+        let checked = (contestant.name != EMPTY).then(|| contestant.verify(job.events));
+        measured.push(Measured {
+            allocator: contestant.name,
+            verified: checked.as_ref().map(|(verified, _)| *verified),
+            failed: checked.as_ref().map_or(0, |(verified, _)| verified.failed),
+            placement: checked.map(|(_, frames)| placement(trace, |event| frames[event])),
+            ns_per_event: Vec::new(),
+            ns_per_event_zeroed: Vec::new(),
+            pinned: true,
+        });
+    }
+    let enough = passes.enough.saturating_mul(u32::try_from(contestants.len()).unwrap_or(u32::MAX));
     for zero_flag in [ZeroFlag::Ignored, ZeroFlag::Honoured] {
         // The pass before the first warms and does not count.
         let mut spent = Duration::ZERO;
         for number in 0..=passes.most {
-            if number > passes.least
-                && spent >= passes.enough.saturating_mul(u32::try_from(contestants.len()).unwrap_or(u32::MAX))
-            {
+            if number > passes.least && spent >= enough {
                 break;
             }
             for (contestant, measured) in contestants.iter().zip(&mut measured) {
@@ -109,6 +108,6 @@ fn flag_text(zero_flag: ZeroFlag) -> &'static str {
 impl Measured {
     /// Tells whether no allocation failed and every block was as it should be.
     pub fn is_clean(&self) -> bool {
-        self.failed == 0 && self.verified.is_clean()
+        self.failed == 0 && self.verified.is_none_or(|verified| verified.is_clean())
     }
 }

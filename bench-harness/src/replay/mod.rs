@@ -10,7 +10,6 @@
 //! | `contestant` | an allocator's threads, which wait between passes |
 //! | [`measure`] | the passes of one or more allocators, interleaved |
 //! | `outcome` | the record and the table made of them |
-//! | [`System`] | the process's own allocator as a rival |
 //!
 //! Two kinds of passes are run. **Verify**: blocks are zeroed where the kernel's request said so; each is checked when
 //! allocated (aligned, not overlapping a live one, zero where asked), stamped in the first and last word of every
@@ -25,7 +24,6 @@ mod pace;
 mod placement;
 mod plan;
 mod play;
-mod system;
 mod verify;
 
 pub use contestant::Contestant;
@@ -34,5 +32,4 @@ pub use outcome::{BIAS, Outcome};
 pub use pace::WINDOW;
 pub use placement::{MeanPeak, Placement, kernel_placement};
 pub use plan::{Job, Threads};
-pub use system::System;
 pub use verify::Verified;

@@ -42,7 +42,7 @@ impl Outcome<'_> {
 
     fn record(&self, measured: &Measured) -> Value {
         let account = &self.trace.account;
-        let verified = &measured.verified;
+        let verified = measured.verified.unwrap_or_default();
         let mut record = json!({
             "kind": "replay",
             "allocator": measured.allocator,
@@ -63,9 +63,10 @@ impl Outcome<'_> {
             "ns_per_event": median(&measured.ns_per_event),
             "ns_per_event_zeroed": median(&measured.ns_per_event_zeroed),
         });
-        record["blocks_2m"] = beside(measured.placement.blocks, self.kernel.blocks);
-        record["mixed_blocks_2m"] = beside(measured.placement.mixed, self.kernel.mixed);
+        record["blocks_2m"] = beside(measured.placement.map(|ours| ours.blocks), self.kernel.blocks);
+        record["mixed_blocks_2m"] = beside(measured.placement.map(|ours| ours.mixed), self.kernel.mixed);
         record["bias"] = json!(BIAS);
+        record["verified"] = json!(measured.verified.is_some());
         record["passes"] = passes_json(&measured.ns_per_event);
         record["passes_zeroed"] = passes_json(&measured.ns_per_event_zeroed);
         record["misaligned"] = json!(verified.misaligned);
@@ -117,8 +118,10 @@ impl Outcome<'_> {
             let mut row = vec![measured.allocator.to_owned()];
             row.extend(times.map(|time| format!("{time:.1}")));
             row.push(measured.failed.to_string());
-            row.push(measured.verified.overlaps.to_string());
-            row.extend(placement_cells(measured.placement));
+            row.push(measured.verified.map_or("-".to_owned(), |verified| verified.overlaps.to_string()));
+            if let Some(placement) = measured.placement {
+                row.extend(placement_cells(placement));
+            }
             table.push(row);
         }
         let mut row = vec!["(the kernel)".to_owned()];
@@ -168,7 +171,7 @@ impl Outcome<'_> {
             }
         }
         for measured in &self.measured {
-            let verified = &measured.verified;
+            let verified = measured.verified.unwrap_or_default();
             for (count, what) in [
                 (measured.failed, "allocations failed"),
                 (verified.overlaps, "blocks overlapped a live one"),
@@ -222,9 +225,9 @@ fn lines_json(lines: &Lines) -> Value {
     })
 }
 
-fn beside(ours: MeanPeak, kernel: MeanPeak) -> Value {
+fn beside(ours: Option<MeanPeak>, kernel: MeanPeak) -> Value {
     let figure = |value: MeanPeak| json!({"mean": value.mean, "peak": value.peak});
-    json!({"ours": figure(ours), "kernel": figure(kernel)})
+    json!({"ours": ours.map(figure), "kernel": figure(kernel)})
 }
 
 fn placement_cells(placement: Placement) -> [String; 4] {

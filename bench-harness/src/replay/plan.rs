@@ -1,8 +1,9 @@
 //! Which thread replays which event, and in which order.
 
-use core_affinity::CoreId;
-
-use crate::trace::{Op, Trace};
+use crate::{
+    measure::Cpus,
+    trace::{Op, Trace},
+};
 
 /// How many threads replay a trace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,14 +47,12 @@ pub struct Job {
     pub(super) leftovers: Vec<Step>,
     pub(super) slots: usize,
     pub(super) events: usize,
-    /// The CPUs to pin threads to, used in turn.
-    pub(super) cores: Vec<CoreId>,
+    pub(super) cpus: Cpus,
 }
 
 impl Job {
-    /// Distributes the events of a trace over threads, the n-th of which will be pinned to the n-th of `cores`
-    /// (again from the first when there are more threads; nowhere when there are no cores).
-    pub fn new(trace: &Trace, threads: Threads, cores: Vec<CoreId>) -> Self {
+    /// Distributes the events of a trace over threads, which will be pinned to `cpus` in turn.
+    pub fn new(trace: &Trace, threads: Threads, cpus: Cpus) -> Self {
         let count = match threads {
             Threads::Trace => trace.cpus.len(),
             Threads::One => 1,
@@ -77,7 +76,7 @@ impl Job {
             workers[worker].push(step);
         }
         let leftovers = last.into_iter().flatten().filter(|step| step.op != Op::Free).collect();
-        Self { threads, workers, leftovers, slots: trace.pfns.len(), events: trace.events.len(), cores }
+        Self { threads, workers, leftovers, slots: trace.pfns.len(), events: trace.events.len(), cpus }
     }
 }
 
@@ -91,7 +90,8 @@ mod tests {
                      t-1 [002] ..... 1.0: mm_page_free: page=0 pfn=1 order=0\n \
                      t-1 [002] ..... 1.0: mm_page_alloc: page=0 pfn=1 order=0 migratetype=0 gfp_flags=none\n";
         let trace = Trace::read(text.as_bytes(), None).unwrap();
-        let job = Job::new(&trace, Threads::Trace, Vec::new());
+        let cpus = Cpus::allowed().unwrap();
+        let job = Job::new(&trace, Threads::Trace, cpus.clone());
         let turns: Vec<Vec<(u32, u32)>> = job
             .workers
             .iter()
@@ -99,6 +99,6 @@ mod tests {
             .collect();
         assert_eq!(turns, [vec![(1, 1), (2, 2)], vec![(0, 0)]]);
         assert_eq!(job.leftovers.iter().map(|step| step.turn).collect::<Vec<_>>(), [2]);
-        assert_eq!(Job::new(&trace, Threads::One, Vec::new()).workers.len(), 1);
+        assert_eq!(Job::new(&trace, Threads::One, cpus).workers.len(), 1);
     }
 }

@@ -26,7 +26,8 @@ pub struct Verified {
     pub failed: u64,
     /// Blocks with a frame that another live block had.
     pub overlaps: u64,
-    /// Blocks whose address is not a multiple of their size.
+    /// Blocks whose address is not a multiple of their size (in an arena), or of 4 KiB (elsewhere, where no more is
+    /// asked for).
     pub misaligned: u64,
     /// Blocks that were to be zeroed and were not.
     pub not_zeroed: u64,
@@ -56,6 +57,16 @@ impl Verified {
 #[derive(Debug)]
 pub(super) struct LiveFrames {
     shards: Vec<Mutex<HashMap<usize, Bitmap>>>,
+    alignment: Alignment,
+}
+
+/// What an allocator's blocks must be aligned to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Alignment {
+    /// Their own size, as a buddy allocator's are.
+    Size,
+    /// 4 KiB, all that general-purpose allocators are asked for.
+    Frame,
 }
 
 /// 512 frames, a bit each.
@@ -69,8 +80,17 @@ enum Claim {
 }
 
 impl LiveFrames {
-    pub(super) fn new() -> Self {
-        Self { shards: (0..64).map(|_| Mutex::default()).collect() }
+    /// Knows no live frame yet. `base` is the arena's, where there is one.
+    pub(super) fn new(base: Option<usize>) -> Self {
+        let alignment = if base.is_some() { Alignment::Size } else { Alignment::Frame };
+        Self { shards: (0..64).map(|_| Mutex::default()).collect(), alignment }
+    }
+
+    fn is_aligned(&self, address: usize, order: u8) -> bool {
+        address.is_multiple_of(match self.alignment {
+            Alignment::Size => FRAME << order,
+            Alignment::Frame => FRAME,
+        })
     }
 
     /// Marks the frames of a block as live, and tells whether one already was.
@@ -165,7 +185,7 @@ pub(super) unsafe fn verify<T: RivalThread, P: Pace>(
 ///
 /// `address` is the first byte of 2^order frames that may be read and written.
 unsafe fn welcome(found: &mut Verified, live: &LiveFrames, address: *mut u8, step: &Step, zeroed: Zeroing) {
-    if !address.addr().is_multiple_of(FRAME << step.order) {
+    if !live.is_aligned(address.addr(), step.order) {
         found.misaligned += 1;
         if !address.addr().is_multiple_of(FRAME) {
             return;
@@ -240,7 +260,7 @@ mod tests {
 
     #[test]
     fn overlap_is_found_across_2_mib_boundaries() {
-        let live = LiveFrames::new();
+        let live = LiveFrames::new(None);
         let base = 0x7f00_0000_0000_usize;
         assert_eq!(live.claim(base + 511 * FRAME, 0), Claim::Free);
         assert_eq!(live.claim(base + 512 * FRAME, 9), Claim::Free);
@@ -249,6 +269,13 @@ mod tests {
         assert_eq!(live.claim(base, 10), Claim::Free);
         assert_eq!(live.claim(base + 1023 * FRAME, 0), Claim::Overlap);
         assert_eq!(live.claim(base + 1024 * FRAME, 0), Claim::Free);
+    }
+
+    #[test]
+    fn blocks_of_an_arena_are_aligned_to_their_size() {
+        let (arena, anywhere) = (LiveFrames::new(Some(0)), LiveFrames::new(None));
+        assert!(arena.is_aligned(8 * FRAME, 3) && !arena.is_aligned(4 * FRAME, 3));
+        assert!(anywhere.is_aligned(4 * FRAME, 3) && !anywhere.is_aligned(8 * FRAME + 16, 0));
     }
 
     #[test]
