@@ -79,6 +79,15 @@ pub enum Threads {
 /// When the trace cannot be read or has nothing to replay, when an allocator does not exist or cannot have its arena, and
 /// when a record cannot be written. A replay in which something failed is no error: the exit code says so.
 pub fn run(args: &ReplayArgs, cpus: Cpus, emit: &mut dyn FnMut(Value) -> Result<()>) -> Result<ExitCode> {
+    run_passes(args, cpus, Passes::default(), emit)
+}
+
+fn run_passes(
+    args: &ReplayArgs,
+    cpus: Cpus,
+    passes: Passes,
+    emit: &mut dyn FnMut(Value) -> Result<()>,
+) -> Result<ExitCode> {
     rivals::check_names(&args.allocator)?;
     let trace = read_trace(&args.trace, args.format)?;
     let threads = match args.threads {
@@ -90,7 +99,7 @@ pub fn run(args: &ReplayArgs, cpus: Cpus, emit: &mut dyn FnMut(Value) -> Result<
         None => default_arena_bytes(&trace)?,
     };
     let job = Job::new(&trace, threads, cpus);
-    let race = Race { trace: &trace, job: &job, arena_bytes };
+    let race = Race { trace: &trace, job: &job, arena_bytes, passes };
     let measured = race.with(&args.allocator, Vec::new())?;
     let outcome = Outcome {
         trace: &trace,
@@ -131,6 +140,7 @@ struct Race<'a> {
     trace: &'a Trace,
     job: &'a Job,
     arena_bytes: usize,
+    passes: Passes,
 }
 
 impl Race<'_> {
@@ -141,7 +151,7 @@ impl Race<'_> {
         let Some((name, rest)) = names.split_first() else {
             let progress = Progress::unknown("");
             let tell = |what: &str| progress.say(what.to_owned());
-            return Ok(measure(self.trace, self.job, contestants, Passes::default(), tell));
+            return Ok(measure(self.trace, self.job, contestants, self.passes, tell));
         };
         with_rival(name, self.arena_bytes, Join { race: self, rest, contestants })?
     }
@@ -187,7 +197,8 @@ mod tests {
             line.replace("TRACE", concat!(env!("CARGO_MANIFEST_DIR"), "/traces/python-startup.ftrace.gz"));
         let command = Command::parse_from(std::iter::once("gfp").chain(words.split_whitespace()));
         let mut records = Vec::new();
-        let result = run(&command.replay, Cpus::allowed().unwrap(), &mut |record| {
+        let passes = Passes { least: 2, most: 2, ..Passes::default() };
+        let result = run_passes(&command.replay, Cpus::allowed().unwrap(), passes, &mut |record| {
             records.push(record);
             Ok(())
         });
@@ -224,6 +235,20 @@ mod tests {
         // Nobody may touch the blocks of `empty`, so it cannot be verified and has no placement.
         assert_eq!(records[1]["verified"], false);
         assert!(records[1]["blocks_2m"]["ours"].is_null());
+    }
+
+    #[test]
+    fn the_committed_trace_is_replayed_in_both_thread_modes() {
+        for threads in ["1", "trace"] {
+            let (result, records) =
+                replay(&format!("TRACE --allocator system,buddy-frames --threads {threads}"));
+            assert_eq!(result.unwrap(), ExitCode::SUCCESS);
+            for record in &records {
+                assert_eq!(record["threads"], *threads);
+                assert_eq!(record["workers"], if threads == "1" { 1 } else { 2 });
+                assert_eq!(record["passes"]["count"], 2);
+            }
+        }
     }
 
     #[test]

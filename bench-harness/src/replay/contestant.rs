@@ -155,9 +155,9 @@ impl<'env, R: Rival, P: Pace> Worker<'env, R, P> {
             let (mut checked, mut failed) = (VerifyPart::default(), 0);
             let Shared { slots, live, .. } = &*self.shared;
             match pass {
-                // SAFETY: the pace orders the events of each slot, or there is one thread.
                 Pass::Verify => {
-                    checked = unsafe { verify(&mut thread, steps, slots, pace, self.number, live) }
+                    // SAFETY: the pace orders the events of each slot, or there is one thread.
+                    checked = unsafe { verify(&mut thread, steps, slots, pace, self.number, live) };
                 }
                 Pass::Time(zero_flag) => {
                     // SAFETY: as above.

@@ -99,7 +99,9 @@ impl Outcome<'_> {
             "ns/event",
             "min",
             "max",
+            "passes",
             "zeroed",
+            "passes",
             "failed",
             "overlaps",
             "2 MiB blocks",
@@ -109,14 +111,17 @@ impl Outcome<'_> {
         ]);
         for measured in &self.measured {
             let figures = &measured.ns_per_event;
-            let times = [
-                median(figures),
-                figures.first().copied().unwrap_or(0.0),
-                figures.last().copied().unwrap_or(0.0),
-                median(&measured.ns_per_event_zeroed),
+            let zeroed = &measured.ns_per_event_zeroed;
+            let nanoseconds = |time: Option<f64>| format!("{:.1}", time.unwrap_or(0.0));
+            let mut row = vec![
+                measured.allocator.to_owned(),
+                nanoseconds(Some(median(figures))),
+                nanoseconds(figures.first().copied()),
+                nanoseconds(figures.last().copied()),
+                figures.len().to_string(),
+                nanoseconds(Some(median(zeroed))),
+                zeroed.len().to_string(),
             ];
-            let mut row = vec![measured.allocator.to_owned()];
-            row.extend(times.map(|time| format!("{time:.1}")));
             row.push(measured.failed.to_string());
             row.push(measured.verified.map_or("-".to_owned(), |verified| verified.overlaps.to_string()));
             if let Some(placement) = measured.placement {
@@ -125,17 +130,17 @@ impl Outcome<'_> {
             table.push(row);
         }
         let mut row = vec!["(the kernel)".to_owned()];
-        row.extend(["", "", "", "", "", ""].map(str::to_owned));
+        row.extend([""; 8].map(str::to_owned));
         row.extend(placement_cells(self.kernel));
         table.push(row);
         text += &table.to_string();
         text += &format!(
-            "threads: {} ({}), arena {} MiB, medians of {} and (zeroed) {} passes; bias: {BIAS}\n",
-            self.job.threads.name(),
-            self.job.workers.len(),
+            "{}, arena {} MiB; ns/event is the median of the passes\nbias: {BIAS}\n",
+            match self.job.workers.len() {
+                1 => "1 thread".to_owned(),
+                workers => format!("{workers} threads"),
+            },
             self.arena_bytes >> 20,
-            self.measured.first().map_or(0, |measured| measured.ns_per_event.len()),
-            self.measured.first().map_or(0, |measured| measured.ns_per_event_zeroed.len()),
         );
         text
     }

@@ -177,7 +177,8 @@ fn chunk_of(frame: u64) -> u64 {
 }
 
 fn index_in_chunk(frame: u64) -> usize {
-    (frame % CHUNK as u64) as usize
+    // The remainder is below `CHUNK`.
+    usize::try_from(frame % CHUNK as u64).unwrap_or(0)
 }
 
 #[cfg(test)]
