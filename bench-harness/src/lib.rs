@@ -1,7 +1,11 @@
 //! Workloads, rivals, trace replay and reports for gfp.
 
 pub mod commands;
+pub mod environment;
 pub mod measure;
+pub mod replay;
+pub mod report;
 pub mod rival;
 pub mod rivals;
+pub mod trace;
 pub mod workload;

@@ -1,2 +1,57 @@
 //! The `gfp` command.
-fn main() {}
+
+use std::{path::Path, process::ExitCode};
+
+use anyhow::Result;
+use bench_harness::{
+    commands::{
+        bench::{self, BenchArgs},
+        replay::{self, ReplayArgs},
+        topo,
+    },
+    environment::Environment,
+    report::JsonLines,
+};
+use clap::{Parser, Subcommand};
+
+/// Linux's physical page allocator as a library: shows the machine, measures, replays traces.
+#[derive(Parser)]
+#[command(name = "gfp", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Shows nodes, CPUs, memory, distances and page sizes
+    Topo,
+    Bench(BenchArgs),
+    Replay(ReplayArgs),
+}
+
+fn main() -> ExitCode {
+    run(Cli::parse().command).unwrap_or_else(|error| {
+        eprintln!("gfp: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+fn run(command: Command) -> Result<ExitCode> {
+    match command {
+        Command::Topo => topo::run().map(|()| ExitCode::SUCCESS),
+        Command::Bench(args) => {
+            let mut records = records(args.json.as_deref())?;
+            bench::run(&args, &topo::pin_order()?, &mut |record| records.write(&record))
+        }
+        Command::Replay(args) => {
+            let mut records = records(args.json.as_deref())?;
+            replay::run(&args, topo::pin_order()?, &mut |record| records.write(&record))
+        }
+    }
+}
+
+/// Opens the file of records, when one is asked for, with the environment as its first line.
+fn records(path: Option<&Path>) -> Result<JsonLines> {
+    JsonLines::create(path, &Environment::read())
+}

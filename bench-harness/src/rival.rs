@@ -1,20 +1,24 @@
-//! What every allocator under test offers, whatever it is.
+//! What an allocator must offer to be measured: blocks of 2^order frames, one handle a thread.
+//!
+//! A workload or a replay sees every allocator through [`Rival`], so that all of them pay for the same calls. The
+//! trait is static (no `dyn`): the allocator's fast path inlines into the loop that measures it, as it would in
+//! a program that uses it.
 
-/// The migrate type that a request asks for; allocators without migrate types ignore it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Whether a block may be moved or reclaimed: the kernel's migrate types that requests choose between.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Migrate {
-    /// MIGRATE_UNMOVABLE, what the kernel's own allocations are.
+    /// `MIGRATE_UNMOVABLE`, 0.
     Unmovable,
-    /// MIGRATE_MOVABLE.
+    /// `MIGRATE_MOVABLE`, 1.
     Movable,
-    /// MIGRATE_RECLAIMABLE.
+    /// `MIGRATE_RECLAIMABLE`, 2.
     Reclaimable,
 }
 
-/// What the content of a new block must be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What a block's bytes must be when it is handed out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Zeroing {
-    /// Anything: the allocator need not touch it.
+    /// Any bytes; the allocator should not touch them.
     Untouched,
     /// All zero, as `__GFP_ZERO` asks.
     Zeroed,
@@ -23,11 +27,11 @@ pub enum Zeroing {
 /// What one block is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Request {
-    /// The block's size is 4096 << order bytes, and so is its alignment where the allocator is a buddy.
+    /// The block has 2^order frames of 4 KiB and is aligned to its size.
     pub order: u32,
-    /// Its migrate type.
+    /// Whether the block may be moved; only allocators that know migrate types look at it.
     pub migrate: Migrate,
-    /// Its content.
+    /// Whether the block is to be zeroed. An allocator without zeroing clears the block itself.
     pub zeroed: Zeroing,
 }
 
@@ -38,7 +42,7 @@ pub trait Rival: Sync {
     where
         Self: 'a;
 
-    /// Names it, as `--allocator` does.
+    /// Returns the name that the command line and the records use.
     fn name(&self) -> &'static str;
 
     /// Makes what one thread allocates through (a handle, or nothing).
@@ -53,12 +57,12 @@ pub trait RivalThread {
     /// An owned block; sent between threads by the handoff workload.
     type Block: Send;
 
-    /// Allocates a block, or says that there is none.
+    /// Allocates a block, or returns `None` when the allocator has none.
     fn alloc(&mut self, request: Request) -> Option<Self::Block>;
 
     /// Frees a block of the order that it was allocated with.
     fn free(&mut self, block: Self::Block, order: u32);
 
-    /// Returns where the block lies.
+    /// Returns the address of the block's first byte.
     fn address(&self, block: &Self::Block) -> *mut u8;
 }

@@ -1,3 +1,5 @@
 //! The commands of `gfp`.
 
 pub mod bench;
+pub mod replay;
+pub mod topo;

@@ -1,0 +1,273 @@
+//! `gfp replay`: a kernel's trace through allocators.
+
+use std::{
+    fs::File,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    thread,
+};
+
+use anyhow::{Context, Result};
+use clap::{Args, ValueEnum};
+use serde_json::Value;
+
+use super::bench::parse_size;
+use crate::{
+    measure::Cpus,
+    replay::{self, Contestant, Job, Measured, Outcome, Passes, kernel_placement, measure},
+    report::Progress,
+    rival::{Rival, RivalThread},
+    rivals::{self, Visitor, with_rival},
+    trace::{self, Trace},
+};
+
+/// Replays a kernel's page-allocator trace.
+///
+/// Every allocator is first verified (each block is stamped and checked), then timed without touching its blocks. The
+/// exit status says whether an allocation failed or a block was not as it should be.
+#[derive(Args, Clone, Debug)]
+pub struct ReplayArgs {
+    /// The trace as text, plain or gzip: ftrace, trace-cmd report or perf script of kmem:mm_page_*.
+    pub trace: PathBuf,
+
+    /// The layout of its lines.
+    #[arg(long, value_enum, default_value_t = Format::Auto)]
+    pub format: Format,
+
+    /// Allocators, comma-separated; several take turns. [an unknown name lists them]
+    #[arg(long, value_name = "NAME,…", value_delimiter = ',', default_value = "gfp")]
+    pub allocator: Vec<String>,
+
+    /// Threads: one for each CPU of the trace, or a single one.
+    #[arg(long, value_enum, default_value_t = Threads::Trace)]
+    pub threads: Threads,
+
+    /// Size of the arena of those that have one, such as 4G or 512M. [default: 1.25 times the trace's peak]
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    pub arena: Option<usize>,
+
+    /// Writes one JSON object a line to this file.
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+}
+
+/// The layout of a trace's lines, as asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// That of the first event
+    Auto,
+    /// ftrace or trace-cmd report
+    Ftrace,
+    /// perf script
+    Perf,
+}
+
+/// How many threads replay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Threads {
+    /// One for each CPU of the trace
+    Trace,
+    /// A single one
+    #[value(name = "1")]
+    One,
+}
+
+/// Replays the trace, prints the outcome, and emits one record for each allocator.
+///
+/// # Errors
+///
+/// When the trace cannot be read or has nothing to replay, when an allocator does not exist or cannot have its arena, and
+/// when a record cannot be written. A replay in which something failed is no error: the exit code says so.
+pub fn run(args: &ReplayArgs, cpus: Cpus, emit: &mut dyn FnMut(Value) -> Result<()>) -> Result<ExitCode> {
+    run_passes(args, cpus, Passes::default(), emit)
+}
+
+fn run_passes(
+    args: &ReplayArgs,
+    cpus: Cpus,
+    passes: Passes,
+    emit: &mut dyn FnMut(Value) -> Result<()>,
+) -> Result<ExitCode> {
+    rivals::check_names(&args.allocator)?;
+    let trace = read_trace(&args.trace, args.format)?;
+    let threads = match args.threads {
+        Threads::Trace => replay::Threads::Trace,
+        Threads::One => replay::Threads::One,
+    };
+    let arena_bytes = match args.arena {
+        Some(bytes) => bytes,
+        None => default_arena_bytes(&trace)?,
+    };
+    let job = Job::new(&trace, threads, cpus);
+    let race = Race { trace: &trace, job: &job, arena_bytes, passes };
+    let measured = race.with(&args.allocator, Vec::new())?;
+    let outcome = Outcome {
+        trace: &trace,
+        trace_name: &args.trace.display().to_string(),
+        job: &job,
+        arena_bytes: arena_bytes as u64,
+        kernel: kernel_placement(&trace),
+        measured,
+    };
+    print!("{}", outcome.text());
+    outcome.records().into_iter().try_for_each(emit)?;
+    Ok(if outcome.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn read_trace(path: &Path, format: Format) -> Result<Trace> {
+    let format = match format {
+        Format::Auto => None,
+        Format::Ftrace => Some(trace::Format::Ftrace),
+        Format::Perf => Some(trace::Format::Perf),
+    };
+    let cannot_read = || format!("cannot read the trace {}", path.display());
+    let file = File::open(path).with_context(cannot_read)?;
+    let length = file.metadata().map_or(0, |metadata| metadata.len());
+    let progress = Progress::bytes(length, "reading");
+    Trace::read(progress.reading(file), format).with_context(cannot_read)
+}
+
+/// Returns 1.25 times the memory in blocks at the trace's peak, in whole 2 MiB.
+fn default_arena_bytes(trace: &Trace) -> Result<usize> {
+    let peak = trace.account.peak_live_frames.saturating_mul(4096);
+    let bytes = peak.saturating_add(peak / 4).next_multiple_of(2 << 20);
+    usize::try_from(bytes).context("the trace's peak is larger than the address space")
+}
+
+/// What all allocators of a run replay.
+#[derive(Clone, Copy)]
+struct Race<'a> {
+    trace: &'a Trace,
+    job: &'a Job,
+    arena_bytes: usize,
+    passes: Passes,
+}
+
+impl Race<'_> {
+    /// Starts the allocators called `names` beside those that already run, and measures all.
+    ///
+    /// The contestants are passed by value: when anything panics they go first, and their threads end.
+    fn with(self, names: &[String], contestants: Vec<Contestant>) -> Result<Vec<Measured>> {
+        let Some((name, rest)) = names.split_first() else {
+            let progress = Progress::unknown("");
+            let tell = |what: &str| progress.say(what.to_owned());
+            return Ok(measure(self.trace, self.job, contestants, self.passes, tell));
+        };
+        with_rival(name, self.arena_bytes, Join { race: self, rest, contestants })?
+    }
+}
+
+/// Lets one more allocator join the race.
+struct Join<'a> {
+    race: Race<'a>,
+    rest: &'a [String],
+    contestants: Vec<Contestant>,
+}
+
+impl Visitor for Join<'_> {
+    type Output = Result<Vec<Measured>>;
+
+    fn visit<R, B>(mut self, rival: R) -> Self::Output
+    where
+        R: Rival + Send + 'static,
+        B: Send + 'static,
+        for<'a> R::Thread<'a>: RivalThread<Block = B>,
+    {
+        thread::scope(|scope| {
+            self.contestants.push(Contestant::start(scope, &rival, self.race.job));
+            self.race.with(self.rest, self.contestants)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Command {
+        #[command(flatten)]
+        replay: ReplayArgs,
+    }
+
+    fn replay(line: &str) -> (Result<ExitCode>, Vec<Value>) {
+        let words =
+            line.replace("TRACE", concat!(env!("CARGO_MANIFEST_DIR"), "/traces/python-startup.ftrace.gz"));
+        let command = Command::parse_from(std::iter::once("gfp").chain(words.split_whitespace()));
+        let mut records = Vec::new();
+        let passes = Passes { least: 2, most: 2, ..Passes::default() };
+        let result = run_passes(&command.replay, Cpus::allowed().unwrap(), passes, &mut |record| {
+            records.push(record);
+            Ok(())
+        });
+        (result, records)
+    }
+
+    #[test]
+    fn every_allocator_has_a_record_of_the_agreed_form() {
+        let (result, records) = replay("TRACE --allocator system,empty --threads 1");
+        assert_eq!(result.unwrap(), ExitCode::SUCCESS);
+        assert_eq!(records.len(), 2);
+        let record = &records[0];
+        assert_eq!(record["kind"], "replay");
+        assert_eq!(record["allocator"], "system");
+        for (field, value) in [
+            ("allocs", 31_636),
+            ("unmatched_frees", 1_582),
+            ("trace_failures", 0),
+            ("failed", 0),
+            ("overlaps", 0),
+            ("peak_live_frames", 2_126),
+        ] {
+            assert_eq!(record[field], value, "{field}");
+        }
+        assert_eq!(record["arena_bytes"], 12 << 20);
+        assert_eq!(record["lines"]["unparsable"], 0);
+        let mean = |blocks: &str, whose: &str| record[blocks][whose]["mean"].as_f64().unwrap();
+        assert!(
+            mean("blocks_2m", "ours") >= 1.0
+                && mean("blocks_2m", "kernel") >= mean("mixed_blocks_2m", "kernel")
+        );
+        assert!(record["ns_per_event"].as_f64().unwrap() > 0.0);
+        assert!(record["ns_per_event_zeroed"].as_f64().unwrap() > 0.0);
+        // Nobody may touch the blocks of `empty`, so it cannot be verified and has no placement.
+        assert_eq!(records[1]["verified"], false);
+        assert!(records[1]["blocks_2m"]["ours"].is_null());
+    }
+
+    #[test]
+    fn the_committed_trace_is_replayed_in_both_thread_modes() {
+        for threads in ["1", "trace"] {
+            let (result, records) =
+                replay(&format!("TRACE --allocator system,buddy-frames --threads {threads}"));
+            assert_eq!(result.unwrap(), ExitCode::SUCCESS);
+            for record in &records {
+                assert_eq!(record["threads"], *threads);
+                assert_eq!(record["workers"], if threads == "1" { 1 } else { 2 });
+                assert_eq!(record["passes"]["count"], 2);
+            }
+        }
+    }
+
+    #[test]
+    fn an_arena_that_is_too_small_fails_the_run() {
+        let (result, records) = replay("TRACE --allocator buddy-heap --threads trace --arena 4M");
+        assert_eq!(result.unwrap(), ExitCode::FAILURE);
+        assert!(records[0]["failed"].as_u64().unwrap() > 0);
+    }
+
+    #[test]
+    fn a_wrong_file_is_an_error_that_names_it() {
+        for (line, answer) in [
+            ("/nowhere/trace.gz --allocator system", "/nowhere/trace.gz"),
+            ("/dev/null --allocator system", "empty"),
+            ("TRACE --allocator system --format perf", "no successful mm_page_alloc"),
+            ("TRACE --allocator no-such", "no-such"),
+        ] {
+            let message = format!("{:#}", replay(line).0.unwrap_err());
+            assert!(message.contains(answer), "{line}: {message}");
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! A file of records, one JSON object a line.
+
+use std::{
+    fs::File,
+    io::Write,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result};
+use serde_json::Value;
+
+use crate::environment::Environment;
+
+/// A file of records; or none, when nobody asked for one.
+#[derive(Debug)]
+pub struct JsonLines {
+    file: Option<(PathBuf, File)>,
+}
+
+impl JsonLines {
+    /// Creates the file, replacing an old one, and writes the environment as its first line.
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be created or written; the message names it.
+    pub fn create(path: Option<&Path>, environment: &Environment) -> Result<Self> {
+        let file = path
+            .map(|path| {
+                let file = File::create(path).with_context(|| format!("cannot create {}", path.display()))?;
+                Ok::<_, anyhow::Error>((path.to_owned(), file))
+            })
+            .transpose()?;
+        let mut lines = Self { file };
+        lines.write(&environment.record())?;
+        Ok(lines)
+    }
+
+    /// Writes a record. It is in the file when this returns, whatever happens to the process later.
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be written; the message names it.
+    pub fn write(&mut self, record: &Value) -> Result<()> {
+        let Some((path, file)) = &mut self.file else { return Ok(()) };
+        let line = format!("{record}\n");
+        file.write_all(line.as_bytes()).with_context(|| format!("cannot write {}", path.display()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_environment_comes_first_and_each_record_is_a_line() {
+        let path = std::env::temp_dir().join(format!("json-lines-{}.jsonl", std::process::id()));
+        let environment = Environment::read();
+        let mut lines = JsonLines::create(Some(&path), &environment).unwrap();
+        lines.write(&json!({"kind": "bench", "text": "two\nlines"})).unwrap();
+        let text = std::fs::read_to_string(&path).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        assert!(text.starts_with("{\"kind\":\"environment\","), "{text}");
+        let records: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!(records.len(), 2);
+        assert_eq!(records[1]["text"], "two\nlines");
+    }
+
+    #[test]
+    fn an_error_names_the_file() {
+        let path = Path::new("/nowhere/at/all.jsonl");
+        let error = JsonLines::create(Some(path), &Environment::read()).unwrap_err();
+        assert!(format!("{error:#}").contains("/nowhere/at/all.jsonl"), "{error:#}");
+    }
+
+    #[test]
+    fn without_a_file_records_are_dropped() {
+        JsonLines::create(None, &Environment::read()).unwrap().write(&json!({})).unwrap();
+    }
+}
