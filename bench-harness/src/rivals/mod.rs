@@ -3,12 +3,14 @@
 mod buddy_frames;
 mod buddy_heap;
 mod empty;
+mod gfp;
 mod global;
 mod mapping;
 
 pub use buddy_frames::BuddyFrames;
 pub use buddy_heap::BuddyHeap;
 pub use empty::Empty;
+pub use gfp::{WithHandle, WithoutHandle};
 pub use global::Global;
 
 use crate::rival::{Rival, RivalThread};
@@ -59,6 +61,8 @@ macro_rules! registry {
 registry! {
     arena_bytes;
     "empty" => Empty::new();
+    "gfp" => WithHandle::new(arena_bytes)?;
+    "gfp-tls" => WithoutHandle::new(arena_bytes)?;
     #[cfg(feature = "rivals")]
     "mimalloc" => Global::new("mimalloc", mimalloc::MiMalloc);
     #[cfg(feature = "rivals")]

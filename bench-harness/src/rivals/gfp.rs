@@ -1,0 +1,131 @@
+//! gfp itself: through a handle, and through the calling thread's cache without one.
+
+use gfp::{Allocator, Gfp, Handle, Order, Pages};
+
+use crate::rival::{Migrate, Request, Rival, RivalThread, Zeroing};
+
+/// Returns the mask that asks for the same as the request.
+#[inline(always)]
+const fn mask(request: Request) -> Gfp {
+    let mask = match request.migrate {
+        Migrate::Unmovable => Gfp::KERNEL,
+        Migrate::Movable => Gfp::HIGHUSER_MOVABLE,
+        Migrate::Reclaimable => Gfp::KERNEL.union(Gfp::RECLAIMABLE),
+    };
+    match request.zeroed {
+        Zeroing::Untouched => mask,
+        Zeroing::Zeroed => mask.union(Gfp::ZERO),
+    }
+}
+
+fn build(arena_bytes: usize) -> anyhow::Result<Allocator> {
+    Ok(Allocator::builder(arena_bytes).build()?)
+}
+
+/// gfp, each thread with a handle.
+#[derive(Debug)]
+pub struct WithHandle(Allocator);
+
+impl WithHandle {
+    /// Builds an allocator with default options.
+    ///
+    /// # Errors
+    /// When the arena cannot be had.
+    pub fn new(arena_bytes: usize) -> anyhow::Result<Self> {
+        build(arena_bytes).map(Self)
+    }
+}
+
+impl Rival for WithHandle {
+    type Thread<'a> = HandleThread;
+
+    fn name(&self) -> &'static str {
+        "gfp"
+    }
+
+    fn thread(&self) -> HandleThread {
+        HandleThread(self.0.handle().expect("a thread that measures gets a cache"))
+    }
+
+    fn base(&self) -> Option<usize> {
+        Some(self.0.arena().base().addr().get())
+    }
+}
+
+/// A thread's handle.
+#[derive(Debug)]
+pub struct HandleThread(Handle);
+
+impl RivalThread for HandleThread {
+    type Block = Pages;
+
+    #[inline(always)]
+    fn alloc(&mut self, request: Request) -> Option<Pages> {
+        match self.0.alloc_pages(mask(request), Order::try_new(request.order)?) {
+            Ok(pages) => Some(pages),
+            Err(_) => None,
+        }
+    }
+
+    #[inline(always)]
+    fn free(&mut self, block: Pages, _order: u32) {
+        self.0.free_pages(block);
+    }
+
+    #[inline(always)]
+    fn address(&self, block: &Pages) -> *mut u8 {
+        block.as_ptr().as_ptr()
+    }
+}
+
+/// gfp without handles: every call finds the thread's cache, and a block is freed by its drop.
+#[derive(Debug)]
+pub struct WithoutHandle(Allocator);
+
+impl WithoutHandle {
+    /// Builds an allocator with default options.
+    ///
+    /// # Errors
+    /// When the arena cannot be had.
+    pub fn new(arena_bytes: usize) -> anyhow::Result<Self> {
+        build(arena_bytes).map(Self)
+    }
+}
+
+impl Rival for WithoutHandle {
+    type Thread<'a> = &'a Allocator;
+
+    fn name(&self) -> &'static str {
+        "gfp-tls"
+    }
+
+    fn thread(&self) -> &Allocator {
+        &self.0
+    }
+
+    fn base(&self) -> Option<usize> {
+        Some(self.0.arena().base().addr().get())
+    }
+}
+
+impl RivalThread for &Allocator {
+    type Block = Pages;
+
+    #[inline(always)]
+    fn alloc(&mut self, request: Request) -> Option<Pages> {
+        match self.alloc_pages(mask(request), Order::try_new(request.order)?) {
+            Ok(pages) => Some(pages),
+            Err(_) => None,
+        }
+    }
+
+    #[inline(always)]
+    fn free(&mut self, block: Pages, _order: u32) {
+        drop(block);
+    }
+
+    #[inline(always)]
+    fn address(&self, block: &Pages) -> *mut u8 {
+        block.as_ptr().as_ptr()
+    }
+}
