@@ -23,7 +23,7 @@ STEP    := scripts/step
 ARM     := aarch64-unknown-linux-gnu
 RACE    := --allocator gfp,gfp-tls,mimalloc,jemalloc
 
-.PHONY: help setup bench test lint unit no-hwloc loom gate aarch64 doc replay topo command
+.PHONY: help setup bench test lint unit no-hwloc loom gate aarch64 format clippy doc replay topo command
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -62,8 +62,12 @@ aarch64: setup ## Type-check for aarch64, where that target is installed
 	  $(STEP) aarch64 cargo check --package gfp --no-default-features --target $(ARM); \
 	else echo "aarch64: skipped: the target is missing (rustup target add $(ARM))"; fi
 
-lint: setup doc ## Check format, lints and documentation
+lint: format clippy doc ## Check format, lints and documentation
+
+format: setup
 	@$(STEP) format cargo fmt --all --check
+
+clippy: setup
 	@$(STEP) clippy cargo clippy --workspace --all-targets $(FEATURES) -- -D warnings
 
 doc: setup ## Build the documentation
