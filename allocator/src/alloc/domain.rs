@@ -9,7 +9,7 @@ use crate::{
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     zone::{
-        Grouping, PAGEBLOCK_FRAMES, Zone, ZoneSpan, ZoneStates,
+        Grouping, PAGEBLOCK_FRAMES, Zone, ZoneSpan,
         sizing::{LOWMEM_RESERVE_RATIO, ZoneSize, lowmem_reserve, min_free_kbytes, per_zone_wmarks},
         watermark::WatermarkRule,
     },
@@ -55,19 +55,17 @@ impl Domain {
     pub fn new(options: &DomainOptions) -> Result<Self, ZeroedSliceError> {
         let frame_count = options.spans.iter().map(|span| span.end.index()).max().unwrap_or(0);
         let frames = FrameTable::new(frame_count)?;
-        let states = Arc::new(ZoneStates::new());
         let zones = options
             .spans
             .iter()
             .map(|&span| {
-                Zone::new(span, options.max_order, options.rule, frames.clone(), Arc::clone(&states))
+                Zone::new(span, options.max_order, options.rule, frames.clone())
             })
             .collect::<Result<Arc<[_]>, _>>()?;
         let zonelist = Zonelist::new(&options.spans);
         let caches = Caches::new(
             Arc::clone(&zones),
             frames.clone(),
-            states,
             zonelist.preferred(),
             options.cpus,
             options.high_fraction,

@@ -1,50 +1,39 @@
 //! The way back: into the caller's cache, or to the zone.
 
-use super::Domain;
+use super::{CachedFree, Domain};
 use crate::{
-    frame::{BadFrame, Descriptor},
-    pcp::{Block, Put, ThreadCache},
+    frame::{Block, BadFrame, Descriptor},
+    pcp::{Put, ThreadCache},
     sync::{NotEntered, Owner},
     zone::Freed,
 };
 
-/// Frees a block into the caller's cache, at its hot end (`free_unref_page`).
+/// Frees a block: does what [`put_cached`](super::put_cached) left to be done (`free_unref_page`).
 ///
 /// Goes to the zone where the cache cannot take it: an order without a list, a claimed cache, a list that is full.
 ///
 /// # Errors
 /// The descriptor that was found, when the block is not what its owner says; nothing is changed then.
 #[doc(alias = "free_hot_cold_page")]
-#[inline(always)]
-pub fn free_unref_page(domain: &Domain, owner: &Owner<ThreadCache>, block: Block) -> Result<(), BadFrame> {
-    // Checks, and poison in a debug mode, come first: free_pages_prepare is the comparison of the descriptor in `put`.
-    let put = match owner.enter() {
-        Ok(mut cache) => cache.put(block),
-        Err(reason) => return free_past_cache(domain, block, reason),
-    };
-    match put {
-        Put::Cached => Ok(()),
-        _ => free_unref_page_slow(domain, owner, block, put),
-    }
-}
-
 #[cold]
-fn free_unref_page_slow(
+pub fn free_unref_page(
     domain: &Domain,
     owner: &Owner<ThreadCache>,
     block: Block,
-    put: Put,
+    left: CachedFree,
 ) -> Result<(), BadFrame> {
-    match put {
-        Put::Bad(bad) => Err(bad),
-        _ => match domain.caches().put_slow(owner, block, put) {
+    match left {
+        CachedFree::NotEntered(reason) => free_past_cache(domain, block, reason),
+        CachedFree::Put(Put::Bad) => {
+            Err(BadFrame { pfn: block.pfn(), found: domain.frames().get(block.pfn()) })
+        }
+        CachedFree::Put(put) => match domain.caches().put_slow(owner, block, put) {
             Ok(()) => Ok(()),
             Err(block) => free_pages_ok(domain, block),
         },
     }
 }
 
-#[cold]
 fn free_past_cache(domain: &Domain, block: Block, reason: NotEntered) -> Result<(), BadFrame> {
     match reason {
         NotEntered::Claimed => free_pages_ok(domain, block),
@@ -65,10 +54,10 @@ pub fn free_pages_ok(domain: &Domain, block: Block) -> Result<(), BadFrame> {
 
 /// Frees a block that was checked to its zone, and merges it there (`free_one_page`).
 pub fn free_one_page(domain: &Domain, block: Block) {
-    let (order, list) = (block.descriptor.order(), block.descriptor.list());
-    let zone = domain.zone_at(block.descriptor.zone_index());
+    let (order, list) = (block.descriptor().order(), block.descriptor().list());
+    let zone = domain.zone_at(block.descriptor().zone_index());
     // Nothing of the allocator may be touched after a free into an open zone: the block was what kept it.
-    if zone.free_one(block.pfn, order, list.mobility()) == Freed::Closed {
+    if zone.free_one(block.pfn(), order, list.mobility()) == Freed::Closed {
         domain.caches().settle(order);
     }
 }
@@ -77,8 +66,8 @@ pub fn free_one_page(domain: &Domain, block: Block) {
 #[cold]
 fn free_without_waiting(domain: &Domain, block: Block) -> Result<(), BadFrame> {
     free_pages_prepare(domain, block, Descriptor::pending)?;
-    let order = block.descriptor.order();
-    if domain.zone_at(block.descriptor.zone_index()).free_without_waiting(block.pfn) == Freed::Closed {
+    let order = block.descriptor().order();
+    if domain.zone_at(block.descriptor().zone_index()).free_without_waiting(block.pfn()) == Freed::Closed {
         domain.caches().settle(order);
     }
     Ok(())
@@ -90,6 +79,6 @@ fn free_pages_prepare(
     block: Block,
     next: impl FnOnce(Descriptor) -> Descriptor,
 ) -> Result<(), BadFrame> {
-    let Block { pfn, descriptor } = block;
+    let (pfn, descriptor) = (block.pfn(), block.descriptor());
     domain.frames().update(pfn, |found| (found == descriptor).then(|| next(found))).map(|_| ())
 }

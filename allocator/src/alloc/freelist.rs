@@ -3,12 +3,12 @@
 use super::{AllocContext, Domain, prepare_alloc_pages};
 use crate::{
     error::{AllocError, FailReason, Refusal, TriedZone},
-    frame::{Order, PcpList, Pfn, ZoneNumber},
+    frame::{Block, Order, PcpList, Pfn, ZoneNumber},
     gfp::{
         AllocFlags, Gfp, current_gfp_context, current_scopes, gfp_allowed_mask, gfp_to_alloc_flags,
         reserve_flags,
     },
-    pcp::{Block, Refill, ThreadCache, check_new_page},
+    pcp::{Refill, ThreadCache, check_new_page},
     sync::{NotEntered, Owner},
 };
 
@@ -159,5 +159,5 @@ fn prep_new_page(domain: &Domain, pfn: Pfn, list: PcpList, zone: ZoneNumber, ord
     let prepared = domain
         .frames()
         .update(pfn, |found| check_new_page(Some(found)).map(|found| found.allocated(list, zone, order)));
-    prepared.ok().map(|descriptor| Block { pfn, descriptor })
+    prepared.ok().map(|descriptor| Block::new(pfn, descriptor))
 }

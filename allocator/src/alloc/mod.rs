@@ -12,7 +12,7 @@ mod freelist;
 mod prepare;
 
 pub use domain::{Domain, DomainOptions};
-pub use fast::{CachedRequest, cached_request, take_cached};
+pub use fast::{CachedFree, put_cached, take_cached};
 pub use free::{free_one_page, free_pages_ok, free_unref_page};
 pub use freelist::{alloc_pages, alloc_pages_nodemask, get_page_from_freelist};
 pub use prepare::{AllocContext, prepare_alloc_pages};

@@ -1,16 +1,16 @@
 //! What an allocator, its handles and its blocks share.
 
-use core::{num::NonZeroUsize, ptr::NonNull};
+use core::{num::NonZeroUsize, ops::Deref, ptr::NonNull};
 
 use crate::{
-    alloc::{Domain, alloc_pages, free_pages_ok, free_unref_page},
+    alloc::{CachedFree, Domain, alloc_pages, free_pages_ok, free_unref_page, put_cached},
     error::{AllocError, FrameStory, FreeError, Misuse},
-    frame::{BadFrame, Descriptor, FrameState, Order, Pfn},
+    frame::{Block, BadFrame, Descriptor, FrameState, Order, Pfn},
     gfp::Gfp,
-    pcp::{Block, local},
+    pcp::{ThreadCache, local},
     platform::Arena,
     sync::{
-        Arc,
+        Arc, Owner,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -46,21 +46,36 @@ impl Core {
     /// Frees a block through the calling thread's cache, or past it if the thread has none (`__free_page`).
     #[inline(always)]
     pub(super) fn free(&self, block: Block) {
-        match local::with_last(self.key(), |owner| free_unref_page(&self.domain, owner, block)) {
-            Some(Ok(())) => {}
-            Some(Err(bad)) => self.report_misuse(bad, block),
-            None => self.free_slow(block),
+        let left = local::with_last(self.key(), |entered| put_cached(entered, block));
+        if left != Some(CachedFree::DONE) {
+            self.free_slow(block, left);
         }
     }
 
-    /// Frees through the thread's cache if it has one that was not used last. A thread that only frees gets one too: what
-    /// it frees is what it will ask for.
+    /// Does what the fast path left to be done. A thread that only frees gets a cache too: what it frees is what it will
+    /// ask for.
     #[cold]
-    fn free_slow(&self, block: Block) {
-        let freed = match local::get_or_register(self.key(), self.domain.caches()) {
-            Ok(owner) => free_unref_page(&self.domain, &owner, block),
-            Err(_) => free_pages_ok(&self.domain, block),
-        };
+    #[inline(never)]
+    fn free_slow(&self, block: Block, left: Option<CachedFree>) {
+        match local::get_or_register(self.key(), self.domain.caches()) {
+            Ok(owner) => {
+                let left = left.unwrap_or_else(|| put_cached(owner.enter(), block));
+                self.finish_free(&owner, block, left);
+            }
+            Err(_) => self.report(free_pages_ok(&self.domain, block), block),
+        }
+    }
+
+    /// Does what the caller's cache left to be done.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn finish_free(&self, owner: &Owner<ThreadCache>, block: Block, left: CachedFree) {
+        if left != CachedFree::DONE {
+            self.report(free_unref_page(&self.domain, owner, block, left), block);
+        }
+    }
+
+    fn report(&self, freed: Result<(), BadFrame>, block: Block) {
         if let Err(bad) = freed {
             self.report_misuse(bad, block);
         }
@@ -75,10 +90,10 @@ impl Core {
 
     /// Counts a free that was refused, and tells the hook.
     #[cold]
-    pub(super) fn report_misuse(&self, bad: BadFrame, block: Block) {
+    fn report_misuse(&self, bad: BadFrame, block: Block) {
         self.misuses.fetch_add(1, Ordering::Relaxed);
         if let Some(hook) = &self.on_misuse {
-            hook(&self.explain(bad, block.descriptor.order(), Some(block.descriptor)));
+            hook(&self.explain(bad, block.descriptor().order(), Some(block.descriptor())));
         }
     }
 
@@ -124,6 +139,32 @@ impl Core {
                     found.state() != Some(FrameState::FreeOrInterior) && found.order() >= order
                 })
         })
+    }
+}
+
+/// A reference to a core that is kept open by what stands beside it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct CoreRef {
+    core: NonNull<Core>,
+}
+
+impl CoreRef {
+    /// Makes the reference.
+    ///
+    /// # Safety
+    /// The core outlives the value.
+    pub(super) unsafe fn new(core: &Core) -> Self {
+        Self { core: NonNull::from(core) }
+    }
+}
+
+impl Deref for CoreRef {
+    type Target = Core;
+
+    #[inline(always)]
+    fn deref(&self) -> &Core {
+        // SAFETY: the maker of this promised that the core outlives it.
+        unsafe { self.core.as_ref() }
     }
 }
 

@@ -1,8 +1,12 @@
 //! The shortest way for one thread.
 
-use super::{Allocator, core::Core, pages::Pages};
+use super::{
+    Allocator,
+    core::{Core, CoreRef},
+    pages::Pages,
+};
 use crate::{
-    alloc::{alloc_pages, cached_request, free_unref_page, take_cached},
+    alloc::{CachedFree, alloc_pages, put_cached, take_cached},
     error::AllocError,
     frame::Order,
     gfp::Gfp,
@@ -26,13 +30,16 @@ use crate::{
 /// ```
 #[derive(Debug)]
 pub struct Handle {
+    core: CoreRef,
     allocator: Allocator,
     owner: Owner<ThreadCache>,
 }
 
 impl Handle {
-    pub(super) const fn new(allocator: Allocator, owner: Owner<ThreadCache>) -> Self {
-        Self { allocator, owner }
+    pub(super) fn new(allocator: Allocator, owner: Owner<ThreadCache>) -> Self {
+        // SAFETY: `allocator` stands beside it and keeps the core.
+        let core = unsafe { CoreRef::new(allocator.core()) };
+        Self { core, allocator, owner }
     }
 
     /// Returns the allocator.
@@ -42,7 +49,7 @@ impl Handle {
 
     #[inline(always)]
     fn core(&self) -> &Core {
-        self.allocator.core()
+        &self.core
     }
 
     /// Allocates a block of 2^order frames (`alloc_pages`).
@@ -52,8 +59,7 @@ impl Handle {
     #[inline(always)]
     pub fn alloc_pages(&self, gfp: Gfp, order: Order) -> Result<Pages, AllocError> {
         let core = self.core();
-        let hit = cached_request(gfp, order).and_then(|request| take_cached(&self.owner, request));
-        let pages = match hit {
+        let pages = match take_cached(self.owner.enter(), gfp, order) {
             Some(block) => Pages::new(core, block),
             None => self.alloc_pages_slow(gfp, order)?,
         };
@@ -88,8 +94,9 @@ impl Handle {
             return drop(pages);
         }
         let block = pages.into_block();
-        if let Err(bad) = free_unref_page(&core.domain, &self.owner, block) {
-            core.report_misuse(bad, block);
+        let left = put_cached(self.owner.enter(), block);
+        if left != CachedFree::DONE {
+            core.finish_free(&self.owner, block, left);
         }
     }
 

@@ -11,7 +11,7 @@ mod report;
 mod tests;
 
 use crate::{
-    alloc::{cached_request, take_cached},
+    alloc::take_cached,
     error::{AllocError, FreeError},
     frame::Order,
     gfp::Gfp,
@@ -103,11 +103,9 @@ impl Allocator {
     #[inline(always)]
     pub fn alloc_pages(&self, gfp: Gfp, order: Order) -> Result<Pages, AllocError> {
         let core = self.core();
-        let hit = cached_request(gfp, order)
-            .and_then(|request| local::with_last(core.key(), |owner| take_cached(owner, request)).flatten());
-        let pages = match hit {
-            Some(block) => Pages::new(core, block),
-            None => self.alloc_pages_slow(gfp, order)?,
+        let pages = match local::with_last(core.key(), |entered| take_cached(entered, gfp, order)) {
+            Some(Some(block)) => Pages::new(core, block),
+            _ => self.alloc_pages_slow(gfp, order)?,
         };
         Ok(if gfp.contains(Gfp::ZERO) { pages.zero().into_pages() } else { pages })
     }
@@ -138,13 +136,13 @@ impl Allocator {
     /// Frees a block through the calling thread's cache; the same as dropping it (`__free_pages`).
     #[inline(always)]
     pub fn free_pages(&self, pages: Pages) {
-        drop(pages);
+        pages.free();
     }
 
     /// Frees one frame; the same as dropping it (`free_page`).
     #[inline(always)]
     pub fn free_page(&self, page: Pages) {
-        drop(page);
+        page.free();
     }
 
     /// Makes a block again from its parts.

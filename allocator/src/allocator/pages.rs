@@ -10,8 +10,7 @@ use core::{
 
 use super::{core::Core, raw::RawParts};
 use crate::{
-    frame::{Descriptor, Order, Pfn},
-    pcp::Block,
+    frame::{Block, Order, Pfn},
 };
 
 /// A block of 2^order frames that its holder owns.
@@ -22,8 +21,7 @@ use crate::{
 #[must_use = "dropping it frees the block"]
 pub struct Pages {
     core: NonNull<Core>,
-    /// Low half: the first frame. High half: the descriptor that it was handed out with.
-    packed: u64,
+    block: Block,
 }
 
 // SAFETY: a block is memory that nobody else uses, and a pointer to what may be used from any thread.
@@ -34,8 +32,7 @@ unsafe impl Sync for Pages {}
 impl Pages {
     #[inline(always)]
     pub(super) fn new(core: &Core, block: Block) -> Self {
-        let packed = u64::from(block.pfn.get()) | u64::from(block.descriptor.bits()) << 32;
-        Self { core: NonNull::from(core), packed }
+        Self { core: NonNull::from(core), block }
     }
 
     #[inline(always)]
@@ -43,21 +40,20 @@ impl Pages {
         self.core
     }
 
+    /// Frees the block inline; a drop calls a function that the compiler may not inline.
+    #[inline(always)]
+    pub(super) fn free(self) {
+        let pages = ManuallyDrop::new(self);
+        pages.shared().free(pages.block);
+    }
+
     /// Gives up ownership without freeing.
     #[inline(always)]
     pub(super) fn into_block(self) -> Block {
-        ManuallyDrop::new(self).block()
+        ManuallyDrop::new(self).block
     }
 
     #[inline(always)]
-    #[expect(clippy::cast_possible_truncation, reason = "the two halves are what it is made of")]
-    const fn block(&self) -> Block {
-        Block {
-            pfn: Pfn::new(self.packed as u32),
-            descriptor: Descriptor::from_bits((self.packed >> 32) as u32),
-        }
-    }
-
     fn shared(&self) -> &Core {
         // SAFETY: a core lives until its last block has come back, and this one has not.
         unsafe { self.core.as_ref() }
@@ -66,13 +62,13 @@ impl Pages {
     /// Returns the number of the first frame in the arena.
     #[inline]
     pub const fn pfn(&self) -> Pfn {
-        self.block().pfn
+        self.block.pfn()
     }
 
     /// Returns the order.
     #[inline]
     pub const fn order(&self) -> Order {
-        self.block().descriptor.order()
+        self.block.descriptor().order()
     }
 
     /// Returns the size in bytes: 4096 × 2^order.
@@ -123,10 +119,9 @@ impl Pages {
 }
 
 impl Drop for Pages {
-    #[inline]
+    #[inline(always)]
     fn drop(&mut self) {
-        let block = self.block();
-        self.shared().free(block);
+        self.shared().free(self.block);
     }
 }
 

@@ -2,8 +2,7 @@
 
 use crate::{
     error::FreeError,
-    frame::{BadFrame, Descriptor, FrameState, Order, Pfn},
-    pcp::Block,
+    frame::{Block, BadFrame, Descriptor, FrameState, Order, Pfn},
 };
 
 use super::core::Core;
@@ -22,7 +21,7 @@ pub struct RawParts {
 
 impl RawParts {
     pub(super) const fn of(block: Block) -> Self {
-        Self { pfn: block.pfn, order: block.descriptor.order(), generation: block.descriptor.generation() }
+        Self { pfn: block.pfn(), order: block.descriptor().order(), generation: block.descriptor().generation() }
     }
 
     /// Finds the block that these parts name.
@@ -38,6 +37,6 @@ impl RawParts {
         let same = descriptor.state() == Some(FrameState::Allocated)
             && descriptor.order() == self.order
             && descriptor.generation() == self.generation;
-        if same { Ok(Block { pfn: self.pfn, descriptor }) } else { Err(refuse(Some(descriptor))) }
+        if same { Ok(Block::new(self.pfn, descriptor)) } else { Err(refuse(Some(descriptor))) }
     }
 }

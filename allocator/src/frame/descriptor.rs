@@ -115,8 +115,8 @@ impl PcpList {
 /// | 18–22 | order | of the block that begins here |
 /// | 23–31 | generation | grows by one, modulo 512, with every free of a block that begins here |
 ///
-/// All-zero is a free frame of generation 0, so that zeroed memory is a valid table. Zone and list stand where
-/// a cache needs them scaled as offsets: 512 bytes a zone, 16 bytes a list. Only the head of a block is written; the
+/// All-zero is a free frame of generation 0, so that zeroed memory is a valid table. The list
+/// stands where it is scaled as an offset among lists of 16 bytes. Only the head of a block is written; the
 /// interior keeps the state 0 that it had when it was free.
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[repr(transparent)]
@@ -161,7 +161,13 @@ impl Descriptor {
     /// Returns the list.
     #[inline(always)]
     pub const fn list(self) -> PcpList {
-        PcpList((self.0 >> Self::LIST_SHIFT).to_le_bytes()[0] & 15)
+        PcpList((self.0 >> Self::LIST_SHIFT & 15) as u8)
+    }
+
+    /// Tells whether this is the head of a block of one frame in the zone that `hot` stands for.
+    #[inline(always)]
+    pub const fn is_single_of(self, hot: HotZone) -> bool {
+        self.0 & HotZone::MASK == hot.0
     }
 
     /// Returns the zone's number.
@@ -272,6 +278,20 @@ impl fmt::Debug for Descriptor {
             .field("order", &self.order())
             .field("generation", &self.generation())
             .finish()
+    }
+}
+
+/// Zone and order 0 as they stand in a descriptor: one comparison tells whether a block is of the common kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(transparent)]
+pub struct HotZone(u32);
+
+impl HotZone {
+    const MASK: u32 = Descriptor::ZONE_MASK << Descriptor::ZONE_SHIFT | 0x1f << Descriptor::ORDER_SHIFT;
+
+    /// Returns what the descriptors of single frames of a zone have in common.
+    pub const fn new(zone: super::table::ZoneNumber) -> Self {
+        Self((zone.index() as u32) << Descriptor::ZONE_SHIFT)
     }
 }
 

@@ -4,13 +4,15 @@
 //! never inside the frame itself, so that free memory can be given back to the system at any time.
 
 mod batch;
+mod block;
 mod descriptor;
 mod number;
 mod stack;
 mod table;
 
 pub use batch::FrameBatch;
-pub use descriptor::{BadFrame, Descriptor, FrameState, Mobility, PcpList};
+pub use block::Block;
+pub use descriptor::{BadFrame, Descriptor, FrameState, HotZone, Mobility, PcpList};
 pub use number::{FRAME_BYTES, FRAME_SHIFT, MAX_MAX_ORDER, MIN_MAX_ORDER, Order, PAGEBLOCK_ORDER, Pfn};
 pub use stack::{FrameLists, FrameStack, LIST_FRAMES_MAX, StackMemory};
 pub use table::{FrameTable, ZoneNumber};

@@ -11,7 +11,7 @@ use crate::sync::{
 /// Most frames that one list of a cache may hold: 16 MiB.
 pub const LIST_FRAMES_MAX: u32 = 4096;
 /// Entries of a stack whose memory is committed at once: one page.
-const CHUNK: u16 = 1024;
+const CHUNK: u32 = 1024;
 
 /// The memory behind the lists of one zone in one cache: 90 KiB of address space, committed page by page.
 #[derive(Debug)]
@@ -25,7 +25,7 @@ impl StackMemory {
     /// # Errors
     /// When the address space cannot be had.
     pub fn new() -> Result<Arc<Self>, ZeroedSliceError> {
-        let words = (0..PcpList::COUNT).map(|list| usize::from(entries(list))).sum();
+        let words = (0..PcpList::COUNT).map(|list| entries(list) as usize).sum();
         Ok(Arc::new(Self { words: ZeroedSlice::new(words)? }))
     }
 
@@ -33,25 +33,25 @@ impl StackMemory {
     ///
     /// The entries behind a list's capacity are never read, so this may run while the list itself is in use.
     #[cold]
-    pub fn commit(&self, list: PcpList, capacity: u16) -> u16 {
+    pub fn commit(&self, list: PcpList, capacity: u32) -> u32 {
         let (start, entries) = (start(list.index()), entries(list.index()));
         let grown = capacity.saturating_add(CHUNK).min(entries);
         if capacity < grown {
-            self.words[start + usize::from(grown) - 1].store(0, Ordering::Relaxed);
-            self.words[start + usize::from(capacity)].store(0, Ordering::Relaxed);
+            self.words[start + grown as usize - 1].store(0, Ordering::Relaxed);
+            self.words[start + capacity as usize].store(0, Ordering::Relaxed);
         }
         grown
     }
 }
 
 /// Returns how many blocks a list may hold.
-fn entries(list: usize) -> u16 {
+fn entries(list: usize) -> u32 {
     let (_, order) = PcpList::with_index(list);
-    u16::try_from(LIST_FRAMES_MAX / order.frames()).expect("4096 fits")
+    LIST_FRAMES_MAX / order.frames()
 }
 
 fn start(list: usize) -> usize {
-    (0..list).map(|list| usize::from(entries(list))).sum()
+    (0..list).map(|list| entries(list) as usize).sum()
 }
 
 /// One list: a stack with its hot end on top, whose cold end can be cut off.
@@ -60,10 +60,8 @@ fn start(list: usize) -> usize {
 pub struct FrameStack {
     /// `entries` words, of which the first `len` are frame numbers and the first `capacity` are committed.
     base: Option<NonNull<AtomicU32>>,
-    len: u16,
-    capacity: u16,
-    /// Frames of one block.
-    weight: u16,
+    len: u32,
+    capacity: u32,
 }
 
 // SAFETY: the words are atomic, and they live as long as the `FrameLists` that every stack is part of.
@@ -71,7 +69,7 @@ unsafe impl Send for FrameStack {}
 
 impl FrameStack {
     /// A list of an order that no cache holds: it is always empty and always full.
-    const NONE: Self = Self { base: None, len: 0, capacity: 0, weight: 0 };
+    const NONE: Self = Self { base: None, len: 0, capacity: 0 };
 
     /// Takes the hottest block.
     #[inline(always)]
@@ -79,7 +77,7 @@ impl FrameStack {
         let len = self.len.checked_sub(1)?;
         self.len = len;
         // SAFETY: `len` was above 0, so the stack has memory, and the entry lies below the old length.
-        let word = unsafe { self.base.unwrap_unchecked().add(usize::from(len)) };
+        let word = unsafe { self.base.unwrap_unchecked().add(len as usize) };
         // SAFETY: the entry lies inside the memory that `FrameLists` keeps.
         Some(Pfn::new(unsafe { word.as_ref() }.load(Ordering::Relaxed)))
     }
@@ -91,7 +89,7 @@ impl FrameStack {
             return Err(pfn);
         }
         // SAFETY: `capacity` is above 0, so the stack has memory, and `len` lies below it.
-        let word = unsafe { self.base.unwrap_unchecked().add(usize::from(self.len)) };
+        let word = unsafe { self.base.unwrap_unchecked().add(self.len as usize) };
         // SAFETY: the entry lies inside the memory that `FrameLists` keeps.
         unsafe { word.as_ref() }.store(pfn.get(), Ordering::Relaxed);
         self.len += 1;
@@ -111,14 +109,8 @@ impl FrameStack {
     }
 
     /// Returns how many blocks fit into the committed memory.
-    pub const fn capacity(&self) -> u16 {
+    pub const fn capacity(&self) -> u32 {
         self.capacity
-    }
-
-    /// Returns the frames of one block, 0 for a list that does not exist.
-    #[inline(always)]
-    pub const fn weight(&self) -> u32 {
-        self.weight as u32
     }
 
     /// Moves the `count` coldest blocks, or fewer if there are fewer, into `batch` as far as it has room.
@@ -135,7 +127,7 @@ impl FrameStack {
         let entries = unsafe { core::slice::from_raw_parts_mut(base.as_ptr().cast::<u32>(), self.len()) };
         batch.extend_from_numbers(&entries[..taken]);
         entries.copy_within(taken.., 0);
-        self.len -= u16::try_from(taken).expect("a list holds at most 4096 blocks");
+        self.len -= u32::try_from(taken).expect("a list holds at most 4096 blocks");
         taken
     }
 }
@@ -155,12 +147,10 @@ impl FrameLists {
         assert_eq!(Arc::strong_count(&memory), 1, "each cache has its own memory for lists");
         let mut stacks = [const { FrameStack::NONE }; 16];
         for (list, stack) in stacks.iter_mut().enumerate().take(PcpList::COUNT) {
-            let (_, order) = PcpList::with_index(list);
             *stack = FrameStack {
                 base: NonNull::new(memory.words[start(list)..].as_ptr().cast_mut()),
                 len: 0,
                 capacity: 0,
-                weight: u16::try_from(order.frames()).expect("at most 512"),
             };
         }
         Self { stacks, memory }
@@ -179,7 +169,7 @@ impl FrameLists {
     }
 
     /// Lets a list use the memory that [`StackMemory::commit`] committed for it.
-    pub fn raise_capacity(&mut self, list: PcpList, capacity: u16) {
+    pub fn raise_capacity(&mut self, list: PcpList, capacity: u32) {
         if list.is_listed() {
             let stack = &mut self.stacks[list.index()];
             stack.capacity = stack.capacity.max(capacity.min(entries(list.index())));
@@ -193,7 +183,8 @@ impl FrameLists {
 
     /// Returns the frames in all lists.
     pub fn frames(&self) -> u32 {
-        self.stacks.iter().map(|stack| u32::from(stack.len) * stack.weight()).sum()
+        let lists = (0..PcpList::COUNT).map(PcpList::with_index);
+        lists.map(|(list, order)| self.list(list).len * order.frames()).sum()
     }
 }
 

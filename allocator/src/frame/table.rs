@@ -40,7 +40,9 @@ pub struct FrameTable {
     /// The words of `memory`, at hand without two more loads.
     words: NonNull<AtomicU32>,
     frames: usize,
-    _memory: Option<Arc<ZeroedSlice<AtomicU32>>>,
+    /// One less than the number of words, which is a power of two.
+    mask: usize,
+    _memory: Arc<ZeroedSlice<AtomicU32>>,
 }
 
 // SAFETY: it is a shared slice of atomics, kept alive by `_memory`.
@@ -54,16 +56,12 @@ impl FrameTable {
     /// # Errors
     /// When the address space for 4 bytes a frame cannot be had.
     pub fn new(frames: usize) -> Result<Self, ZeroedSliceError> {
-        let memory = Arc::new(ZeroedSlice::new(frames)?);
+        // Rounded up to a power of two, at the price of address space, so that a mask keeps every access inside.
+        let memory = Arc::new(ZeroedSlice::new(frames.next_power_of_two())?);
         let slice: &[AtomicU32] = &memory;
         // A slice's pointer is never null.
         let words = NonNull::new(slice.as_ptr().cast_mut()).unwrap_or(NonNull::dangling());
-        Ok(Self { words, frames, _memory: Some(memory) })
-    }
-
-    /// Returns a table without frames.
-    pub const fn empty() -> Self {
-        Self { words: NonNull::dangling(), frames: 0, _memory: None }
+        Ok(Self { words, frames, mask: slice.len() - 1, _memory: memory })
     }
 
     /// Returns the number of frames.
@@ -76,35 +74,38 @@ impl FrameTable {
         self.frames == 0
     }
 
+    /// Returns the word of a frame that lies in the arena; of some frame otherwise.
     #[inline(always)]
-    fn word(&self, pfn: Pfn) -> Option<&AtomicU32> {
-        if pfn.index() < self.frames {
-            // SAFETY: the index lies below the length of the slice that `words` points to.
-            let word = unsafe { self.words.add(pfn.index()) };
-            // SAFETY: `_memory` keeps the slice alive as long as `self`, and nobody has exclusive access to it.
-            Some(unsafe { word.as_ref() })
-        } else {
-            None
-        }
+    fn word(&self, pfn: Pfn) -> &AtomicU32 {
+        // SAFETY: masked, the index lies below the length of the slice that `words` points to.
+        let word = unsafe { self.words.add(pfn.index() & self.mask) };
+        // SAFETY: `_memory` keeps the slice alive as long as `self`, and nobody has exclusive access to it.
+        unsafe { word.as_ref() }
     }
 
     /// Returns a frame's descriptor, or `None` outside the arena.
-    #[inline(always)]
+    #[inline]
     pub fn get(&self, pfn: Pfn) -> Option<Descriptor> {
-        self.word(pfn).map(|word| Descriptor::from_bits(word.load(Ordering::Relaxed)))
+        (pfn.index() < self.frames).then(|| self.read(pfn))
     }
 
-    /// Replaces the descriptor of `pfn` by `change` of it, if `change` gives one.
+    #[inline(always)]
+    fn read(&self, pfn: Pfn) -> Descriptor {
+        Descriptor::from_bits(self.word(pfn).load(Ordering::Relaxed))
+    }
+
+    /// Replaces the descriptor of a frame of the arena by `change` of it, if `change` gives one.
     ///
     /// # Errors
-    /// The frame with what its descriptor said, when `change` refused it or it lies outside the arena.
+    /// The frame with what its descriptor said, when `change` refused it.
     #[inline(always)]
     pub fn update(
         &self,
         pfn: Pfn,
         change: impl FnOnce(Descriptor) -> Option<Descriptor>,
     ) -> Result<Descriptor, BadFrame> {
-        let Some(word) = self.word(pfn) else { return Err(BadFrame { pfn, found: None }) };
+        debug_assert!(pfn.index() < self.frames, "{pfn} lies outside the arena");
+        let word = self.word(pfn);
         let found = Descriptor::from_bits(word.load(Ordering::Relaxed));
         match change(found) {
             Some(new) => {

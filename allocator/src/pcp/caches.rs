@@ -16,7 +16,7 @@ use crate::{
         atomic::{AtomicU32, AtomicU64, Ordering},
         fence_claims,
     },
-    zone::{Freed, Zone, ZoneStates},
+    zone::{Freed, Zone},
 };
 
 /// How many caches are claimed with one fence.
@@ -30,7 +30,6 @@ const PATIENCE: Duration = Duration::from_micros(200);
 pub struct Caches {
     pub(super) zones: Arc<[Zone]>,
     pub(super) frames: FrameTable,
-    states: Arc<ZoneStates>,
     preferred: [Option<ZoneNumber>; NR_ZONE_TYPES],
     registry: Registry<OwnedCell<ThreadCache>>,
     cpus: u32,
@@ -110,8 +109,7 @@ impl Caches {
     pub fn new(
         zones: Arc<[Zone]>,
         frames: FrameTable,
-        states: Arc<ZoneStates>,
-        preferred: [Option<ZoneNumber>; NR_ZONE_TYPES],
+            preferred: [Option<ZoneNumber>; NR_ZONE_TYPES],
         cpus: u32,
         fraction: HighFraction,
     ) -> Self {
@@ -119,7 +117,6 @@ impl Caches {
         Self {
             zones,
             frames,
-            states,
             preferred,
             registry: Registry::new(),
             cpus,
@@ -149,11 +146,11 @@ impl Caches {
     /// # Errors
     /// When the allocator is closed, or there is no memory.
     pub fn register(self: &Arc<Self>) -> Result<Owner<ThreadCache>, NoCache> {
-        let limits = self.zones.iter().map(|zone| self.limits(zone));
+        let zones = self.zones.iter().map(|zone| (zone.shared_state(), self.limits(zone)));
         let home = Arc::clone(self);
         let cache =
-            ThreadCache::new(self.frames.clone(), Arc::clone(&self.states), self.preferred, limits, home)
-                .map_err(NoCache::NoMemory)?;
+            ThreadCache::new(self.frames.clone(), self.preferred, zones, home)
+            .map_err(NoCache::NoMemory)?;
         let owner = Owner::new(cache);
         self.registry.register(Arc::clone(owner.cell())).map_err(|_closed| NoCache::Closed)?;
         self.resize();
@@ -172,31 +169,29 @@ impl Caches {
     }
 
     /// Gives one cache its limits, and drains what is above them.
-    pub(super) fn fit(&self, cache: &mut ThreadCache) -> u64 {
-        let mut drained = 0;
-        for (index, zone) in self.zones.iter().enumerate() {
+    fn fit(&self, cache: &mut ThreadCache) -> u64 {
+        let fit_zone = |(index, zone): (usize, &Zone)| {
             let limits = self.limits(zone);
-            if let Some(pcp) = cache.zone_mut(index) {
-                pcp.tuning.set_limits(limits);
-                let too_much = pcp.count().saturating_sub(pcp.tuning.high_max);
-                drained += self.shrink(cache, index, too_much);
-            }
-        }
-        drained
+            let too_much = cache.zone_mut(index).map_or(0, |pcp| {
+                pcp.tune(|tuning, count, _| {
+                    tuning.set_limits(limits);
+                    count.saturating_sub(tuning.high_max)
+                })
+            });
+            self.shrink(cache, index, too_much)
+        };
+        self.zones.iter().enumerate().map(fit_zone).sum()
     }
 
     /// Drains at least `frames` frames of a zone's lists, coldest first, as far as there are any.
-    pub(super) fn shrink(&self, cache: &mut ThreadCache, zone: usize, frames: u32) -> u64 {
+    fn shrink(&self, cache: &mut ThreadCache, zone: usize, frames: u32) -> u64 {
         let mut left = frames;
         let mut drained = 0;
-        let frame_table = cache.frames.clone();
-        let Some(pcp) = cache.zone_mut(zone) else { return 0 };
-        for index in 0..PcpList::COUNT {
-            let (list, order) = PcpList::with_index(index);
+        let Some((pcp, table)) = cache.zone_and_frames(zone) else { return 0 };
+        for (list, order) in (0..PcpList::COUNT).map(PcpList::with_index) {
             while left > 0 && !pcp.lists().list(list).is_empty() {
                 let mut batch = FrameBatch::new();
-                let blocks = left.div_ceil(order.frames()) as usize;
-                pcp.give_up(list, blocks, &frame_table, &mut batch);
+                pcp.give_up(table, list, left.div_ceil(order.frames()) as usize, &mut batch);
                 let moved = u32::try_from(batch.len()).expect("at most 512") * order.frames();
                 left = left.saturating_sub(moved);
                 drained += u64::from(moved);
@@ -267,8 +262,9 @@ impl Caches {
                 let mut drained = self.fit(cache);
                 for zone in 0..self.zones.len() {
                     let Some(pcp) = cache.zone_mut(zone) else { continue };
+                    let expired = pcp.age() >= EXPIRE_SECONDS;
                     let too_much =
-                        if pcp.age() >= EXPIRE_SECONDS { pcp.count() } else { pcp.tuning.decay(pcp.count()) };
+                        pcp.tune(|tuning, count, _| if expired { count } else { tuning.decay(count) });
                     drained += self.shrink(cache, zone, too_much);
                 }
                 drained
@@ -294,7 +290,7 @@ impl Caches {
                     total.cached_frames += u64::from(pcp.count());
                     total.allocated_frames += pcp.allocated_frames();
                     total.freed_frames += pcp.freed_frames();
-                    total.bad_blocks += pcp.bad_blocks;
+                    total.bad_blocks += pcp.bad_blocks();
                 }
                 0
             });
@@ -341,7 +337,7 @@ impl Caches {
                 for (ended, pcp) in self.ended.iter().zip(cache.zones()) {
                     ended.allocated.add(pcp.allocated_frames());
                     ended.freed.add(pcp.freed_frames());
-                    ended.bad_blocks.add(pcp.bad_blocks);
+                    ended.bad_blocks.add(pcp.bad_blocks());
                 }
                 cache.bury();
             })
@@ -384,7 +380,7 @@ impl Caches {
 pub(super) fn retire(owner: &Owner<ThreadCache>) {
     let home = loop {
         match owner.enter() {
-            Ok(cache) => break cache.home.clone(),
+            Ok(cache) => break cache.home(),
             // Buried already: its allocator is closed.
             Err(_) if owner.cell().is_kept() => break None,
             // A drainer has it for a moment.

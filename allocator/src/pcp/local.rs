@@ -3,19 +3,26 @@
 use core::num::NonZeroUsize;
 
 use super::{Caches, NoCache, ThreadCache, caches::retire};
-use crate::sync::{Arc, Owner, OwnerSlot};
+use crate::sync::{Arc, Inside, NotEntered, Owner, OwnerSlot};
 
 crate::sync::thread_local! {
     /// The caches of this thread, one for each allocator that it uses. When the thread ends, each is emptied.
     static CACHES: OwnerSlot<ThreadCache> = const { OwnerSlot::new(|_, owner| retire(&owner)) };
 }
 
-/// Calls `f` with the thread's cache of an allocator, if that is the one that was used last.
+/// Calls `f` with the entered cache of the thread, if the allocator is the one that was used last.
 ///
 /// `key` is the allocator's address. `None` also when the thread is ending.
 #[inline(always)]
-pub fn with_last<R>(key: NonZeroUsize, f: impl FnOnce(&Owner<ThreadCache>) -> R) -> Option<R> {
-    CACHES.try_with(|caches| caches.with_last(key, f)).ok().flatten()
+pub fn with_last<R>(key: NonZeroUsize, f: impl FnOnce(Result<Inside<'_, ThreadCache>, NotEntered>) -> R) -> Option<R> {
+    let entered = CACHES.try_with(|caches| match caches.enter_last(key) {
+        Some(entered) => Some(f(entered)),
+        None => None,
+    });
+    match entered {
+        Ok(result) => result,
+        Err(_) => None,
+    }
 }
 
 /// Returns the thread's cache of an allocator, making one if it has none.
@@ -26,7 +33,7 @@ pub fn with_last<R>(key: NonZeroUsize, f: impl FnOnce(&Owner<ThreadCache>) -> R)
 pub fn get_or_register(key: NonZeroUsize, caches: &Arc<Caches>) -> Result<Owner<ThreadCache>, NoCache> {
     CACHES
         .try_with(|local| {
-            if let Some(owner) = local.find(key, Owner::clone) {
+            if let Some(owner) = local.find(key) {
                 if !owner.cell().is_kept() {
                     return Ok(owner);
                 }
@@ -38,9 +45,4 @@ pub fn get_or_register(key: NonZeroUsize, caches: &Arc<Caches>) -> Result<Owner<
             Ok(owner)
         })
         .unwrap_or(Err(NoCache::ThreadEnds))
-}
-
-/// Returns the thread's cache of an allocator if it has one.
-pub fn find(key: NonZeroUsize) -> Option<Owner<ThreadCache>> {
-    CACHES.try_with(|local| local.find(key, Owner::clone)).ok().flatten()
 }

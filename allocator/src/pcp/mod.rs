@@ -12,7 +12,9 @@ mod ledger;
 pub mod local;
 mod refill;
 pub mod sizing;
+mod zone_pcp;
 
-pub use cache::{Block, Put, ThreadCache, ZonePcp};
+pub use cache::{Put, ThreadCache};
 pub use caches::{CachedTotals, Caches, Drained, NoCache};
 pub use refill::{Refill, check_new_page};
+pub use zone_pcp::ZonePcp;

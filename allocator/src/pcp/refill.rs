@@ -2,11 +2,11 @@
 
 use super::{
     Caches,
-    cache::{Block, Put, ThreadCache},
+    cache::{Put, ThreadCache},
     sizing::FreeMode,
 };
 use crate::{
-    frame::{Descriptor, FrameBatch, FrameState, Order, PcpList, Pfn, ZoneNumber},
+    frame::{Block, Descriptor, FrameBatch, FrameState, Order, PcpList, Pfn, ZoneNumber},
     gfp::{AllocFlags, MigrateType},
     sync::Owner,
     zone::Grouping,
@@ -45,12 +45,11 @@ impl Caches {
                 return Some(block);
             }
             let limits = self.limits(&self.zones[zone.index()]);
-            let pressure = cache.pressure(zone.index());
-            let pcp = cache.zone_mut(zone.index())?;
-            pcp.tuning.set_limits(limits);
             let order = refill.order.get();
-            let wanted = pcp.tuning.nr_pcp_alloc(pcp.count(), order, pressure);
-            wanted.min(pcp.tuning.refill_bound(pcp.count(), order))
+            cache.zone_mut(zone.index())?.tune(|tuning, count, pressure| {
+                tuning.set_limits(limits);
+                tuning.nr_pcp_alloc(count, order, pressure).min(tuning.refill_bound(count, order))
+            })
         };
         let mut batch = FrameBatch::new();
         let Refill { order, migratetype, flags, grouping } = refill;
@@ -76,11 +75,9 @@ impl Caches {
             // Highest first, so that the lowest comes out first.
             for pfn in batch.iter().skip(1).rev() {
                 let cached = cache.as_mut().ok().and_then(|cache| {
-                    let frames = &self.frames;
-                    check_new_page(frames.get(pfn))?;
-                    let pcp = cache.zone_mut(zone.index())?;
-                    pcp.refill(list, pfn).ok()?;
-                    frames.update(pfn, |found| Some(found.cached(list, zone, order))).ok()
+                    let (pcp, frames) = cache.zone_and_frames(zone.index())?;
+                    let cached = |found| check_new_page(Some(found)).map(|found| found.cached(list, zone, order));
+                    pcp.refill(frames, pfn, list, cached).ok()
                 });
                 if cached.is_none() {
                     back.push(pfn);
@@ -105,7 +102,7 @@ impl Caches {
             .frames
             .update(pfn, |found| check_new_page(Some(found)).map(|found| found.allocated(list, zone, order)))
             .ok()?;
-        Some(Block { pfn, descriptor })
+        Some(Block::new(pfn, descriptor))
     }
 
     /// Commits memory for `more` entries of a list, outside of the cache: touching it may fault.
@@ -114,10 +111,10 @@ impl Caches {
     fn commit(&self, owner: &Owner<ThreadCache>, zone: usize, list: PcpList, more: usize) -> bool {
         loop {
             let (memory, capacity) = {
-                let Ok(cache) = owner.enter() else { return false };
-                let Some(pcp) = cache.zone(zone) else { return false };
+                let Ok(mut cache) = owner.enter() else { return false };
+                let Some(pcp) = cache.zone_mut(zone) else { return false };
                 let stack = pcp.lists().list(list);
-                let room = usize::from(stack.capacity()) - stack.len();
+                let room = stack.capacity() as usize - stack.len();
                 if room >= more || !list.is_listed() {
                     return room > 0;
                 }
@@ -129,7 +126,7 @@ impl Caches {
             pcp.raise_capacity(list, grown);
             if grown == capacity {
                 let stack = pcp.lists().list(list);
-                return usize::from(stack.capacity()) > stack.len();
+                return stack.capacity() as usize > stack.len();
             }
         }
     }
@@ -137,7 +134,7 @@ impl Caches {
     /// Does what a free into the cache asked for; gives the block back if it must go to its zone.
     #[cold]
     pub fn put_slow(&self, owner: &Owner<ThreadCache>, block: Block, put: Put) -> Result<(), Block> {
-        let (zone, list) = (block.descriptor.zone_index(), block.descriptor.list());
+        let (zone, list) = (block.descriptor().zone_index(), block.descriptor().list());
         let put = if put == Put::NoRoom && self.make_room(owner, zone, list) {
             let Ok(mut cache) = owner.enter() else { return Err(block) };
             cache.put(block)
@@ -150,7 +147,7 @@ impl Caches {
                 self.drain_overflow(owner, zone, list, mode);
                 Ok(())
             }
-            Put::NoRoom | Put::Bad(_) => Err(block),
+            Put::NoRoom | Put::Bad => Err(block),
         }
     }
 
@@ -162,9 +159,9 @@ impl Caches {
                     let Ok(mut cache) = owner.enter() else { return false };
                     let Some(pcp) = cache.zone_mut(zone) else { return false };
                     let (_, order) = PcpList::with_index(list.index());
-                    let blocks = (pcp.tuning.batch >> order.get()).max(1) as usize;
+                    let blocks = (pcp.tuning().batch >> order.get()).max(1) as usize;
                     let mut batch = FrameBatch::new();
-                    pcp.give_up(list, blocks, &self.frames, &mut batch);
+                    pcp.give_up(&self.frames, list, blocks, &mut batch);
                     batch
                 };
                 let drained = !batch.is_empty();
@@ -180,13 +177,13 @@ impl Caches {
     fn drain_overflow(&self, owner: &Owner<ThreadCache>, zone: usize, from: PcpList, mode: FreeMode) {
         let mut left = {
             let Ok(mut cache) = owner.enter() else { return };
-            let pressure = cache.pressure(zone);
             let limits = self.limits(&self.zones[zone]);
             let Some(pcp) = cache.zone_mut(zone) else { return };
-            let count = pcp.count();
-            pcp.tuning.set_limits(limits);
-            let high = pcp.tuning.nr_pcp_high(count, mode, pressure);
-            if count < high { 0 } else { pcp.tuning.nr_pcp_free(count, high, mode).min(count) }
+            pcp.tune(|tuning, count, pressure| {
+                tuning.set_limits(limits);
+                let high = tuning.nr_pcp_high(count, mode, pressure);
+                if count < high { 0 } else { tuning.nr_pcp_free(count, high, mode).min(count) }
+            })
         };
         let lists = (from.index()..PcpList::COUNT).chain(0..from.index());
         for (list, order) in lists.map(PcpList::with_index) {
@@ -196,7 +193,7 @@ impl Caches {
                     let Ok(mut cache) = owner.enter() else { return };
                     let Some(pcp) = cache.zone_mut(zone) else { return };
                     let blocks = left.div_ceil(order.frames()) as usize;
-                    pcp.give_up(list, blocks, &self.frames, &mut batch);
+                    pcp.give_up(&self.frames, list, blocks, &mut batch);
                 }
                 if batch.is_empty() {
                     break;

@@ -46,7 +46,8 @@ impl<T: ?Sized> UnsafeCell<T> {
     }
 }
 
-/// An exclusive access to a cell that lasts as long as a guard; under loom any other access meanwhile is an error.
+/// An exclusive access to a cell that lasts as long as a guard; under loom any other access meanwhile is an
+/// error.
 ///
 /// Nothing outside of loom.
 pub(super) struct Exclusive<T> {

@@ -5,13 +5,14 @@ use super::atomic::{AtomicU64, Ordering};
 super::zeroable! {
     /// A counter that one thread at a time writes and any thread reads.
     ///
-    /// Adding is a load and a store, which compile to one plain add without a lock prefix; with a second writer counts
-    /// would be lost. The writer is the thread that owns the counter, or whoever holds the lock that protects it. Counts
-    /// wrap around at 2^64.
+    /// Adding is a load and a store, which compile to one plain add without a lock prefix; with a second
+    /// writer counts would be lost. The writer is the thread that owns the counter, or whoever holds the lock
+    /// that protects it. Counts wrap around at 2^64.
     ///
-    /// A thread that ends folds its counters into a total **under the lock of the registry that lists it**, together with
-    /// leaving that registry ([`Registry::unregister`](super::Registry::unregister)); a reader adds up the total and the
-    /// listed threads under the same lock. So it neither counts a thread twice nor misses one.
+    /// A thread that ends folds its counters into a total **under the lock of the registry that lists it**,
+    /// together with leaving that registry ([`Registry::unregister`](super::Registry::unregister)); a reader
+    /// adds up the total and the listed threads under the same lock. So it neither counts a thread twice nor
+    /// misses one.
     #[derive(Debug, Default)]
     #[repr(transparent)]
     pub struct OwnedCounter(AtomicU64);
@@ -39,5 +40,27 @@ impl OwnedCounter {
     /// Adds the count to `total`, whose lock the caller holds, and leaves the counter as it is.
     pub fn fold_into(&self, total: &Self) {
         total.add(self.get());
+    }
+}
+
+#[cfg(all(test, not(any(loom, shuttle))))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_add_up_and_wrap() {
+        let counter = OwnedCounter::new();
+        counter.add(3);
+        counter.add(u64::MAX);
+        assert_eq!(counter.get(), 2);
+    }
+
+    #[test]
+    fn folding_adds_to_the_total() {
+        let (counter, total) = (OwnedCounter::new(), OwnedCounter::new());
+        total.add(1);
+        counter.add(2);
+        counter.fold_into(&total);
+        assert_eq!((counter.get(), total.get()), (2, 3));
     }
 }

@@ -28,8 +28,8 @@
 //! | 3 | [`LockRank::Zone`] | no | the free areas of a zone change |
 //! | 4 | [`LockRank::Leaf`] | no | anything that calls nobody |
 //!
-//! Nobody claims a cache, or waits for its owner, with a zone lock held. A try-lock cannot deadlock: its rank is
-//! recorded but not checked, so that a signal handler may try any lock.
+//! Nobody claims a cache, or waits for its owner, with a zone lock held. A try-lock cannot deadlock: its rank
+//! is recorded but not checked, so that a signal handler may try any lock.
 
 pub mod asymmetric;
 mod cell;
@@ -49,6 +49,9 @@ mod zeroed;
 pub use cell::UnsafeCell;
 pub use counter::OwnedCounter;
 pub use crossbeam_utils::CachePadded;
+#[cfg(any(loom, shuttle))]
+#[doc(hidden)]
+pub use facade::backend_thread_local;
 pub use facade::{Arc, Condvar, Mutex, MutexGuard, atomic, hint, spin_until, thread, thread_local};
 pub use owned::{Claim, Claimed, ClaimsFenced, Inside, NotEntered, OwnedCell, Owner, fence_claims};
 pub use owner_slot::OwnerSlot;

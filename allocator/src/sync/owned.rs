@@ -1,7 +1,7 @@
 //! Data of one thread that others may drain: the handshake between owner and drainer.
 //!
-//! The owner enters and leaves its cell with plain loads and stores; who pays is the drainer, with one `membarrier`
-//! for all the cells that it claims ([`asymmetric`]).
+//! The owner enters and leaves its cell with plain loads and stores; who pays is the drainer, with one
+//! `membarrier` for all the cells that it claims ([`asymmetric`]).
 //!
 //! ```text
 //! owner                               drainer
@@ -12,8 +12,8 @@
 //!   inside := 0    (release)            claimed := 0        (release)
 //! ```
 //!
-//! Each side stores before it loads, with a fence between, so that at least one sees the other. An owner that finds
-//! its cell claimed goes away at once and never waits; a drainer waits for a bounded time.
+//! Each side stores before it loads, with a fence between, so that at least one sees the other. An owner that
+//! finds its cell claimed goes away at once and never waits; a drainer waits for a bounded time.
 
 use super::asymmetric;
 use super::atomic::{AtomicU32, Ordering, fence};
@@ -50,8 +50,8 @@ const FALLBACK: u32 = 4;
 /// | 0 | the owner does not use the `T` | owner |
 /// | 1 | the owner uses the `T`, or is about to look whether it may | owner |
 ///
-/// Aligned to 128 bytes (two lines, which x86 prefetches in pairs), so that no two owners share a line. The hot words
-/// and the beginning of the `T` share the first line.
+/// Aligned to 128 bytes (two lines, which x86 prefetches in pairs), so that no two owners share a line. The
+/// hot words and the beginning of the `T` share the first line.
 #[repr(C, align(128))]
 pub struct OwnedCell<T> {
     inside: AtomicU32,
@@ -113,7 +113,7 @@ impl<T> Owner<T> {
     pub fn enter(&self) -> Result<Inside<'_, T>, NotEntered> {
         let cell: &OwnedCell<T> = &self.cell;
         // A handler that interrupts between this load and the store comes and goes as a whole.
-        if cell.inside.load(Ordering::Relaxed) != 0 {
+        if cell.inside_by_owner() != 0 {
             return Err(NotEntered::Reentered);
         }
         cell.inside.store(1, Ordering::Relaxed);
@@ -125,10 +125,17 @@ impl<T> Owner<T> {
         Ok(Inside { cell, access: Exclusive::begin(&cell.value), _not_send: PhantomData })
     }
 
-    /// Claims the cell for ever and calls `f` with its value; for the thread's end, on the owner's own thread.
+    /// Answers whether the thread is inside.
+    #[must_use]
+    pub fn is_inside(&self) -> bool {
+        self.cell.inside_by_owner() != 0
+    }
+
+    /// Claims the cell for ever and calls `f` with its value; for the thread's end, on the owner's own
+    /// thread.
     ///
-    /// Waits for a drainer that has claimed it: a drainer holds a claim for a bounded time. Returns `None`, and does not
-    /// call `f`, when the cell was kept by somebody else, or when the thread is inside.
+    /// Waits for a drainer that has claimed it: a drainer holds a claim for a bounded time. Returns `None`,
+    /// and does not call `f`, when the cell was kept by somebody else, or when the thread is inside.
     ///
     /// # Panics
     ///
@@ -143,16 +150,19 @@ impl<T> Owner<T> {
         spin_until(|| {
             let seen = cell.claimed.load(Ordering::Relaxed);
             kept = seen & KEPT != 0;
+            if seeded(SeededBug::ExitSkipsClaim) {
+                cell.claimed.store(seen | CLAIM | KEPT, Ordering::Relaxed);
+                return true;
+            }
             kept || (seen & CLAIM == 0 && cell.change(seen, seen | CLAIM | KEPT))
-                || seeded(SeededBug::ExitSkipsClaim)
         });
         if kept {
             return None;
         }
         // No fence: `inside` is this thread's own, and it was 0.
         let mut access = Exclusive::begin(&cell.value);
-        // SAFETY: the claim, which is never given back, keeps drainers out, and the owner, whose thread this is, is not
-        // inside; whoever enters from within `f` finds the cell claimed.
+        // SAFETY: the claim, which is never given back, keeps drainers out, and the owner, whose thread this
+        // is, is not inside; whoever enters from within `f` finds the cell claimed.
         let result = f(unsafe { &mut *access.pointer(&cell.value) });
         access.end();
         Some(result)
@@ -166,8 +176,22 @@ impl<T> OwnedCell<T> {
         self.claimed.load(Ordering::Acquire) & KEPT != 0
     }
 
+    /// Reads `inside` on the owner's thread, the only one that writes it: an ordinary read, which the compiler may fold into
+    /// the comparison that follows.
+    #[inline(always)]
+    fn inside_by_owner(&self) -> u32 {
+        #[cfg(any(loom, shuttle))]
+        return self.inside.load(Ordering::Relaxed);
+        #[cfg(not(any(loom, shuttle)))]
+        // SAFETY: the pointer is valid, and no other thread writes, so that nothing races with this read.
+        unsafe {
+            *self.inside.as_ptr()
+        }
+    }
+
     /// Decides what a nonzero claim word means for an owner that has said that it is inside.
     #[cold]
+    #[inline(never)]
     fn enter_claimed(&self) -> Result<(), NotEntered> {
         if seeded(SeededBug::OwnerSkipsClaimedCheck) {
             return Ok(());
@@ -203,7 +227,8 @@ impl<T> Deref for Inside<'_, T> {
     type Target = T;
     #[inline(always)]
     fn deref(&self) -> &T {
-        // SAFETY: the handshake keeps drainers out while `inside` is 1, and a second entry of this thread is refused.
+        // SAFETY: the handshake keeps drainers out while `inside` is 1, and a second entry of this thread is
+        // refused.
         unsafe { &*self.access.pointer(&self.cell.value) }
     }
 }
@@ -240,5 +265,43 @@ impl<T> fmt::Debug for Owner<T> {
 impl<T: fmt::Debug> fmt::Debug for Inside<'_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(&**self, f)
+    }
+}
+
+#[cfg(all(test, not(any(loom, shuttle))))]
+mod tests;
+
+#[cfg(all(test, shuttle))]
+mod shuttle_tests {
+    use super::*;
+    use crate::sync::thread;
+
+    #[test]
+    fn nothing_is_lost_between_an_owner_and_many_drainers() {
+        let program = || {
+            let owner = Owner::new(0);
+            let drainers: Vec<_> = (0..6)
+                .map(|_| {
+                    let cell = Arc::clone(owner.cell());
+                    thread::spawn(move || {
+                        let Some(claim) = cell.try_claim() else { return 0 };
+                        let fence = fence_claims();
+                        claim.wait(&fence, Duration::ZERO).map_or(0, |mut value| std::mem::take(&mut *value))
+                    })
+                })
+                .collect();
+            let put_in: u32 = (0..8)
+                .map(|_| {
+                    owner.enter().map_or(0, |mut value| {
+                        *value += 1;
+                        1
+                    })
+                })
+                .sum();
+            let left = owner.retire(std::mem::take).expect("nobody keeps the cell");
+            let taken: u32 = drainers.into_iter().map(|drainer| drainer.join().unwrap()).sum();
+            assert_eq!(put_in, taken + left);
+        };
+        shuttle::check_random(program, 2_000);
     }
 }

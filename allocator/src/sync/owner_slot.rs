@@ -1,6 +1,6 @@
 //! What a thread-local holds to find the thread's own cells by key.
 
-use super::owned::Owner;
+use super::owned::{Inside, NotEntered, Owner};
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::num::NonZeroUsize;
@@ -11,7 +11,7 @@ use std::ptr::NonNull;
 type Key = std::sync::atomic::AtomicUsize;
 const RELAXED: std::sync::atomic::Ordering = std::sync::atomic::Ordering::Relaxed;
 
-/// The key in front of an entry; 0 in the two marks, and in an entry that was removed.
+/// The key in front of an entry; 0 in the mark, and in an entry that was removed.
 #[repr(transparent)]
 struct Head {
     key: Key,
@@ -19,8 +19,6 @@ struct Head {
 
 /// `last` has no entry.
 static NONE: Head = Head { key: Key::new(0) };
-/// The entry that was in `last` is in use.
-static IN_USE: Head = Head { key: Key::new(0) };
 
 #[repr(C)]
 struct Entry<T> {
@@ -30,20 +28,19 @@ struct Entry<T> {
 
 /// The cells that a thread owns, by key (an allocator's address, say), with the last one at hand.
 ///
-/// Lives in a `thread_local!`. Every method may be called from within the callbacks of the others, and
-/// [`with_last`](Self::with_last) and [`find`](Self::find) also from a signal handler that interrupts any of them: what
-/// they need is one word, `last`, and a list that is left alone while it changes.
+/// Lives in a `thread_local!`. [`enter_last`](Self::enter_last) and [`find`](Self::find) may be called from a signal
+/// handler that interrupts any of the methods: what they need is one word, `last`, and a list that is left alone
+/// while it changes. [`insert`](Self::insert) may not.
 ///
 /// | `last` points to | meaning |
 /// |---|---|
 /// | the mark `NONE` | nothing at hand |
 /// | an entry with a key | that owner is at hand |
-/// | an entry with key 0 | that owner was removed while it was in use; freed by the next change of the list |
-/// | the mark `IN_USE` | an entry is in use: no entry is freed meanwhile |
+///
+/// An entry that was removed is freed by a later insertion, once its cell is not in use any more.
 pub struct OwnerSlot<T> {
     last: Cell<*const Head>,
     entries: RefCell<Vec<EntryBox<T>>>,
-    /// Entries that were removed while one was in use.
     removed: RefCell<Vec<EntryBox<T>>>,
     retire: fn(NonZeroUsize, Owner<T>),
 }
@@ -61,6 +58,10 @@ impl<T> EntryBox<T> {
         unsafe { self.0.as_ref() }
     }
 
+    fn address(&self) -> *const Head {
+        self.0.as_ptr().cast_const().cast()
+    }
+
     fn key(&self) -> usize {
         self.get().head.key.load(RELAXED)
     }
@@ -74,7 +75,8 @@ impl<T> Drop for EntryBox<T> {
 }
 
 impl<T> OwnerSlot<T> {
-    /// Makes an empty slot; when it is dropped, which is when the thread ends, `retire` gets each owner with its key.
+    /// Makes an empty slot; when it is dropped, which is when the thread ends, `retire` gets each owner with
+    /// its key.
     #[must_use]
     pub const fn new(retire: fn(NonZeroUsize, Owner<T>)) -> Self {
         Self {
@@ -85,80 +87,62 @@ impl<T> OwnerSlot<T> {
         }
     }
 
-    /// Calls `f` with the owner at hand if its key is `key`: one compare.
+    /// Enters the cell at hand if its key is `key`: one comparison, and [`Owner::enter`].
     ///
     /// `None` says only that it is not at hand; [`find`](Self::find) looks further.
     #[inline(always)]
-    pub fn with_last<R>(&self, key: NonZeroUsize, f: impl FnOnce(&Owner<T>) -> R) -> Option<R> {
+    pub fn enter_last(&self, key: NonZeroUsize) -> Option<Result<Inside<'_, T>, NotEntered>> {
         let last = self.last.get();
-        // SAFETY: `last` points to one of the marks, which are static, or to an entry, which is freed only after `last`
-        // was pointed elsewhere.
+        // SAFETY: `last` points to the mark, which is static, or to an entry, which is freed only after `last` was pointed
+        // elsewhere.
         if unsafe { &(*last).key }.load(RELAXED) != key.get() {
             return None;
         }
-        let _restore = Restore { last: &self.last, entry: last };
-        self.last.set(&raw const IN_USE);
-        // SAFETY: the marks have key 0, so this is an entry; and while `last` is IN_USE no entry is freed.
+        // SAFETY: the mark has key 0, so this is an entry; and none is freed while its cell is in use.
         let entry = unsafe { &*last.cast::<Entry<T>>() };
-        Some(f(&entry.owner))
+        Some(entry.owner.enter())
     }
 
-    /// Calls `f` with the owner whose key is `key`, and has it at hand next time; `None` when there is none.
+    /// Returns the owner whose key is `key`, and has it at hand next time; `None` when there is none.
     ///
     /// `None` as well in a signal handler that interrupts a change of the list.
     #[cold]
-    pub fn find<R>(&self, key: NonZeroUsize, f: impl FnOnce(&Owner<T>) -> R) -> Option<R> {
-        let owner = {
-            let entries = self.entries.try_borrow().ok()?;
-            let entry = entries.iter().find(|entry| entry.key() == key.get())?;
-            if self.last.get() != &raw const IN_USE {
-                self.last.set(entry.0.as_ptr().cast_const().cast());
-            }
-            entry.get().owner.clone()
-        };
-        Some(f(&owner))
+    pub fn find(&self, key: NonZeroUsize) -> Option<Owner<T>> {
+        let entries = self.entries.try_borrow().ok()?;
+        let entry = entries.iter().find(|entry| entry.key() == key.get())?;
+        self.last.set(entry.address());
+        Some(entry.get().owner.clone())
     }
 
     /// Adds `owner` under `key` and has it at hand; returns the one that had the key before.
     ///
-    /// Allocates; not for signal handlers.
+    /// Allocates, and frees what was removed before and is not in use; not for signal handlers.
     pub fn insert(&self, key: NonZeroUsize, owner: Owner<T>) -> Option<Owner<T>> {
         let before = self.remove(key);
         let entry = EntryBox::new(key, owner);
-        let address = entry.0.as_ptr().cast_const().cast();
+        self.last.set(entry.address());
         self.entries.borrow_mut().push(entry);
-        if self.last.get() != &raw const IN_USE {
-            self.last.set(address);
-        }
+        let freed: Vec<_> =
+            self.removed.borrow_mut().extract_if(.., |entry| !entry.get().owner.is_inside()).collect();
+        // Outside of the borrow: what a cell holds may come back to the slot when it is dropped.
+        drop(freed);
         before
     }
 
     /// Takes the owner whose key is `key` out, without retiring it.
     pub fn remove(&self, key: NonZeroUsize) -> Option<Owner<T>> {
-        let in_use = self.last.get() == &raw const IN_USE;
         let entry = {
             let mut entries = self.entries.borrow_mut();
-            let position = entries.iter().position(|entry| entry.key() == key.get());
-            position.map(|position| entries.swap_remove(position))
+            let position = entries.iter().position(|entry| entry.key() == key.get())?;
+            entries.swap_remove(position)
         };
-        if let Some(entry) = &entry {
-            entry.get().head.key.store(0, RELAXED);
-        }
-        let owner = entry.as_ref().map(|entry| entry.get().owner.clone());
-        if in_use {
-            self.removed.borrow_mut().extend(entry);
-            return owner;
-        }
-        // Nothing is in use. If what is at hand was removed, now or while it was in use, let go of it; then free.
-        // SAFETY: as in `with_last`.
-        if unsafe { &(*self.last.get()).key }.load(RELAXED) == 0 {
+        entry.get().head.key.store(0, RELAXED);
+        if self.last.get() == entry.address() {
             self.last.set(&raw const NONE);
         }
-        let removed = self.removed.take();
-        // A signal handler must not find in `last` what is freed below.
-        super::asymmetric::light();
-        drop((removed, entry));
-        owner
+        let owner = entry.get().owner.clone();
+        self.removed.borrow_mut().push(entry);
+        Some(owner)
     }
 
     /// Calls `f` with every owner and its key.
@@ -172,19 +156,6 @@ impl<T> OwnerSlot<T> {
         for (key, owner) in &all {
             f(*key, owner);
         }
-    }
-}
-
-/// Puts the entry back at hand, also on unwind.
-struct Restore<'a> {
-    last: &'a Cell<*const Head>,
-    entry: *const Head,
-}
-
-impl Drop for Restore<'_> {
-    #[inline(always)]
-    fn drop(&mut self) {
-        self.last.set(self.entry);
     }
 }
 
@@ -202,5 +173,98 @@ impl<T> Drop for OwnerSlot<T> {
 impl<T> fmt::Debug for OwnerSlot<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("OwnerSlot").field("at_hand", &self.last.get()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(all(test, not(any(loom, shuttle))))]
+mod tests {
+    use super::*;
+    use std::sync::mpsc;
+
+    fn key(number: usize) -> NonZeroUsize {
+        NonZeroUsize::new(number).expect("tests use keys above 0")
+    }
+
+    fn value(owner: &Owner<u32>) -> u32 {
+        *owner.enter().expect("nobody has it")
+    }
+
+    fn ignore(_: NonZeroUsize, _: Owner<u32>) {}
+
+    fn at_hand(slot: &OwnerSlot<u32>, key: NonZeroUsize) -> Option<u32> {
+        slot.enter_last(key).map(|entered| *entered.expect("nobody has it"))
+    }
+
+    fn found(slot: &OwnerSlot<u32>, key: NonZeroUsize) -> Option<u32> {
+        slot.find(key).as_ref().map(value)
+    }
+
+    #[test]
+    fn the_last_owner_is_at_hand_and_others_are_found() {
+        let slot = OwnerSlot::new(ignore);
+        assert_eq!(at_hand(&slot, key(1)), None);
+        assert!(slot.insert(key(1), Owner::new(10)).is_none());
+        assert!(slot.insert(key(2), Owner::new(20)).is_none());
+        assert_eq!(at_hand(&slot, key(2)), Some(20));
+        assert_eq!(at_hand(&slot, key(1)), None, "not at hand");
+        assert_eq!(found(&slot, key(1)), Some(10));
+        assert_eq!(at_hand(&slot, key(1)), Some(10), "at hand since it was found");
+        assert_eq!(found(&slot, key(3)), None);
+        let mut sum = 0;
+        slot.for_each(|key, owner| sum += key.get() + value(owner) as usize);
+        assert_eq!(sum, 33);
+    }
+
+    #[test]
+    fn a_key_may_be_used_again() {
+        let slot = OwnerSlot::new(ignore);
+        slot.insert(key(1), Owner::new(10));
+        let removed = slot.remove(key(1)).expect("it was there");
+        assert_eq!(value(&removed), 10);
+        assert_eq!((at_hand(&slot, key(1)), found(&slot, key(1))), (None, None));
+        slot.insert(key(1), Owner::new(11));
+        assert_eq!(at_hand(&slot, key(1)), Some(11));
+        let replaced = slot.insert(key(1), Owner::new(12)).expect("the key was in use");
+        assert_eq!(value(&replaced), 11);
+        assert_eq!(at_hand(&slot, key(1)), Some(12));
+    }
+
+    #[test]
+    fn a_cell_in_use_outlives_its_removal() {
+        let slot = OwnerSlot::new(ignore);
+        slot.insert(key(1), Owner::new(10));
+        let inside = slot.enter_last(key(1)).expect("at hand").expect("nobody has it");
+        drop(slot.remove(key(1)));
+        slot.insert(key(1), Owner::new(11));
+        assert_eq!((*inside, slot.removed.borrow().len()), (10, 1));
+        drop(inside);
+        slot.insert(key(2), Owner::new(20));
+        assert_eq!(slot.removed.borrow().len(), 0, "the next insertion frees it");
+        assert_eq!(found(&slot, key(1)), Some(11));
+    }
+
+    #[test]
+    fn the_end_of_a_thread_retires_its_owners_and_may_come_back_to_the_slot() {
+        type Report = mpsc::Sender<(usize, Option<u32>)>;
+        fn retire(key: NonZeroUsize, owner: Owner<(u32, Report)>) {
+            let again = SLOT.try_with(|slot| slot.find(key).is_some());
+            assert!(again.is_err(), "the slot is gone for whoever asks again");
+            let report = owner.retire(|(value, report)| (*value, report.clone()));
+            let (value, report) = report.expect("nobody kept it");
+            report.send((key.get(), Some(value))).unwrap();
+        }
+        std::thread_local! {
+            static SLOT: OwnerSlot<(u32, Report)> = const { OwnerSlot::new(retire) };
+        }
+        let (report, reports) = mpsc::channel();
+        std::thread::scope(|scope| {
+            scope.spawn(move || {
+                SLOT.with(|slot| {
+                    slot.insert(key(1), Owner::new((10, report.clone())));
+                    slot.insert(key(2), Owner::new((20, report)));
+                });
+            });
+        });
+        assert_eq!(reports.iter().collect::<Vec<_>>(), [(1, Some(10)), (2, Some(20))]);
     }
 }

@@ -1,52 +1,56 @@
 //! Sleeping on a word: the futex, and its emulation in models.
 
-use super::atomic::AtomicU32;
-
-/// The system's queue of sleepers, found by the address of the word.
+#[cfg(any(loom, shuttle))]
+pub(super) use emulation::Parker;
 #[cfg(not(any(loom, shuttle)))]
-#[derive(Debug, Default)]
-pub(super) struct Parker;
+pub(super) use system::Parker;
 
 #[cfg(not(any(loom, shuttle)))]
-impl Parker {
-    /// Makes a queue without sleepers.
-    pub(super) const fn new() -> Self {
-        Self
+mod system {
+    use crate::sync::atomic::AtomicU32;
+
+    /// The system's queue of sleepers, found by the address of the word.
+    #[derive(Debug, Default)]
+    pub(in crate::sync) struct Parker;
+
+    impl Parker {
+        /// Makes a queue without sleepers.
+        pub(in crate::sync) const fn new() -> Self {
+            Self
+        }
+
+        /// Sleeps until woken if `word` still holds `expected`; may return for no reason.
+        pub(in crate::sync) fn wait(&self, word: &AtomicU32, expected: u32) {
+            use rustix::thread::futex;
+            // EAGAIN says that the word changed, EINTR that a signal came: either way the caller looks again.
+            let _: rustix::io::Result<()> = futex::wait(word, futex::Flags::PRIVATE, expected, None);
+        }
+
+        /// Prepares a wake-up that needs nothing of the lock but the address of its word.
+        #[inline(always)]
+        pub(in crate::sync) fn waker(&self, word: &AtomicU32) -> Waker {
+            Waker { address: word.as_ptr() }
+        }
     }
 
-    /// Sleeps until woken if `word` still holds `expected`; may return for no reason.
-    pub(super) fn wait(&self, word: &AtomicU32, expected: u32) {
-        use rustix::thread::futex;
-        // EAGAIN says that the word changed, EINTR that a signal came: either way the caller looks again.
-        let _: rustix::io::Result<()> = futex::wait(word, futex::Flags::PRIVATE, expected, None);
+    /// A wake-up by address.
+    #[derive(Debug)]
+    pub(in crate::sync) struct Waker {
+        address: *mut u32,
     }
 
-    /// Prepares a wake-up that needs nothing of the lock but the address of its word.
-    #[inline(always)]
-    pub(super) fn waker(&self, word: &AtomicU32) -> Waker {
-        Waker { address: word.as_ptr() }
-    }
-}
-
-/// A wake-up by address.
-#[cfg(not(any(loom, shuttle)))]
-#[derive(Debug)]
-pub(super) struct Waker {
-    address: *mut u32,
-}
-
-#[cfg(not(any(loom, shuttle)))]
-impl Waker {
-    /// Wakes one sleeper.
-    ///
-    /// The word may be gone: whoever was let in by the unlocking store may have freed the lock. The system only
-    /// looks the address up; EFAULT is nobody to wake, and a stranger that sleeps at a reused address wakes for no
-    /// reason, which every futex user must expect.
-    #[cold]
-    pub(super) fn wake_one(self) {
-        let operation = libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG;
-        // SAFETY: FUTEX_WAKE takes an address, an operation and a count, and does not read the memory.
-        unsafe { libc::syscall(libc::SYS_futex, self.address, operation, 1) };
+    impl Waker {
+        /// Wakes one sleeper.
+        ///
+        /// The word may be gone: whoever was let in by the unlocking store may have freed the lock. The
+        /// system only looks the address up; EFAULT is nobody to wake, and a stranger that sleeps at a reused
+        /// address wakes for no reason, which every futex user must expect.
+        #[cold]
+        pub(in crate::sync) fn wake_one(self) {
+            let operation = libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG;
+            // SAFETY: FUTEX_WAKE takes an address, an operation and a count, and does not read the memory.
+            unsafe { libc::syscall(libc::SYS_futex, self.address, operation, 1) };
+        }
     }
 }
 
@@ -55,7 +59,8 @@ mod emulation {
     use crate::sync::atomic::{AtomicU32, Ordering};
     use crate::sync::{Arc, Condvar, Mutex};
 
-    /// A queue of sleepers that lives as long as its users: a futex queue belongs to the system, not to the lock.
+    /// A queue of sleepers that lives as long as its users: a futex queue belongs to the system, not to the
+    /// lock.
     #[derive(Debug)]
     pub(in crate::sync) struct Parker(Arc<Queue>);
 
@@ -97,5 +102,3 @@ mod emulation {
         }
     }
 }
-#[cfg(any(loom, shuttle))]
-pub(super) use emulation::{Parker, Waker};

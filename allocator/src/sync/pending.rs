@@ -6,15 +6,15 @@ use super::zeroed::{ZeroedSlice, ZeroedSliceError};
 
 const BITS: usize = 64;
 
-/// A set of frames whose free could not get the zone's lock: one bit a frame, and above it levels of summaries, one
-/// bit a word of the level below, up to a single word that serves as the flag.
+/// A set of frames whose free could not get the zone's lock: one bit a frame, and above it levels of
+/// summaries, one bit a word of the level below, up to a single word that serves as the flag.
 ///
-/// Any thread sets bits, also from a signal handler; whoever holds the lock empties the map. A setter writes upwards
-/// from the frame's bit to the flag; the lock holder clears downwards from the flag to the frames. Whatever the
-/// interleaving, a setter whose bit was missed at some level sets the levels above it after they were cleared, so that
-/// the next lock holder finds it; and since words are swapped, each bit is delivered once. All levels are changed by
-/// read-modify-writes only: these carry every earlier setter's release to the lock holder, where plain stores would
-/// carry only the last one's.
+/// Any thread sets bits, also from a signal handler; whoever holds the lock empties the map. A setter writes
+/// upwards from the frame's bit to the flag; the lock holder clears downwards from the flag to the frames.
+/// Whatever the interleaving, a setter whose bit was missed at some level sets the levels above it after they
+/// were cleared, so that the next lock holder finds it; and since words are swapped, each bit is delivered
+/// once. All levels are changed by read-modify-writes only: these carry every earlier setter's release to the
+/// lock holder, where plain stores would carry only the last one's.
 ///
 /// A summary may be left set with nothing behind it; that costs one vain look.
 #[derive(Debug)]
@@ -102,4 +102,67 @@ fn bits(mut word: u64) -> impl Iterator<Item = usize> {
             bit as usize
         })
     })
+}
+
+#[cfg(all(test, not(any(loom, shuttle))))]
+mod tests {
+    use super::*;
+    use crate::sync::Mutex;
+    use std::thread;
+
+    fn drained(map: &PendingMap) -> Vec<usize> {
+        let mut frames = Vec::new();
+        map.drain(|frame| frames.push(frame));
+        frames
+    }
+
+    #[test]
+    fn what_was_set_is_delivered_once_in_order() {
+        // Three levels.
+        let map = PendingMap::new(300_000).unwrap();
+        assert!(!map.is_flagged());
+        let frames = [0, 63, 64, 4095, 4096, 299_999];
+        for frame in frames.into_iter().rev() {
+            map.set(frame);
+            map.set(frame);
+        }
+        assert!(map.is_flagged());
+        assert_eq!(drained(&map), frames);
+        assert!(!map.is_flagged());
+        assert!(drained(&map).is_empty());
+    }
+
+    #[test]
+    fn the_smallest_map_is_its_own_flag() {
+        let map = PendingMap::new(1).unwrap();
+        map.set(0);
+        assert!(map.is_flagged());
+        assert_eq!(drained(&map), [0]);
+    }
+
+    #[test]
+    #[should_panic(expected = "index out of bounds")]
+    fn a_frame_outside_is_refused() {
+        PendingMap::new(64).unwrap().set(64);
+    }
+
+    #[test]
+    fn nothing_is_lost_or_delivered_twice_under_contention() {
+        const FRAMES: usize = 20_000;
+        let map = PendingMap::new(4 * FRAMES).unwrap();
+        let seen = Mutex::new(vec![0_u8; 4 * FRAMES]);
+        let drain = || {
+            let mut seen = seen.lock();
+            map.drain(|frame| seen[frame] += 1);
+        };
+        thread::scope(|scope| {
+            for setter in 0..4 {
+                let map = &map;
+                scope.spawn(move || (0..FRAMES).for_each(|frame| map.set(frame * 4 + setter)));
+            }
+            scope.spawn(|| (0..2_000).for_each(|_| drain()));
+        });
+        drain();
+        assert!(seen.lock().iter().all(|&count| count == 1));
+    }
 }

@@ -104,3 +104,72 @@ mod held {
         }
     }
 }
+
+#[cfg(all(test, not(any(loom, shuttle)), debug_assertions))]
+mod tests {
+    use super::LockRank::{Leaf, PcpClaim, Registry, Zone};
+
+    #[test]
+    fn ranks_are_acquired_upwards() {
+        let registry = Registry.acquire();
+        let claim = PcpClaim.acquire();
+        let zone = Zone.acquire();
+        let _leaf = Leaf.acquire();
+        // Releases may come in any order.
+        drop((registry, zone, claim));
+    }
+
+    #[test]
+    #[should_panic(expected = "lock order: acquiring Zone while holding Zone")]
+    fn two_zones_are_never_held_together() {
+        let _first = Zone.acquire();
+        let _second = Zone.acquire();
+    }
+
+    #[test]
+    #[should_panic(expected = "lock order: acquiring PcpClaim while holding Zone")]
+    fn nobody_claims_under_a_zone_lock() {
+        let _zone = Zone.acquire();
+        let _claim = PcpClaim.acquire();
+    }
+
+    #[test]
+    fn several_caches_may_be_claimed_and_a_release_counts_once() {
+        let first = PcpClaim.acquire();
+        let second = PcpClaim.acquire();
+        drop(first);
+        drop(second);
+        drop(Registry.acquire());
+    }
+
+    #[test]
+    fn a_tried_lock_is_recorded_but_not_checked() {
+        let _zone = Zone.acquire();
+        let tried = Registry.acquire_tried();
+        let refused = std::panic::catch_unwind(|| drop(PcpClaim.acquire()));
+        assert!(refused.is_err(), "the zone is still held");
+        drop(tried);
+    }
+
+    #[test]
+    fn a_thread_that_ends_may_still_lock() {
+        struct LocksWhenDropped;
+        impl Drop for LocksWhenDropped {
+            fn drop(&mut self) {
+                drop(Zone.acquire());
+            }
+        }
+        std::thread_local! {
+            static LATE: LocksWhenDropped = const { LocksWhenDropped };
+        }
+        let ended = std::thread::scope(|scope| {
+            scope
+                .spawn(|| {
+                    LATE.with(|_| ());
+                    drop(Zone.acquire());
+                })
+                .join()
+        });
+        assert!(ended.is_ok(), "locks are taken while thread-locals are destroyed");
+    }
+}

@@ -3,7 +3,8 @@
 use super::atomic::{AtomicU32, Ordering, fence};
 use super::seeded::{SeededBug, seeded};
 
-/// The bits of an `AtomicU32` that count the references to a shared block; other bits of the word are left alone.
+/// The bits of an `AtomicU32` that count the references to a shared block; other bits of the word are left
+/// alone.
 ///
 /// | field | meaning | get | put |
 /// |---|---|---|---|
@@ -12,8 +13,8 @@ use super::seeded::{SeededBug, seeded};
 /// | n | n references | becomes n + 1 | becomes n − 1: [`Put::StillShared`] |
 /// | all ones | the most there can be | [`RefError::Saturated`] | as above |
 ///
-/// Every put releases, and the last one acquires: what any holder did to the block happens before what the last
-/// putter does with it (the scheme of Boost's and std's shared pointers).
+/// Every put releases, and the last one acquires: what any holder did to the block happens before what the
+/// last putter does with it (the scheme of Boost's and std's shared pointers).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RefField {
     shift: u32,
@@ -119,6 +120,49 @@ impl RefField {
             }
             fence(Ordering::Acquire);
             return Put::Last;
+        }
+    }
+}
+
+#[cfg(all(test, not(any(loom, shuttle))))]
+mod tests {
+    use super::*;
+    use std::thread;
+
+    const FIELD: RefField = RefField::new(5, 3);
+    const OTHERS: u32 = 0xabcd_ef00 | 0x1f;
+
+    #[test]
+    fn references_are_counted_beside_other_bits() {
+        let word = AtomicU32::new(FIELD.with_count(OTHERS, 1));
+        for count in 2..=FIELD.max() {
+            assert_eq!(FIELD.get(&word), Ok(count));
+        }
+        assert_eq!(FIELD.get(&word), Err(RefError::Saturated));
+        for _ in 1..FIELD.max() {
+            assert_eq!(FIELD.put(&word), Put::StillShared);
+        }
+        assert_eq!(FIELD.put(&word), Put::Last);
+        assert_eq!((FIELD.put(&word), FIELD.get(&word)), (Put::NotShared, Err(RefError::NotShared)));
+        assert_eq!(word.load(Ordering::Relaxed), OTHERS);
+    }
+
+    #[test]
+    fn a_field_may_be_the_whole_word() {
+        let field = RefField::new(0, 32);
+        assert_eq!(field.max(), u32::MAX);
+        assert_eq!(field.with_count(7, 9), 9);
+    }
+
+    #[test]
+    fn exactly_one_putter_is_the_last() {
+        for _ in 0..200 {
+            let word = AtomicU32::new(FIELD.with_count(OTHERS, 4));
+            let lasts: usize = thread::scope(|scope| {
+                let putters = [(); 4].map(|()| scope.spawn(|| FIELD.put(&word) == Put::Last));
+                putters.into_iter().map(|putter| usize::from(putter.join().unwrap())).sum()
+            });
+            assert_eq!(lasts, 1);
         }
     }
 }

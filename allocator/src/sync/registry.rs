@@ -7,9 +7,9 @@ use std::fmt;
 
 /// The values of a kind that exist: the thread caches of an allocator, for example.
 ///
-/// One lock (rank [`LockRank::Registry`]) protects the list and whether it is closed. Registration is ordered with
-/// every visit: either the visit sees the new value, or the registration comes after the visit, and then it sees
-/// everything that the visitor did before and inside it, in particular that the registry was closed.
+/// One lock (rank [`LockRank::Registry`]) protects the list and whether it is closed. Registration is ordered
+/// with every visit: either the visit sees the new value, or the registration comes after the visit, and then
+/// it sees everything that the visitor did before and inside it, in particular that the registry was closed.
 pub struct Registry<T> {
     list: Mutex<List<T>>,
 }
@@ -47,7 +47,8 @@ impl<T> Registry<T> {
 
     /// Removes `entry` after calling `fold` with it, both under the lock; `None` when it is not listed.
     ///
-    /// A visitor that adds up counters sees either the entry, or what `fold` made of it, never both nor neither.
+    /// A visitor that adds up counters sees either the entry, or what `fold` made of it, never both nor
+    /// neither.
     pub fn unregister<R>(&self, entry: &Arc<T>, fold: impl FnOnce(&T) -> R) -> Option<R> {
         if seeded(SeededBug::FoldOutsideLock) {
             let folded = fold(entry);
@@ -119,5 +120,71 @@ impl<T> fmt::Debug for Registry<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Not the entries: a debugger's look must not wait for a lock.
         f.debug_struct("Registry").finish_non_exhaustive()
+    }
+}
+
+#[cfg(all(test, not(any(loom, shuttle))))]
+mod tests {
+    use super::*;
+    use crate::sync::OwnedCounter;
+    use std::thread;
+
+    #[test]
+    fn entries_come_and_go() {
+        let registry = Registry::default();
+        let (first, second) = (Arc::new(1), Arc::new(2));
+        assert_eq!(registry.register(Arc::clone(&first)), Ok(1));
+        assert_eq!(registry.register(Arc::clone(&second)), Ok(2));
+        assert_eq!(registry.unregister(&first, |value| *value), Some(1));
+        assert_eq!(registry.unregister(&first, |value| *value), None, "it is gone");
+        assert_eq!(registry.unregister(&Arc::new(2), |value| *value), None, "equal is not the same");
+        assert_eq!(registry.snapshot(), [second]);
+        assert!(!registry.is_empty());
+        let mut seen = Vec::new();
+        registry.for_each(|entry| seen.push(**entry));
+        assert_eq!(seen, [2]);
+    }
+
+    #[test]
+    fn a_closed_registry_takes_nobody() {
+        let registry = Registry::new();
+        registry.register(Arc::new(1)).unwrap();
+        assert_eq!(registry.close(<[_]>::len), 1);
+        assert!(registry.is_closed());
+        assert_eq!(registry.register(Arc::new(2)), Err(RegistryClosed));
+        assert_eq!(registry.len(), 1);
+    }
+
+    #[test]
+    fn a_reader_counts_each_thread_once() {
+        const THREADS: u64 = 50;
+        let (registry, total) = (Registry::<OwnedCounter>::new(), OwnedCounter::new());
+        let sum = || {
+            registry.with_entries(|counters| {
+                counters.iter().map(|counter| counter.get()).sum::<u64>() + total.get()
+            })
+        };
+        thread::scope(|scope| {
+            let (registry, total) = (&registry, &total);
+            let writers: Vec<_> = (0..2)
+                .map(|_| {
+                    scope.spawn(move || {
+                        for _ in 0..THREADS {
+                            let counter = Arc::new(OwnedCounter::new());
+                            registry.register(Arc::clone(&counter)).unwrap();
+                            (0..1000).for_each(|_| counter.add(1));
+                            registry.unregister(&counter, |counter| counter.fold_into(total)).unwrap();
+                        }
+                    })
+                })
+                .collect();
+            let mut last = 0;
+            while !writers.iter().all(thread::ScopedJoinHandle::is_finished) {
+                let now = sum();
+                assert!(now >= last, "a thread was missed, or had been counted twice");
+                last = now;
+            }
+        });
+        assert_eq!(sum(), 2 * THREADS * 1000);
     }
 }

@@ -1,8 +1,8 @@
 //! Planted bugs: the models prove that they would notice.
 //!
-//! A protocol asks [`seeded`] at the place where a mistake is plausible, for example
-//! `let order = if seeded(SeededBug::SpinUnlockRelaxed) { Relaxed } else { Release }`. Outside of loom the answer
-//! is a constant `false` and the branch disappears.
+//! A protocol asks [`seeded`] at the place where a mistake is plausible, for example `let order = if
+//! seeded(SeededBug::SpinUnlockRelaxed) { Relaxed } else { Release }`. Outside of loom the answer is a
+//! constant `false` and the branch disappears.
 
 /// A mistake that a model can plant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -13,6 +13,8 @@ pub enum SeededBug {
     SpinLostCas,
     /// An unlocker forgets the sleepers.
     SpinLostWake,
+    /// Two owners rely on their light fences alone.
+    LightMeetsLight,
     /// The owner's fence is missing where membarrier is refused.
     FallbackSkipsFence,
     /// The owner's half of the asymmetric fence is missing.

@@ -14,12 +14,12 @@ mod memory;
 
 /// A type for which memory full of zeroes is a value.
 ///
-/// Structs get it from [`zeroable!`](crate::sync::zeroable), which checks every field.
+/// Structs get it from `zeroable!`, which checks every field.
 ///
 /// # Safety
 ///
-/// A value all of whose bytes are zero must be valid, equal to what [`zeroed`](Self::zeroed) returns, and need no
-/// drop.
+/// A value all of whose bytes are zero must be valid, equal to what [`zeroed`](Self::zeroed) returns, and
+/// need no drop.
 pub unsafe trait Zeroable: Sized {
     /// Makes the value that zeroes mean; models, whose atomics are not plain memory, are built from it.
     fn zeroed() -> Self;
@@ -88,9 +88,9 @@ macro_rules! zeroable {
     (@impl $name:ident { $($field:tt: $type:ty),+ }) => {
         const _: () = {
             #[expect(unsafe_code, reason = "every field was required to be zeroable, which is the contract")]
-            // SAFETY: a struct has no bytes but those of its fields, of which zeroes are valid values, and padding,
-            // which may hold anything; a struct without fields that need a drop needs none, and one with a `Drop` of
-            // its own is refused when a slice of it is made.
+            // SAFETY: a struct has no bytes but those of its fields, of which zeroes are valid values, and
+            // padding, which may hold anything; a struct without fields that need a drop needs none, and one
+            // with a `Drop` of its own is refused when a slice of it is made.
             unsafe impl $crate::sync::Zeroable for $name {
                 #[inline]
                 fn zeroed() -> Self {
@@ -156,3 +156,71 @@ impl fmt::Display for ZeroedSliceError {
 }
 
 impl std::error::Error for ZeroedSliceError {}
+
+#[cfg(all(test, not(any(loom, shuttle))))]
+mod tests {
+    #![deny(unsafe_code)]
+    use super::*;
+    use std::sync::atomic::Ordering;
+
+    crate::sync::zeroable! {
+        /// A struct as a policy module would define it.
+        #[derive(Debug)]
+        #[repr(C, align(64))]
+        pub(crate) struct Leaf {
+            /// Free frames.
+            pub(crate) free: [u64; 4],
+            counts: [AtomicU16; 8],
+        }
+    }
+    crate::sync::zeroable! {
+        /// A newtype.
+        #[derive(Debug, PartialEq)]
+        struct Word(u32);
+    }
+
+    #[test]
+    fn elements_start_as_zero_and_can_be_changed() {
+        let mut leaves = ZeroedSlice::<Leaf>::new(100).unwrap();
+        assert_eq!(leaves.len(), 100);
+        assert!(leaves.iter().all(|leaf| leaf.free == [0; 4]));
+        leaves[7].free[3] = 9;
+        leaves[7].counts[1].store(5, Ordering::Relaxed);
+        assert_eq!((leaves[7].free[3], leaves[7].counts[1].load(Ordering::Relaxed)), (9, 5));
+        assert_eq!(ZeroedSlice::<Word>::new(1).unwrap()[0], Word::zeroed());
+    }
+
+    #[test]
+    fn starts_are_aligned_to_lines_and_large_ones_to_pages() {
+        for (bytes, align) in [(1, 64), (1000, 64), (64 << 10, 4096), (1 << 20, 4096)] {
+            let slice = ZeroedSlice::<u8>::new(bytes).unwrap();
+            assert_eq!(slice.as_ptr().addr() % align, 0, "{bytes} bytes");
+        }
+    }
+
+    #[test]
+    fn a_slice_may_be_empty() {
+        assert!(ZeroedSlice::<u64>::new(0).unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_refusal_names_the_bytes_that_were_asked_for() {
+        let refused = ZeroedSlice::<u64>::new(usize::MAX / 16).unwrap_err();
+        assert_eq!(refused.bytes, usize::MAX / 16 * 8);
+        assert!(refused.to_string().contains(&refused.bytes.to_string()));
+        assert_eq!(ZeroedSlice::<u64>::new(usize::MAX).unwrap_err().bytes, usize::MAX);
+    }
+
+    #[test]
+    fn untouched_parts_cost_nothing() {
+        let resident_pages = || -> usize {
+            let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
+            statm.split(' ').nth(1).unwrap().parse().unwrap()
+        };
+        let before = resident_pages();
+        let slice = ZeroedSlice::<u64>::new(1 << 27).unwrap();
+        assert_eq!(slice[1 << 26], 0);
+        let pages = resident_pages().saturating_sub(before);
+        assert!(pages < 16 << 8, "{pages} pages of 4 KiB for 1 GiB that was hardly touched");
+    }
+}

@@ -13,5 +13,5 @@ pub mod watermark;
 mod zone;
 
 pub use buddy::{Grouping, PAGEBLOCK_FRAMES};
-pub use state::{ZoneState, ZoneStates};
+pub use state::{SharedZoneState, ZoneState};
 pub use zone::{Freed, Waiting, Zone, ZoneEvents, ZoneReport, ZoneSpan};

@@ -1,42 +1,44 @@
 //! What a cache must know of a zone before it hands out a block: one word a zone, read without a lock.
 
 use crate::{
-    frame::{Descriptor, ZoneNumber},
     gfp::{AllocFlags, NR_ZONE_TYPES, WmarkIndex, ZoneType},
-    sync::atomic::{AtomicU32, Ordering},
+    sync::{
+        Arc, CachePadded,
+        atomic::{AtomicU32, Ordering},
+    },
 };
 
-/// The state words of all zones of an allocator.
+/// The state word of one zone, shared with every cache.
 ///
-/// A word is rewritten by the holder of the zone's lock whenever the free frames, the marks, the boost or the reserves
-/// have changed it; whoever reads it gets the state of some moment since then.
-#[derive(Debug)]
-pub struct ZoneStates {
-    words: Box<[AtomicU32; Descriptor::ZONES]>,
+/// It is rewritten by the holder of the zone's lock whenever the free frames, the marks, the boost or the reserves have
+/// changed it; whoever reads it gets the state of some moment since then. It has cache lines of its own.
+#[derive(Clone, Debug)]
+pub struct SharedZoneState {
+    word: Arc<CachePadded<AtomicU32>>,
 }
 
-impl Default for ZoneStates {
+impl Default for SharedZoneState {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl ZoneStates {
-    /// Makes the words of zones that refuse every request.
+impl SharedZoneState {
+    /// Makes the word of a zone that refuses every request.
     pub fn new() -> Self {
-        Self { words: Box::new(core::array::from_fn(|_| AtomicU32::new(0))) }
+        Self { word: Arc::new(CachePadded::new(AtomicU32::new(0))) }
     }
 
-    /// Returns the state of a zone by its index.
+    /// Returns the state.
     #[inline(always)]
-    pub fn get(&self, zone: usize) -> ZoneState {
-        ZoneState(self.words[zone % Descriptor::ZONES].load(Ordering::Relaxed))
+    pub fn get(&self) -> ZoneState {
+        ZoneState(self.word.load(Ordering::Relaxed))
     }
 
-    /// Replaces a zone's state; for the holder of its lock.
+    /// Replaces the state; for the holder of the zone's lock.
     #[inline]
-    pub fn publish(&self, zone: ZoneNumber, state: ZoneState) {
-        self.words[zone.index()].store(state.0, Ordering::Relaxed);
+    pub fn publish(&self, state: ZoneState) {
+        self.word.store(state.0, Ordering::Relaxed);
     }
 }
 

@@ -3,7 +3,7 @@
 use super::{
     buddy::{Buddy, Fallback, Grouping, PAGEBLOCK_FRAMES, RmqueueMode, TYPES},
     sizing::{self, Boost},
-    state::{ZoneState, ZoneStates},
+    state::{SharedZoneState, ZoneState},
     watermark::{
         FreeCounts, FreeSnapshot, WatermarkRule, Watermarks, wmark_pages, zone_watermark_fast,
         zone_watermark_ok,
@@ -13,7 +13,7 @@ use crate::{
     frame::{FrameBatch, FrameState, FrameTable, Mobility, Order, PcpList, Pfn, ZoneNumber},
     gfp::{AllocFlags, MigrateType, NR_ZONE_TYPES, ZoneType},
     sync::{
-        Arc, LockRank, PendingMap, SpinGuard, SpinLock, ZeroedSliceError,
+        LockRank, PendingMap, SpinGuard, SpinLock, ZeroedSliceError,
         atomic::{AtomicU32, AtomicU64, Ordering},
     },
 };
@@ -86,7 +86,7 @@ pub struct Zone {
     mirror: Mirror,
     pending: PendingMap,
     frames: FrameTable,
-    states: Arc<ZoneStates>,
+    state: SharedZoneState,
 }
 
 /// What the zone's lock protects.
@@ -147,7 +147,6 @@ impl Zone {
         max_order: Order,
         rule: WatermarkRule,
         frames: FrameTable,
-        states: Arc<ZoneStates>,
     ) -> Result<Self, ZeroedSliceError> {
         let zone = Self {
             areas: SpinLock::new(
@@ -166,7 +165,7 @@ impl Zone {
             max_order,
             rule,
             frames,
-            states,
+            state: SharedZoneState::new(),
         };
         zone.with_areas(|_| ());
         Ok(zone)
@@ -186,7 +185,12 @@ impl Zone {
     /// Returns the zone's state word.
     #[inline]
     pub fn state(&self) -> ZoneState {
-        self.states.get(self.span.number.index())
+        self.state.get()
+    }
+
+    /// Returns the zone's state word, for a cache to read.
+    pub fn shared_state(&self) -> SharedZoneState {
+        self.state.clone()
     }
 
     /// Returns the free frames (NR_FREE_PAGES), exact as of the last change.
@@ -252,7 +256,7 @@ impl Zone {
                 zone_watermark_ok(self.rule, 0, wmark_pages(marks, mark), highest, flags, &snapshot)
             })
         };
-        self.states.publish(self.span.number, state);
+        self.state.publish(state);
     }
 
     fn snapshot_of<'a>(

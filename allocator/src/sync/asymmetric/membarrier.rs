@@ -21,8 +21,8 @@ pub(super) fn heavy() -> bool {
     if !available() {
         return false;
     }
-    // The call is a full fence for the caller as well, and the compiler moves no access over it. Registration belongs
-    // to the process; asking twice costs a call that returns at once.
+    // The call is a full fence for the caller as well, and the compiler moves no access over it. Registration
+    // belongs to the process; asking twice costs a call that returns at once.
     let run = || membarrier(MembarrierCommand::PrivateExpedited).is_ok();
     let register = || membarrier(MembarrierCommand::RegisterPrivateExpedited).is_ok();
     let fenced = run() || (register() && run());

@@ -1,8 +1,9 @@
 //! The asymmetric fence for loom: a meeting on one cell a thread.
 //!
-//! A light fence is a read-modify-write of the thread's own cell, a heavy one of every cell: so each light–heavy and
-//! heavy–heavy pair is ordered one way or the other, as membarrier orders them, and light–light pairs are not. With
-//! SeqCst fences on both sides loom would order two owners as well, and hide code that relies on that.
+//! A light fence is a read-modify-write of the thread's own cell, a heavy one of every cell: so each
+//! light–heavy and heavy–heavy pair is ordered one way or the other, as membarrier orders them, and
+//! light–light pairs are not. With SeqCst fences on both sides loom would order two owners as well, and hide
+//! code that relies on that.
 
 use crate::sync::atomic::{AtomicUsize, Ordering, fence};
 use crate::sync::seeded::{SeededBug, seeded};

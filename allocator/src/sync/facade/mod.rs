@@ -6,7 +6,7 @@ mod model;
 mod system;
 
 #[cfg(any(loom, shuttle))]
-pub use model::{Arc, Condvar, Mutex, MutexGuard, atomic, hint, thread, thread_local};
+pub use model::{Arc, Condvar, Mutex, MutexGuard, atomic, backend_thread_local, hint, thread, thread_local};
 #[cfg(not(any(loom, shuttle)))]
 pub use system::{Arc, Condvar, Mutex, MutexGuard, atomic, hint, thread, thread_local};
 

@@ -1,17 +1,36 @@
 //! The facade over loom or shuttle.
 //!
-//! The locks have `parking_lot`'s face (no poisoning, guards passed by reference to a condition variable), because
-//! that is what the code outside of models uses.
+//! The locks have `parking_lot`'s face (no poisoning, guards passed by reference to a condition variable),
+//! because that is what the code outside of models uses.
 
 #[cfg(loom)]
 use loom as backend;
 #[cfg(shuttle)]
 use shuttle as backend;
 
-pub use backend::sync::{Arc, atomic};
-pub use backend::{hint, thread_local};
+pub use backend::hint;
+pub use backend::sync::atomic;
 use std::ops::{Deref, DerefMut};
 use std::time::Duration;
+
+/// A shared owner; loom's finds leaks.
+#[cfg_attr(
+    shuttle,
+    expect(clippy::disallowed_types, reason = "shuttle has std's, and this is the one door to it")
+)]
+pub type Arc<T> = backend::sync::Arc<T>;
+
+/// `std::thread_local!` in its `const` form: the threads of a model are not threads of the system.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! model_thread_local {
+    ($(#[$attr:meta])* static $name:ident: $type:ty = const $init:block;) => {
+        $crate::sync::backend_thread_local! { $(#[$attr])* static $name: $type = $init; }
+    };
+}
+#[doc(hidden)]
+pub use backend::thread_local as backend_thread_local;
+pub use model_thread_local as thread_local;
 
 /// Threads.
 pub mod thread {

@@ -1,7 +1,7 @@
 //! The facade over `std` and `parking_lot`.
 //!
-//! Aliases and wrapping functions rather than re-exports: clippy's `disallowed-types` resolves a re-export to the
-//! original and would refuse it at every use.
+//! Aliases and wrapping functions rather than re-exports: clippy's `disallowed-types` resolves a re-export to
+//! the original and would refuse it at every use.
 
 #[expect(clippy::disallowed_types, reason = "the one door to the original")]
 mod types {

@@ -2,8 +2,9 @@
 
 use super::*;
 
-/// Numbers claims and fences, so that a wait can tell whether a fence came after the claim. Both stay on their thread,
-/// so that their numbers follow the program. Not one of the model's atomics: the numbers order nothing.
+/// Numbers claims and fences, so that a wait can tell whether a fence came after the claim. Both stay on
+/// their thread, so that their numbers follow the program. Not one of the model's atomics: the numbers order
+/// nothing.
 #[expect(clippy::disallowed_types, reason = "invisible to models on purpose")]
 static SEQUENCE: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
 
@@ -73,11 +74,11 @@ impl<T> OwnedCell<T> {
 impl<'a, T> Claim<'a, T> {
     /// Waits until the owner is outside, at most `timeout`; then the caller has the `T`.
     ///
-    /// `after` is a fence that the caller ran after it made this claim; for an older one the wait runs its own. On a
-    /// time-out (the owner was switched out inside, say) the claim is given up and the answer is `None`; the same if
-    /// the system refuses membarrier although it had agreed to it when the cell was made.
+    /// `after` is a fence that the caller ran after it made this claim; for an older one the wait runs its
+    /// own. On a time-out (the owner was switched out inside, say) the claim is given up and the answer is
+    /// `None`; the same if the system refuses membarrier although it had agreed to it when the cell was made.
     ///
-    /// In models, which have no time, `Duration::MAX` waits and any other time-out passes after two turns.
+    /// In models, which have no time, `Duration::MAX` waits and any other time-out passes after two looks.
     pub fn wait(mut self, after: &ClaimsFenced, timeout: Duration) -> Option<Claimed<'a, T>> {
         let own_fence;
         let fenced = if after.number > self.number {
@@ -95,7 +96,8 @@ impl<'a, T> Claim<'a, T> {
         Some(Claimed { access: Exclusive::begin(&self.cell.value), claim: self })
     }
 
-    /// Leaves the cell claimed for ever without waiting for its owner, who never enters again once it has left.
+    /// Leaves the cell claimed for ever without waiting for its owner, who never enters again once it has
+    /// left.
     ///
     /// Nobody reaches the `T` any more. For a child after fork, in which the owners are no more.
     pub fn keep(mut self) {
@@ -132,13 +134,8 @@ impl<'a, T> Claim<'a, T> {
             spin_until(outside);
             return true;
         }
-        for _ in 0..2 {
-            if outside() {
-                return true;
-            }
-            crate::sync::thread::yield_now();
-        }
-        outside()
+        // No yield between the looks: it would let the owner leave in every schedule.
+        outside() || outside()
     }
 }
 
@@ -157,8 +154,8 @@ impl<T> Drop for Claim<'_, T> {
         if self.given_up {
             return;
         }
-        // Releases also when nothing was written: an owner that acquires from this store must see what the drainer
-        // before this one did.
+        // Releases also when nothing was written: an owner that acquires from this store must see what the
+        // drainer before this one did.
         let order =
             if seeded(SeededBug::ClaimReleasedRelaxed) { Ordering::Relaxed } else { Ordering::Release };
         self.cell.release(order);
@@ -168,8 +165,8 @@ impl<T> Drop for Claim<'_, T> {
 impl<T> Deref for Claimed<'_, T> {
     type Target = T;
     fn deref(&self) -> &T {
-        // SAFETY: the claim keeps other drainers out, and the owner, which was outside after the heavy fence, sees the
-        // claim before it goes inside again.
+        // SAFETY: the claim keeps other drainers out, and the owner, which was outside after the heavy fence,
+        // sees the claim before it goes inside again.
         unsafe { &*self.access.pointer(&self.claim.cell.value) }
     }
 }

@@ -8,8 +8,8 @@ const LINE: usize = 64;
 const PAGE: usize = 4096;
 /// From this size on a slice starts on a page of its own.
 const LARGE: usize = 64 << 10;
-/// The largest alignment for which the system's allocator takes zeroed memory from `calloc`. Above it, std allocates
-/// and then writes zeroes, which would touch every page; so the alignment is made here, by hand.
+/// The largest alignment for which the system's allocator takes zeroed memory from `calloc`. Above it, std
+/// allocates and then writes zeroes, which would touch every page; so the alignment is made here, by hand.
 const CALLOC_ALIGN: usize = 16;
 
 /// An aligned slice inside an allocation.
@@ -41,15 +41,16 @@ impl<T: Zeroable> Memory<T> {
         let allocated = unsafe { alloc_zeroed(layout) };
         let allocated = NonNull::new(allocated).ok_or(refused(bytes))?;
         let gap = allocated.addr().get().next_multiple_of(align) - allocated.addr().get();
-        // SAFETY: the gap is at most `align - CALLOC_ALIGN`, because the allocation is aligned to CALLOC_ALIGN; so
-        // gap + bytes lie inside the allocation.
+        // SAFETY: the gap is at most `align - CALLOC_ALIGN`, because the allocation is aligned to
+        // CALLOC_ALIGN; so gap + bytes lie inside the allocation.
         let start = unsafe { allocated.add(gap) }.cast();
         Ok(Self { start, len, allocation: Some((allocated, layout)) })
     }
 
     #[inline(always)]
     pub(super) fn slice(&self) -> &[T] {
-        // SAFETY: `len` elements from `start` are allocated, aligned, and valid from the beginning by `Zeroable`.
+        // SAFETY: `len` elements from `start` are allocated, aligned, and valid from the beginning by
+        // `Zeroable`.
         unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.len) }
     }
 

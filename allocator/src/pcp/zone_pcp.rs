@@ -1,0 +1,253 @@
+//! The lists of one zone in one thread's cache.
+
+use super::{
+    Put,
+    sizing::{FreeMode, PcpFlags, PcpLimits, PcpTuning, ZonePressure},
+};
+use crate::{
+    frame::{Block, Descriptor, FrameBatch, FrameLists, FrameTable, Order, PcpList, Pfn, StackMemory},
+    gfp::{AllocFlags, ZoneType},
+    sync::ZeroedSliceError,
+    zone::SharedZoneState,
+};
+
+/// The lists of one zone in one thread's cache (`struct per_cpu_pages`).
+///
+/// What a hit or a cached free changes: a list, `room`, a count of frames, and [`PcpTuning::free_count`]. The rest of
+/// the tuning hears of single frames at the next refill, overflow or free of a higher order, which is when it matters. Only
+/// the limit of the free count comes late by that: after more frees than the largest batch without an overflow between
+/// them, allocations halve a larger count than the kernel's would be.
+#[derive(Debug)]
+pub struct ZonePcp {
+    state: SharedZoneState,
+    /// How many more frames may be put in before there are too many: the tuning's `high`, less the frames in all lists.
+    room: i32,
+    tuning: PcpTuning,
+    /// Frames handed out by this cache so far.
+    allocated_frames: u64,
+    lists: FrameLists,
+    /// Frames that came from the zone, less those that went back.
+    inflow_frames: i64,
+    /// Frames that had been freed into this cache when the tuning last heard of it.
+    heard_frames: u64,
+    bad_blocks: u64,
+    idle_seconds: u32,
+    visited_at: u64,
+}
+
+impl ZonePcp {
+    pub(super) fn new(state: SharedZoneState, limits: PcpLimits) -> Result<Self, ZeroedSliceError> {
+        let tuning = PcpTuning::new(limits);
+        Ok(Self {
+            state,
+            room: signed(tuning.high),
+            tuning,
+            allocated_frames: 0,
+            lists: FrameLists::new(StackMemory::new()?),
+            inflow_frames: 0,
+            heard_frames: 0,
+            bad_blocks: 0,
+            idle_seconds: 0,
+            visited_at: 0,
+        })
+    }
+
+    /// Returns the frames in all lists.
+    pub fn count(&self) -> u32 {
+        (signed(self.tuning.high) - self.room).cast_unsigned()
+    }
+
+    /// Returns the frames that this cache handed out so far.
+    pub const fn allocated_frames(&self) -> u64 {
+        self.allocated_frames
+    }
+
+    /// Returns the frames that were freed into this cache so far.
+    pub fn freed_frames(&self) -> u64 {
+        // What was put in is what was handed out, less what came from the zone, plus what is still here.
+        (self.allocated_frames.cast_signed() - self.inflow_frames + i64::from(self.count())).cast_unsigned()
+    }
+
+    /// Returns how many blocks were found in a wrong state and left out of circulation.
+    pub const fn bad_blocks(&self) -> u64 {
+        self.bad_blocks
+    }
+
+    /// Returns how much the cache may hold, and how it has been used.
+    pub const fn tuning(&self) -> &PcpTuning {
+        &self.tuning
+    }
+
+    /// Returns the lists.
+    pub const fn lists(&self) -> &FrameLists {
+        &self.lists
+    }
+
+    /// Changes the tuning with the frames in all lists at hand.
+    pub(super) fn tune<R>(&mut self, change: impl FnOnce(&mut PcpTuning, u32, ZonePressure) -> R) -> R {
+        let count = self.count();
+        let pressure =
+            if self.state.get().above_high() { ZonePressure::empty() } else { ZonePressure::BELOW_HIGH };
+        self.hear_of_singles();
+        let result = change(&mut self.tuning, count, pressure);
+        self.room = signed(self.tuning.high) - signed(count);
+        result
+    }
+
+    /// Lets the tuning know of the single frames that were freed since it last heard of any.
+    fn hear_of_singles(&mut self) {
+        let freed = self.freed_frames();
+        let singles = freed.wrapping_sub(self.heard_frames);
+        self.heard_frames = freed;
+        self.tuning.free_count = self.tuning.free_count.min(self.tuning.batch_max());
+        if singles > 0 {
+            // Each free halves it, and it is less than 2^7.
+            self.tuning.alloc_factor = self.tuning.alloc_factor.checked_shr(u32::try_from(singles).unwrap_or(7)).unwrap_or(0);
+            self.tuning.flags.remove(PcpFlags::PREV_FREE_HIGH_ORDER);
+        }
+    }
+
+    /// Tells for how many visits in a row nothing was handed out or freed, this one included.
+    pub(super) fn age(&mut self) -> u32 {
+        let now = self.allocated_frames.wrapping_add(self.freed_frames());
+        self.idle_seconds = if now == self.visited_at { self.idle_seconds + 1 } else { 0 };
+        self.visited_at = now;
+        self.idle_seconds
+    }
+
+    /// Lets a list use the memory that was committed for it.
+    pub(super) fn raise_capacity(&mut self, list: PcpList, capacity: u32) {
+        self.lists.raise_capacity(list, capacity);
+    }
+
+    /// Takes a cached block if the zone's state lets a request of this kind have one.
+    #[inline(always)]
+    pub(super) fn take_above_low(
+        &mut self,
+        frames: &FrameTable,
+        highest: ZoneType,
+        flags: AllocFlags,
+        list: PcpList,
+        order: Order,
+    ) -> Option<Block> {
+        if !self.state.get().above_low(highest, flags) {
+            return None;
+        }
+        self.take(frames, list, order)
+    }
+
+    /// Takes the hottest block of a list.
+    #[inline(always)]
+    pub(super) fn take(&mut self, frames: &FrameTable, list: PcpList, order: Order) -> Option<Block> {
+        let pfn = self.lists.list_mut(list).pop()?;
+        self.room += signed(order.frames());
+        match frames.update(pfn, |found| found.is_cached_on(list).then(|| found.handed_out())) {
+            Ok(descriptor) => {
+                self.tuning.note_alloc();
+                self.allocated_frames += u64::from(order.frames());
+                Some(Block::new(pfn, descriptor))
+            }
+            Err(_) => {
+                self.leak(order);
+                None
+            }
+        }
+    }
+
+    /// Leaves a block in a wrong state out of circulation, as the kernel does with a bad page.
+    #[cold]
+    fn leak(&mut self, order: Order) {
+        self.bad_blocks += 1;
+        self.inflow_frames -= i64::from(order.frames());
+    }
+
+    /// Puts in a block of one frame.
+    #[inline(always)]
+    pub(super) fn put_single(&mut self, frames: &FrameTable, block: Block) -> Put {
+        if let Err(refused) = self.push(frames, block) {
+            return refused;
+        }
+        self.room -= 1;
+        self.tuning.free_count += 1;
+        if self.room > 0 { Put::Cached } else { Put::Overflow(FreeMode::Ordinary) }
+    }
+
+    /// Puts in a block of any order that there is a list for.
+    pub(super) fn put(&mut self, frames: &FrameTable, block: Block) -> Put {
+        if let Err(refused) = self.push(frames, block) {
+            return refused;
+        }
+        let order = block.descriptor().order();
+        self.hear_of_singles();
+        self.room -= signed(order.frames());
+        self.heard_frames = self.freed_frames();
+        let mode = self.tuning.note_free(self.count(), order.get());
+        if self.room > 0 && mode == FreeMode::Ordinary { Put::Cached } else { Put::Overflow(mode) }
+    }
+
+    #[inline(always)]
+    fn push(&mut self, frames: &FrameTable, block: Block) -> Result<(), Put> {
+        let (pfn, descriptor) = (block.pfn(), block.descriptor());
+        if frames.update(pfn, |found| (found == descriptor).then(|| found.taken_back())).is_err() {
+            return Err(Put::Bad);
+        }
+        if self.lists.list_mut(descriptor.list()).push(pfn).is_err() {
+            return Err(Self::undo(frames, block));
+        }
+        Ok(())
+    }
+
+    #[cold]
+    fn undo(frames: &FrameTable, block: Block) -> Put {
+        match frames.update(block.pfn(), |_| Some(block.descriptor())) {
+            Ok(_) => Put::NoRoom,
+            Err(_) => Put::Bad,
+        }
+    }
+
+    /// Adds a block that came from the zone.
+    pub(super) fn refill(
+        &mut self,
+        frames: &FrameTable,
+        pfn: Pfn,
+        list: PcpList,
+        cached: impl FnOnce(Descriptor) -> Option<Descriptor>,
+    ) -> Result<(), Pfn> {
+        let (_, order) = PcpList::with_index(list.index());
+        let stack = self.lists.list_mut(list);
+        stack.push(pfn)?;
+        if frames.update(pfn, cached).is_err() {
+            stack.pop();
+            return Err(pfn);
+        }
+        self.room -= signed(order.frames());
+        self.inflow_frames += i64::from(order.frames());
+        Ok(())
+    }
+
+    /// Counts a block that came from the zone and goes straight to its owner.
+    pub(super) fn count_passed_through(&mut self, order: Order) {
+        self.tuning.note_alloc();
+        self.inflow_frames += i64::from(order.frames());
+        self.allocated_frames += u64::from(order.frames());
+    }
+
+    /// Moves up to `blocks` of the coldest blocks of a list into `batch`; they are free frames then.
+    pub(super) fn give_up(&mut self, frames: &FrameTable, list: PcpList, blocks: usize, batch: &mut FrameBatch) {
+        let (_, order) = PcpList::with_index(list.index());
+        let before = batch.len();
+        let taken = self.lists.list_mut(list).take_cold(blocks, batch);
+        let moved = signed(u32::try_from(taken).expect("at most 4096") * order.frames());
+        self.room += moved;
+        self.inflow_frames -= i64::from(moved);
+        for pfn in batch.iter().skip(before) {
+            let freed = frames.update(pfn, |found| Some(found.freed()));
+            debug_assert!(freed.is_ok(), "every change was accepted");
+        }
+    }
+}
+
+/// Returns a number of cached frames as a signed number; a cache holds far less than 2^31.
+const fn signed(frames: u32) -> i32 {
+    frames.cast_signed()
+}
