@@ -53,12 +53,13 @@
 //!
 //! | step | what happens | file |
 //! |---|---|---|
-//! | [`Handle::alloc_pages`] | the owner of the thread's cache is at hand | `allocator/handle.rs` |
-//! | [`Allocator::alloc_pages`] | the owner that this thread used last, if it is of this allocator | `allocator/mod.rs`, `sync/owner_slot.rs` |
-//! | [`alloc::cached_request`] | flags and order become a list, computed at compile time if they are constant | `alloc/fast.rs` |
-//! | [`alloc::take_cached`] | enters the cache; a drainer that has claimed it sends the request past it | `alloc/fast.rs`, `sync/owned.rs` |
-//! | [`pcp::ThreadCache::take`] | the zone's [state word](zone::ZoneState) says "above low"; pops; the descriptor goes from cached to allocated | `pcp/cache.rs`, `zone/state.rs`, `frame/` |
-//! | [`Pages`] | two words: the allocator, and frame number with descriptor | `allocator/pages.rs` |
+//! | [`Handle::alloc_pages`] | the thread's cache is at hand | `allocator/handle.rs` |
+//! | [`Allocator::alloc_pages`] | the cache that this thread used last, if it is of this allocator | `allocator/mod.rs`, `pcp/local.rs`, `sync/owner_slot.rs` |
+//! | [`sync::Owner::enter`] | a drainer that has claimed the cache sends the request past it | `sync/owned.rs` |
+//! | [`alloc::take_cached`] | flags and order become a list, computed at compile time if they are constant | `alloc/fast.rs` |
+//! | [`pcp::ThreadCache::take`] | the lists of the zone that the request tries first | `pcp/cache.rs` |
+//! | [`pcp::ZonePcp`] | the zone's [state word](zone::ZoneState) says "above low"; pops; the descriptor goes from cached to allocated | `pcp/zone_pcp.rs`, `zone/state.rs`, `frame/` |
+//! | [`Pages`] | two words: the allocator, and the [frame number with the descriptor](frame::Block) | `allocator/pages.rs` |
 //!
 //! That was a hit. On a miss:
 //!
@@ -74,8 +75,9 @@
 //! | [`zone::buddy::Buddy::rmqueue_smallest`] | the lowest block of the smallest order that fits; splits it | `zone/buddy/` |
 //! | nothing found | again at the minimum mark with the reserves of the flags; then, if the caller may block, drains all caches and tries once more | `alloc/freelist.rs` |
 //!
-//! A free is the way back: [`alloc::free_unref_page`] compares the descriptor and pushes, overflow goes to
-//! [`zone::Zone::free_bulk`], and orders without a list to [`alloc::free_pages_ok`]. The README beside this crate
+//! A free is the way back: [`alloc::put_cached`] compares the descriptor and pushes; what that leaves to be done,
+//! [`alloc::free_unref_page`] does: overflow goes to [`zone::Zone::free_bulk`], an order without a list to
+//! [`alloc::free_pages_ok`]. The README beside this crate
 //! walks both ways in more detail and says why things are as they are.
 
 #[cfg(not(any(loom, shuttle)))]
