@@ -1,0 +1,83 @@
+# `make bench` and `make test` do everything, set-up included; `make help` lists the rest.
+# Afterwards plain cargo works: cargo bench, cargo test, cargo loom.
+
+SHELL       := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.NOTPARALLEL:
+
+# HWLOC=off builds without hwloc; the topology then comes from sysfs.
+HWLOC   ?= on
+# The trace of `make replay` and `make bench`.
+TRACE   ?= bench-harness/traces/python-startup.ftrace.gz
+# Where `make bench` writes.
+RESULTS ?= results
+# What `make bench` measures; see `gfp bench --help`.
+BENCH   ?= --quick
+
+# Evaluated when used, which is after the set-up. Where hwloc is too old, as where it is not wanted, it is left out.
+PROBE    = pkg-config --static --libs 'hwloc >= 2.8' libudev >/dev/null 2>&1
+FEATURES = $(shell [ "$(HWLOC)" != off ] && $(PROBE) || echo --no-default-features --features bench-harness/rivals)
+GFP      = cargo run --quiet --release --package bench-harness --bin gfp $(FEATURES) --
+TARGET   = $(or $(CARGO_TARGET_DIR),target)
+STEP    := scripts/step
+ARM     := aarch64-unknown-linux-gnu
+RACE    := --allocator gfp,gfp-tls,mimalloc,jemalloc
+
+.PHONY: help setup bench test lint unit no-hwloc loom gate aarch64 format clippy doc replay topo command
+
+help:  ## List the targets
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: ## Check what a build needs; install what is missing (apt)
+	@scripts/setup $(HWLOC)
+
+bench: command ## Measure gfp against other allocators, and write results/
+	@mkdir -p $(RESULTS); failed=0; \
+	$(STEP) bench $(GFP) bench $(BENCH) --json $(RESULTS)/bench.jsonl | tee $(RESULTS)/bench.txt || failed=1; \
+	for threads in 1 trace; do \
+	  $(STEP) "replay, threads $$threads" $(GFP) replay $(TRACE) $(RACE) --threads $$threads \
+	    --json $(RESULTS)/replay-$$threads.jsonl | tee $(RESULTS)/replay-$$threads.txt || failed=1; \
+	done; \
+	printf '\nwritten to %s:\n' $(RESULTS); ls $(RESULTS)/{bench,replay-1,replay-trace}.{txt,jsonl}; \
+	exit $$failed
+
+test: unit no-hwloc loom gate aarch64 ## Run all tests: unit, property, models, instruction counts
+
+unit: setup ## Unit, property and documentation tests
+	@$(STEP) tests cargo test --workspace $(FEATURES)
+
+no-hwloc: setup ## The library's tests without hwloc
+	@$(STEP) "tests without hwloc" cargo test --package gfp --no-default-features
+
+loom: setup ## Model-check every lock-free protocol
+	@$(STEP) models env RUSTFLAGS="--cfg loom -C debug-assertions" CARGO_TARGET_DIR=$(TARGET)/loom cargo loom
+
+gate: setup ## Count the instructions of a pair (needs valgrind)
+	@if command -v valgrind >/dev/null; then \
+	  $(STEP) "instruction gate" cargo test --release --package bench-harness $(FEATURES) --test instructions; \
+	else echo "instruction gate: skipped: valgrind is missing"; fi
+
+aarch64: setup ## Type-check for aarch64, where that target is installed
+	@if [ -d "$$(rustc --print target-libdir --target $(ARM))" ]; then \
+	  $(STEP) aarch64 cargo check --package gfp --no-default-features --target $(ARM); \
+	else echo "aarch64: skipped: the target is missing (rustup target add $(ARM))"; fi
+
+lint: format clippy doc ## Check format, lints and documentation
+
+format: setup
+	@$(STEP) format cargo fmt --all --check
+
+clippy: setup
+	@$(STEP) clippy cargo clippy --workspace --all-targets $(FEATURES) -- -D warnings
+
+doc: setup ## Build the documentation
+	@$(STEP) documentation env RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps $(FEATURES)
+
+replay: command ## Replay a kernel's trace: make replay TRACE=file
+	@$(GFP) replay $(TRACE) $(RACE)
+
+topo: command ## Show this machine's nodes, CPUs and memory
+	@$(GFP) topo
+
+command: setup
+	@cargo build --release --package bench-harness --bin gfp $(FEATURES)
