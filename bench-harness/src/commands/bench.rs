@@ -9,7 +9,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 
 pub use args::{BenchArgs, parse_size};
-use table::{Cell, Table};
+use table::{Cell, Reading, Table, million_ops_per_second};
 
 use crate::measure::{Calibration, Cpus, Fault, Plan, StartTeam, Summary, Team, summarize};
 use crate::rivals;
@@ -39,25 +39,22 @@ pub fn run(args: &BenchArgs, cpus: &Cpus, emit: &mut Emit<'_>) -> anyhow::Result
     let mut failed = false;
     for plan in plans {
         let figures = measure_row(args, plan, &allocators, cpus, &progress)?;
-        let cells = cells(&allocators, &figures, |summary| summary.median);
-        progress.suspend(|| println!("{}", table.row(plan, &cells)));
+        let mut cells = cells(&allocators, &figures);
+        let row = table.row(plan, &cells);
+        progress.suspend(|| println!("{row}"));
         for (allocator, figure) in allocators.iter().zip(&figures) {
-            match figure {
-                Ok(figure) => emit(record(plan, allocator, figure))?,
-                Err(fault) => {
-                    failed = true;
-                    progress.suspend(|| {
-                        eprintln!("{} of order {}: {allocator}: {fault}", plan.workload, plan.order)
-                    });
-                    emit(failure(plan, allocator, *fault))?;
-                }
+            if let Err(fault) = figure {
+                // Slowness is a result; the other faults are defects, of the allocator or of the request.
+                failed |= !matches!(fault, Fault::TooSlow { .. });
+                progress
+                    .suspend(|| eprintln!("{} of order {}: {allocator}: {fault}", plan.workload, plan.order));
             }
+            emit(record(plan, allocator, figure))?;
         }
-        let streams = plan.workload.streams(plan.workers());
-        throughputs.push(table.figures(
-            plan,
-            &self::cells(&allocators, &figures, |summary| million_ops_per_second(streams, summary.median)),
-        ));
+        for cell in &mut cells {
+            cell.reading = cell.reading.throughput(plan.streams());
+        }
+        throughputs.push(table.figures(plan, &cells));
     }
     progress.finish_and_clear();
 
@@ -123,7 +120,7 @@ impl Contender {
     fn sample(&mut self, round: usize) -> Result<(), Fault> {
         if round < self.calibration.samples {
             let wall = self.team.sample(self.calibration.cycles)?;
-            self.samples.push(self.team.ns_per_op(wall, self.calibration.cycles));
+            self.samples.push(self.team.plan().ns_per_op(wall, self.calibration.cycles));
         }
         Ok(())
     }
@@ -134,45 +131,43 @@ impl Contender {
     }
 }
 
-fn cells(allocators: &[&str], figures: &[Result<Figure, Fault>], of: impl Fn(&Summary) -> f64) -> Vec<Cell> {
+/// Makes the cells of a row of times.
+fn cells(allocators: &[&str], figures: &[Result<Figure, Fault>]) -> Vec<Cell> {
     let cell = |(allocator, figure): (&&str, &Result<Figure, Fault>)| Cell {
         allocator: (*allocator).to_owned(),
-        median: figure.as_ref().ok().map(|figure| of(&figure.ns_per_op)),
+        reading: match figure {
+            Ok(figure) => Reading::Median(figure.ns_per_op.median),
+            Err(Fault::TooSlow { above_ns_per_op }) => Reading::Above(*above_ns_per_op),
+            Err(_) => Reading::Failed,
+        },
     };
     allocators.iter().zip(figures).map(cell).collect()
 }
 
-#[expect(clippy::cast_precision_loss, reason = "a number of threads is far below 2^52")]
-fn million_ops_per_second(streams: usize, ns_per_op: f64) -> f64 {
-    streams as f64 * 1e3 / ns_per_op
-}
-
-fn record(plan: Plan, allocator: &str, figure: &Figure) -> Value {
-    let Summary { min, median, max, samples } = figure.ns_per_op;
-    json!({
+/// Makes the record of an allocator's figure. `workers` is the number of threads that ran, where `threads` is
+/// what was asked for.
+fn record(plan: Plan, allocator: &str, figure: &Result<Figure, Fault>) -> Value {
+    let mut record = json!({
         "kind": "bench",
         "workload": plan.workload.name(),
         "order": plan.order,
         "allocator": allocator,
         "threads": plan.threads,
         "workers": plan.workers(),
-        "pinned": figure.pinned,
-        "ns_per_op": { "min": min, "median": median, "max": max },
-        "mops_per_s": million_ops_per_second(plan.workload.streams(plan.workers()), median),
-        "ops_per_sample": figure.cycles * plan.workload.cycle_ops(),
-        "samples": samples,
-    })
-}
-
-fn failure(plan: Plan, allocator: &str, fault: Fault) -> Value {
-    json!({
-        "kind": "bench",
-        "workload": plan.workload.name(),
-        "order": plan.order,
-        "allocator": allocator,
-        "threads": plan.threads,
-        "failed": fault.to_string(),
-    })
+    });
+    match figure {
+        Ok(figure) => {
+            let Summary { min, median, max, samples } = figure.ns_per_op;
+            record["ns_per_op"] = json!({ "min": min, "median": median, "max": max });
+            record["samples"] = json!(samples);
+            record["mops_per_s"] = json!(million_ops_per_second(plan.streams(), median));
+            record["ops_per_sample"] = json!(figure.cycles * plan.workload.cycle_ops());
+            record["pinned"] = json!(figure.pinned);
+        }
+        Err(Fault::TooSlow { above_ns_per_op }) => record["ns_per_op_above"] = json!(above_ns_per_op),
+        Err(fault) => record["failed"] = json!(fault.to_string()),
+    }
+    record
 }
 
 /// Makes the bar, which shows itself on a terminal only.

@@ -14,10 +14,15 @@ pub use team::{Plan, StartTeam, Team};
 use std::fmt;
 
 /// Why an allocator could not be measured.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Fault {
     /// It refused a request, though the arena has room for all that the workload asks for.
     OutOfBlocks,
+    /// It is so slow that it was not waited for.
+    TooSlow {
+        /// An operation takes more than this.
+        above_ns_per_op: f64,
+    },
     /// It handed out a block that shares memory with a live one.
     Overlap {
         /// The address of the new block.
@@ -38,6 +43,9 @@ impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::OutOfBlocks => f.write_str("a request was refused: a larger --arena may help"),
+            Self::TooSlow { above_ns_per_op } => {
+                write!(f, "not waited for: an operation takes more than {above_ns_per_op:.0} ns")
+            }
             Self::Overlap { address, live } => {
                 write!(f, "the block at {address:#x} overlaps the live block at {live:#x}")
             }

@@ -10,8 +10,8 @@ use super::{Cpus, Fault};
 use crate::rival::{Rival, RivalThread};
 use crate::rivals::Visitor;
 use crate::workload::{
-    Batch, BlockOrder, Bulk, Churn, Constant, Consume, Consumer, OutOfBlocks, Pair, Produce, Producer,
-    Random, Variable, Worker, Workload, queue,
+    Batch, BlockOrder, Bulk, Churn, Constant, Consume, Consumer, Pair, Produce, Producer, Random, Stop,
+    Variable, Worker, Workload, queue,
 };
 
 /// What a team does.
@@ -32,16 +32,37 @@ impl Plan {
         self.workload.workers(self.threads)
     }
 
-    /// Returns how many bytes of blocks the team keeps alive at the most.
+    /// Returns how many of them complete operations of their own; see [`Workload::streams`].
     #[must_use]
-    pub fn live_bytes(self) -> usize {
+    pub fn streams(self) -> usize {
+        self.workload.streams(self.workers())
+    }
+
+    /// Returns the nanoseconds of one operation when every stream's cycles took so long.
+    #[must_use]
+    #[expect(clippy::cast_precision_loss, reason = "a count of operations is far below 2^52")]
+    pub fn ns_per_op(self, wall: Duration, cycles: u64) -> f64 {
+        wall.as_secs_f64() * 1e9 / (cycles * self.workload.cycle_ops()) as f64
+    }
+
+    /// Returns the size in bytes of an arena that is large enough: 4 GiB, or 1.25 times what is alive at the
+    /// most, rounded up to 2 MiB.
+    #[must_use]
+    pub fn arena_bytes(self) -> usize {
         let blocks = self.workload.live_blocks().max(2 * VERIFIED_BATCH);
-        blocks.saturating_mul(self.workers()).saturating_mul(4096 << self.order)
+        let live = blocks.saturating_mul(self.workers()).saturating_mul(4096 << self.order);
+        live.saturating_add(live / 4).clamp(4 << 30, 1 << 46).next_multiple_of(2 << 20)
     }
 }
 
 /// How many blocks a thread allocates at a time while blocks are verified.
 const VERIFIED_BATCH: usize = 64;
+
+/// How long a sample may take before it is abandoned. Samples are calibrated to be far shorter: only a
+/// single cycle of an allocator whose time grows with the number of its blocks takes so long.
+const SAMPLE_LIMIT: Duration = Duration::from_secs(4);
+/// How long a member frees what it holds in the end.
+const FINISH_LIMIT: Duration = Duration::from_secs(1);
 
 /// What a member is told to do.
 #[derive(Clone, Copy)]
@@ -170,7 +191,7 @@ impl Team {
     /// Runs so many cycles on every thread and returns their wall time: last end minus first start.
     ///
     /// # Errors
-    /// The allocator refused a request.
+    /// The allocator refused a request, or did not come to the end within 4 seconds.
     pub fn sample(&mut self, cycles: u64) -> Result<Duration, Fault> {
         self.perform(Task::Sample { cycles })
     }
@@ -193,13 +214,6 @@ impl Team {
             (None, Some((first_start, last_end))) => Ok(last_end - first_start),
             (fault, _) => Err(fault.unwrap_or(Fault::ThreadLost)),
         }
-    }
-
-    /// Returns the nanoseconds of one operation on one thread, for a sample's wall time.
-    #[must_use]
-    #[expect(clippy::cast_precision_loss, reason = "a count of operations is far below 2^52")]
-    pub fn ns_per_op(&self, wall: Duration, cycles: u64) -> f64 {
-        wall.as_secs_f64() * 1e9 / (cycles * self.plan.workload.cycle_ops()) as f64
     }
 }
 
@@ -284,18 +298,26 @@ where
             Task::Verify => verify(shared, &mut thread, mailbox.index),
             Task::Sample { cycles } => {
                 // Whoever cannot even begin comes to the barrier all the same: the others wait there.
-                let prepared = worker.prepare(&mut thread);
+                let prepared = worker.prepare(&mut thread, Instant::now() + SAMPLE_LIMIT);
                 shared.start.wait();
                 let start = Instant::now();
-                let ran = prepared.and_then(|()| worker.run(&mut thread, cycles));
-                ran.map(|()| (start, Instant::now())).map_err(|OutOfBlocks| Fault::OutOfBlocks)
+                let ran = prepared.and_then(|()| worker.run(&mut thread, cycles, start + SAMPLE_LIMIT));
+                ran.map(|()| (start, Instant::now())).map_err(|stop| fault(stop, shared.plan, cycles))
             }
         };
         if mailbox.outcomes.send(outcome).is_err() {
             break;
         }
     }
-    worker.finish(&mut thread);
+    worker.finish(&mut thread, Instant::now() + FINISH_LIMIT);
+}
+
+/// Says what is wrong with an allocator whose worker stopped in a sample of so many cycles.
+fn fault(stop: Stop, plan: Plan, cycles: u64) -> Fault {
+    match stop {
+        Stop::OutOfBlocks => Fault::OutOfBlocks,
+        Stop::OutOfTime => Fault::TooSlow { above_ns_per_op: plan.ns_per_op(SAMPLE_LIMIT, cycles) },
+    }
 }
 
 fn verify<R, B, T>(shared: &Shared<R, B>, thread: &mut T, index: usize) -> Outcome
@@ -307,4 +329,124 @@ where
     let request = Variable(shared.plan.order).request();
     shared.ledger.exercise(thread, request, index as u64 + 1)?;
     Ok((start, Instant::now()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicI64, Ordering};
+
+    use super::*;
+    use crate::rival::Request;
+    use crate::rivals::{BuddyFrames, BuddyHeap, Global};
+
+    /// An allocator whose live blocks are counted.
+    struct Counted<R> {
+        rival: R,
+        live: Arc<AtomicI64>,
+    }
+
+    struct CountedThread<'a, T> {
+        thread: T,
+        live: &'a AtomicI64,
+    }
+
+    impl<R: Rival> Rival for Counted<R> {
+        type Thread<'a>
+            = CountedThread<'a, R::Thread<'a>>
+        where
+            R: 'a;
+
+        fn name(&self) -> &'static str {
+            self.rival.name()
+        }
+
+        fn thread(&self) -> Self::Thread<'_> {
+            CountedThread { thread: self.rival.thread(), live: &self.live }
+        }
+
+        fn base(&self) -> Option<usize> {
+            self.rival.base()
+        }
+    }
+
+    impl<T: RivalThread> RivalThread for CountedThread<'_, T> {
+        type Block = T::Block;
+
+        fn alloc(&mut self, request: Request) -> Option<T::Block> {
+            self.thread.alloc(request).inspect(|_| _ = self.live.fetch_add(1, Ordering::Relaxed))
+        }
+
+        fn free(&mut self, block: T::Block, order: u32) {
+            self.live.fetch_sub(1, Ordering::Relaxed);
+            self.thread.free(block, order);
+        }
+
+        fn address(&self, block: &T::Block) -> *mut u8 {
+            self.thread.address(block)
+        }
+    }
+
+    /// Verifies and runs every workload with 1 and 3 threads, and returns how many blocks were left.
+    fn left_after_all_workloads<R, B>(order: u32, rival: impl Fn() -> R) -> i64
+    where
+        R: Rival + Send + 'static,
+        B: Send + 'static,
+        for<'a> R::Thread<'a>: RivalThread<Block = B>,
+    {
+        let cpus = Cpus::allowed().unwrap();
+        let live = Arc::new(AtomicI64::new(0));
+        for workload in Workload::ALL {
+            // One cycle of these is thousands of blocks, which unoptimised buddy lists take long for.
+            let (cycles, threads): (u64, &[usize]) = match workload {
+                Workload::Bulk | Workload::Churn => (1, &[1]),
+                _ => (50, &[1, 3]),
+            };
+            for &threads in threads {
+                let plan = Plan { workload, order, threads };
+                let mut team = Team::start(plan, &cpus, Counted { rival: rival(), live: Arc::clone(&live) });
+                team.verify().unwrap();
+                assert_eq!(live.load(Ordering::Relaxed), 0, "{workload} after the verification");
+                assert!(team.sample(cycles).unwrap() > Duration::ZERO);
+                team.sample(1).unwrap();
+            }
+        }
+        live.load(Ordering::Relaxed)
+    }
+
+    #[test]
+    fn every_workload_frees_all_that_it_allocates_on_the_system_allocator() {
+        assert_eq!(left_after_all_workloads(0, || Global::new("system", std::alloc::System)), 0);
+    }
+
+    #[test]
+    fn every_workload_frees_all_that_it_allocates_on_a_frame_allocator() {
+        assert_eq!(left_after_all_workloads(1, || BuddyFrames::new(4 << 30).unwrap()), 0);
+    }
+
+    #[test]
+    fn pairs_of_every_order_run() {
+        for order in 0..=12 {
+            let plan = Plan { workload: Workload::Pair, order, threads: 2 };
+            let heap = BuddyHeap::new(16 << 30).unwrap();
+            let mut team = Team::start(plan, &Cpus::allowed().unwrap(), heap);
+            team.verify().unwrap();
+            team.sample(10).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_refusal_ends_handoff_on_both_sides() {
+        let plan = Plan { workload: Workload::Handoff, order: 9, threads: 2 };
+        let mut team = Team::start(plan, &Cpus::allowed().unwrap(), BuddyFrames::new(8 * (2 << 20)).unwrap());
+        assert_eq!(team.sample(1000), Err(Fault::OutOfBlocks));
+    }
+
+    #[test]
+    fn the_time_of_an_operation_is_per_thread() {
+        let plan = |workload, threads| Plan { workload, order: 0, threads };
+        let wall = Duration::from_nanos(6400);
+        assert_eq!(plan(Workload::Batch, 2).ns_per_op(wall, 10), 10.0);
+        assert_eq!(plan(Workload::Handoff, 2).ns_per_op(wall, 10), 10.0);
+        assert_eq!(plan(Workload::Pair, 4).ns_per_op(wall, 64), 100.0);
+    }
 }

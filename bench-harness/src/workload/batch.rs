@@ -1,7 +1,9 @@
 //! Batch: as a cache's user takes a handful and gives it back.
 
+use std::time::Instant;
+
 use super::slots::Slots;
-use super::{BlockOrder, OutOfBlocks, Worker};
+use super::{BlockOrder, Stop, Worker};
 use crate::rival::RivalThread;
 
 /// How many blocks a batch has.
@@ -22,19 +24,19 @@ impl<B, O: BlockOrder> Batch<B, O> {
 }
 
 impl<T: RivalThread, O: BlockOrder> Worker<T> for Batch<T::Block, O> {
-    fn prepare(&mut self, _: &mut T) -> Result<(), OutOfBlocks> {
+    fn prepare(&mut self, _: &mut T, _: Instant) -> Result<(), Stop> {
         Ok(())
     }
 
-    fn run(&mut self, thread: &mut T, cycles: u64) -> Result<(), OutOfBlocks> {
+    fn run(&mut self, thread: &mut T, cycles: u64, _: Instant) -> Result<(), Stop> {
         for _ in 0..cycles {
-            self.slots.fill(thread, self.order.request())?;
+            self.slots.fill(thread, self.order.request(), || true)?;
             self.slots.free_last_to_first(thread, self.order.get());
         }
         Ok(())
     }
 
-    fn finish(&mut self, thread: &mut T) {
+    fn finish(&mut self, thread: &mut T, _: Instant) {
         self.slots.free_last_to_first(thread, self.order.get());
     }
 }

@@ -1,7 +1,9 @@
 //! Bulk: far more blocks than any thread's cache holds.
 
+use std::time::Instant;
+
 use super::slots::Slots;
-use super::{BlockOrder, OutOfBlocks, Worker};
+use super::{BlockOrder, Stop, Worker};
 use crate::rival::RivalThread;
 
 /// How many blocks are allocated before the first is freed: 512 MiB of order 0.
@@ -22,19 +24,19 @@ impl<B, O: BlockOrder> Bulk<B, O> {
 }
 
 impl<T: RivalThread, O: BlockOrder> Worker<T> for Bulk<T::Block, O> {
-    fn prepare(&mut self, _: &mut T) -> Result<(), OutOfBlocks> {
+    fn prepare(&mut self, _: &mut T, _: Instant) -> Result<(), Stop> {
         Ok(())
     }
 
-    fn run(&mut self, thread: &mut T, cycles: u64) -> Result<(), OutOfBlocks> {
+    fn run(&mut self, thread: &mut T, cycles: u64, deadline: Instant) -> Result<(), Stop> {
         for _ in 0..cycles {
-            self.slots.fill(thread, self.order.request())?;
-            self.slots.free_first_to_last(thread, self.order.get());
+            self.slots.fill(thread, self.order.request(), || Instant::now() < deadline)?;
+            self.slots.free_first_to_last(thread, self.order.get(), || Instant::now() < deadline)?;
         }
         Ok(())
     }
 
-    fn finish(&mut self, thread: &mut T) {
-        self.slots.free_first_to_last(thread, self.order.get());
+    fn finish(&mut self, thread: &mut T, deadline: Instant) {
+        self.slots.give_up(thread, self.order.get(), deadline);
     }
 }

@@ -1,7 +1,9 @@
 //! Churn: half of a population goes at once, and comes back.
 
+use std::time::Instant;
+
 use super::slots::{Permutation, Slots};
-use super::{BlockOrder, OutOfBlocks, Rng, Worker};
+use super::{BlockOrder, Rng, Stop, Worker};
 use crate::rival::RivalThread;
 
 /// How many blocks a worker keeps alive: 128 MiB of order 0.
@@ -28,20 +30,20 @@ impl<B, O: BlockOrder> Churn<B, O> {
 }
 
 impl<T: RivalThread, O: BlockOrder> Worker<T> for Churn<T::Block, O> {
-    fn prepare(&mut self, thread: &mut T) -> Result<(), OutOfBlocks> {
-        self.slots.fill(thread, self.order.request())
+    fn prepare(&mut self, thread: &mut T, deadline: Instant) -> Result<(), Stop> {
+        self.slots.fill(thread, self.order.request(), || Instant::now() < deadline)
     }
 
-    fn run(&mut self, thread: &mut T, cycles: u64) -> Result<(), OutOfBlocks> {
-        let mut full = self.slots.full().ok_or(OutOfBlocks)?;
+    fn run(&mut self, thread: &mut T, cycles: u64, deadline: Instant) -> Result<(), Stop> {
+        let mut full = self.slots.full().ok_or(Stop::OutOfBlocks)?;
         for _ in 0..cycles {
             let half = self.permutation.select_half(&mut self.rng);
-            full = full.exchange(&half, thread, self.order.request())?;
+            full = full.exchange(&half, thread, self.order.request(), || Instant::now() < deadline)?;
         }
         Ok(())
     }
 
-    fn finish(&mut self, thread: &mut T) {
-        self.slots.free_last_to_first(thread, self.order.get());
+    fn finish(&mut self, thread: &mut T, deadline: Instant) {
+        self.slots.give_up(thread, self.order.get(), deadline);
     }
 }

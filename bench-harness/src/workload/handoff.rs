@@ -1,9 +1,10 @@
 //! Handoff: one thread allocates, another one frees.
 
 use std::mem::MaybeUninit;
+use std::time::Instant;
 
 use super::queue::BATCH;
-use super::{BlockOrder, Consumer, OutOfBlocks, Producer, Worker};
+use super::{BlockOrder, Consumer, Producer, Stop, Worker};
 use crate::rival::RivalThread;
 
 /// The producer of a pair of threads: a cycle allocates 64 blocks and hands them over through a bounded
@@ -25,11 +26,11 @@ impl<B, O: BlockOrder> Produce<B, O> {
 }
 
 impl<T: RivalThread, O: BlockOrder> Worker<T> for Produce<T::Block, O> {
-    fn prepare(&mut self, _: &mut T) -> Result<(), OutOfBlocks> {
+    fn prepare(&mut self, _: &mut T, _: Instant) -> Result<(), Stop> {
         Ok(())
     }
 
-    fn run(&mut self, thread: &mut T, cycles: u64) -> Result<(), OutOfBlocks> {
+    fn run(&mut self, thread: &mut T, cycles: u64, _: Instant) -> Result<(), Stop> {
         for _ in 0..cycles {
             let sent = self.queue.send(|| thread.alloc(self.order.request()));
             if let Err(blocks) = sent {
@@ -37,13 +38,13 @@ impl<T: RivalThread, O: BlockOrder> Worker<T> for Produce<T::Block, O> {
                 for block in blocks {
                     thread.free(block, self.order.get());
                 }
-                return Err(OutOfBlocks);
+                return Err(Stop::OutOfBlocks);
             }
         }
         Ok(())
     }
 
-    fn finish(&mut self, _: &mut T) {
+    fn finish(&mut self, _: &mut T, _: Instant) {
         self.queue.close();
     }
 }
@@ -63,9 +64,9 @@ impl<B, O: BlockOrder> Consume<B, O> {
     }
 
     /// Receives a batch and frees it; fails when the producer has closed the queue.
-    fn free_batch<T: RivalThread<Block = B>>(&mut self, thread: &mut T) -> Result<(), OutOfBlocks> {
+    fn free_batch<T: RivalThread<Block = B>>(&mut self, thread: &mut T) -> Result<(), Stop> {
         if !self.queue.receive(&mut self.batch) {
-            return Err(OutOfBlocks);
+            return Err(Stop::OutOfBlocks);
         }
         for place in &*self.batch {
             // SAFETY: a batch received is 64 blocks, and each place is read once for each batch.
@@ -76,15 +77,15 @@ impl<B, O: BlockOrder> Consume<B, O> {
 }
 
 impl<T: RivalThread, O: BlockOrder> Worker<T> for Consume<T::Block, O> {
-    fn prepare(&mut self, _: &mut T) -> Result<(), OutOfBlocks> {
+    fn prepare(&mut self, _: &mut T, _: Instant) -> Result<(), Stop> {
         Ok(())
     }
 
-    fn run(&mut self, thread: &mut T, cycles: u64) -> Result<(), OutOfBlocks> {
+    fn run(&mut self, thread: &mut T, cycles: u64, _: Instant) -> Result<(), Stop> {
         (0..cycles).try_for_each(|_| self.free_batch(thread))
     }
 
-    fn finish(&mut self, thread: &mut T) {
+    fn finish(&mut self, thread: &mut T, _: Instant) {
         while self.free_batch(thread).is_ok() {}
     }
 }

@@ -17,6 +17,7 @@ mod slots;
 
 use std::fmt;
 use std::str::FromStr;
+use std::time::Instant;
 
 pub use batch::Batch;
 pub use bulk::Bulk;
@@ -30,26 +31,33 @@ pub(crate) use rng::Rng;
 
 use crate::rival::RivalThread;
 
-/// The allocator had no block for a request.
+/// Why a worker stopped before its work was done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct OutOfBlocks;
+pub enum Stop {
+    /// The allocator had no block for a request.
+    OutOfBlocks,
+    /// The deadline passed. Only workloads whose single cycle can take minutes look at it.
+    OutOfTime,
+}
 
 /// One thread's part in a workload, with the blocks that it keeps from one sample to the next.
 pub trait Worker<T: RivalThread> {
     /// Brings the worker to the fill that its cycles start from; not timed.
     ///
     /// # Errors
-    /// The allocator has too few blocks.
-    fn prepare(&mut self, thread: &mut T) -> Result<(), OutOfBlocks>;
+    /// The allocator refused a request, or the deadline passed.
+    fn prepare(&mut self, thread: &mut T, deadline: Instant) -> Result<(), Stop>;
 
     /// Runs so many cycles; timed.
     ///
     /// # Errors
-    /// The allocator refused a request. What the worker still holds is freed by [`Worker::finish`].
-    fn run(&mut self, thread: &mut T, cycles: u64) -> Result<(), OutOfBlocks>;
+    /// The allocator refused a request, or the deadline passed. What the worker still holds is freed by
+    /// [`Worker::finish`].
+    fn run(&mut self, thread: &mut T, cycles: u64, deadline: Instant) -> Result<(), Stop>;
 
-    /// Frees all that the worker holds; not timed.
-    fn finish(&mut self, thread: &mut T);
+    /// Frees what the worker holds; not timed. What it has not freed by the deadline it leaves to the arena's
+    /// end: some allocators would take hours.
+    fn finish(&mut self, thread: &mut T, deadline: Instant);
 }
 
 /// The name of a workload.

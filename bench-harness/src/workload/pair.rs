@@ -1,8 +1,9 @@
 //! Pair: the same order, allocated and freed, again and again.
 
 use std::hint::black_box;
+use std::time::Instant;
 
-use super::{BlockOrder, OutOfBlocks, Worker};
+use super::{BlockOrder, Stop, Worker};
 use crate::rival::RivalThread;
 
 /// One allocation and its free, again and again; a cycle is one of them. Nothing else is alive.
@@ -20,17 +21,17 @@ impl<O: BlockOrder> Pair<O> {
 }
 
 impl<T: RivalThread, O: BlockOrder> Worker<T> for Pair<O> {
-    fn prepare(&mut self, _: &mut T) -> Result<(), OutOfBlocks> {
+    fn prepare(&mut self, _: &mut T, _: Instant) -> Result<(), Stop> {
         Ok(())
     }
 
-    fn run(&mut self, thread: &mut T, cycles: u64) -> Result<(), OutOfBlocks> {
+    fn run(&mut self, thread: &mut T, cycles: u64, _: Instant) -> Result<(), Stop> {
         for _ in 0..cycles {
-            let block = thread.alloc(self.0.request()).ok_or(OutOfBlocks)?;
+            let block = thread.alloc(self.0.request()).ok_or(Stop::OutOfBlocks)?;
             thread.free(black_box(block), self.0.get());
         }
         Ok(())
     }
 
-    fn finish(&mut self, _: &mut T) {}
+    fn finish(&mut self, _: &mut T, _: Instant) {}
 }

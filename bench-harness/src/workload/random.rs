@@ -1,7 +1,9 @@
 //! Random: a steady population whose members come and go one by one.
 
+use std::time::Instant;
+
 use super::slots::Slots;
-use super::{BlockOrder, OutOfBlocks, Rng, Worker};
+use super::{BlockOrder, Rng, Stop, Worker};
 use crate::rival::RivalThread;
 
 /// How many blocks a worker keeps alive: 128 MiB of order 0.
@@ -24,12 +26,12 @@ impl<B, O: BlockOrder> Random<B, O> {
 }
 
 impl<T: RivalThread, O: BlockOrder> Worker<T> for Random<T::Block, O> {
-    fn prepare(&mut self, thread: &mut T) -> Result<(), OutOfBlocks> {
-        self.slots.fill(thread, self.order.request())
+    fn prepare(&mut self, thread: &mut T, deadline: Instant) -> Result<(), Stop> {
+        self.slots.fill(thread, self.order.request(), || Instant::now() < deadline)
     }
 
-    fn run(&mut self, thread: &mut T, cycles: u64) -> Result<(), OutOfBlocks> {
-        let mut full = self.slots.full().ok_or(OutOfBlocks)?;
+    fn run(&mut self, thread: &mut T, cycles: u64, _: Instant) -> Result<(), Stop> {
+        let mut full = self.slots.full().ok_or(Stop::OutOfBlocks)?;
         // Drawn in a local copy, which stays in a register whatever the allocator calls.
         let mut rng = self.rng.clone();
         for _ in 0..cycles {
@@ -39,7 +41,7 @@ impl<T: RivalThread, O: BlockOrder> Worker<T> for Random<T::Block, O> {
         Ok(())
     }
 
-    fn finish(&mut self, thread: &mut T) {
-        self.slots.free_last_to_first(thread, self.order.get());
+    fn finish(&mut self, thread: &mut T, deadline: Instant) {
+        self.slots.give_up(thread, self.order.get(), deadline);
     }
 }

@@ -4,9 +4,13 @@
 //! it out would cost a store. Not `Vec<Block>`: keeping its length costs more than some allocators do.
 
 use std::mem::MaybeUninit;
+use std::time::Instant;
 
-use super::OutOfBlocks;
+use super::Stop;
 use crate::rival::{Request, RivalThread};
+
+/// After how many blocks the caller is asked whether to go on.
+const STRIDE: usize = 1024;
 
 /// Places for `N` blocks, the first `len` of which hold one. `N` is a power of two.
 #[derive(Debug)]
@@ -25,32 +29,57 @@ impl<B, const N: usize> Slots<B, N> {
         Self { places, len: 0 }
     }
 
-    /// Allocates into every empty place, in order. After a refusal it holds what it got.
+    /// Allocates into every empty place, in order. After a refusal, or when the caller does not go on, it
+    /// holds what it got.
     #[inline(always)]
-    pub(super) fn fill<T>(&mut self, thread: &mut T, request: Request) -> Result<(), OutOfBlocks>
-    where
-        T: RivalThread<Block = B>,
-    {
-        let start = self.len;
-        for (done, place) in self.places[start..].iter_mut().enumerate() {
-            let Some(block) = thread.alloc(request) else {
-                self.len = start + done;
-                return Err(OutOfBlocks);
-            };
-            place.write(block);
+    pub(super) fn fill<T: RivalThread<Block = B>>(
+        &mut self,
+        thread: &mut T,
+        request: Request,
+        go_on: impl Fn() -> bool,
+    ) -> Result<(), Stop> {
+        let mut filled = self.len;
+        for stride in self.places[filled..].chunks_mut(STRIDE) {
+            if !go_on() {
+                self.len = filled;
+                return Err(Stop::OutOfTime);
+            }
+            for (done, place) in stride.iter_mut().enumerate() {
+                let Some(block) = thread.alloc(request) else {
+                    self.len = filled + done;
+                    return Err(Stop::OutOfBlocks);
+                };
+                place.write(block);
+            }
+            filled += stride.len();
         }
         self.len = N;
         Ok(())
     }
 
-    /// Frees all blocks in the order in which they were put there.
+    /// Frees all blocks in the order in which they were put there, or those that it comes to.
     #[inline(always)]
-    pub(super) fn free_first_to_last<T: RivalThread<Block = B>>(&mut self, thread: &mut T, order: u32) {
+    pub(super) fn free_first_to_last<T: RivalThread<Block = B>>(
+        &mut self,
+        thread: &mut T,
+        order: u32,
+        go_on: impl Fn() -> bool,
+    ) -> Result<(), Stop> {
         let len = std::mem::take(&mut self.len);
-        for place in &self.places[..len] {
-            // SAFETY: the first `len` places held blocks, and count as empty since `len` became 0.
-            thread.free(unsafe { place.assume_init_read() }, order);
+        let mut freed = 0;
+        for stride in self.places[..len].chunks(STRIDE) {
+            if !go_on() {
+                self.places[..len].rotate_left(freed);
+                self.len = len - freed;
+                return Err(Stop::OutOfTime);
+            }
+            for place in stride {
+                // SAFETY: the first `len` places held blocks; those read count as empty from here on.
+                thread.free(unsafe { place.assume_init_read() }, order);
+            }
+            freed += stride.len();
         }
+        Ok(())
     }
 
     /// Frees all blocks, the last one first.
@@ -60,6 +89,18 @@ impl<B, const N: usize> Slots<B, N> {
         for place in self.places[..len].iter().rev() {
             // SAFETY: the first `len` places held blocks, and count as empty since `len` became 0.
             thread.free(unsafe { place.assume_init_read() }, order);
+        }
+    }
+
+    /// Frees blocks until the deadline, and forgets the rest.
+    pub(super) fn give_up<T: RivalThread<Block = B>>(
+        &mut self,
+        thread: &mut T,
+        order: u32,
+        deadline: Instant,
+    ) {
+        if self.free_first_to_last(thread, order, || Instant::now() < deadline).is_err() {
+            self.len = 0;
         }
     }
 
@@ -92,7 +133,7 @@ impl<'a, B, const N: usize> Full<'a, B, N> {
         index: usize,
         thread: &mut T,
         request: Request,
-    ) -> Result<Full<'a, B, N>, OutOfBlocks>
+    ) -> Result<Full<'a, B, N>, Stop>
     where
         T: RivalThread<Block = B>,
     {
@@ -102,33 +143,34 @@ impl<'a, B, const N: usize> Full<'a, B, N> {
         thread.free(unsafe { place.assume_init_read() }, request.order);
         let Some(block) = thread.alloc(request) else {
             self.0.close_gaps(&mut [index]);
-            return Err(OutOfBlocks);
+            return Err(Stop::OutOfBlocks);
         };
         place.write(block);
         Ok(self)
     }
 
-    /// Frees the blocks that the selection names, then allocates into their places. After a refusal the
-    /// places are not full any more, so they are given up.
+    /// Frees the blocks that the selection names, then allocates into their places. After a refusal, or when
+    /// the caller does not go on, the places are not full any more, so they are given up.
     #[inline(always)]
-    pub(super) fn exchange<T>(
+    pub(super) fn exchange<T: RivalThread<Block = B>>(
         self,
         selection: &Selection<'_, N>,
         thread: &mut T,
         request: Request,
-    ) -> Result<Full<'a, B, N>, OutOfBlocks>
-    where
-        T: RivalThread<Block = B>,
-    {
-        for index in selection.iter() {
+        go_on: impl Fn() -> bool,
+    ) -> Result<Full<'a, B, N>, Stop> {
+        for (done, index) in selection.iter().enumerate() {
+            if done % STRIDE == 0 && !go_on() {
+                self.0.close_gaps(&mut selection.iter().take(done).collect::<Vec<_>>());
+                return Err(Stop::OutOfTime);
+            }
             // SAFETY: every place held a block before this loop, and a selection names none twice.
             thread.free(unsafe { self.0.places[index].assume_init_read() }, request.order);
         }
         for (done, index) in selection.iter().enumerate() {
             let Some(block) = thread.alloc(request) else {
-                let mut gaps: Vec<usize> = selection.iter().skip(done).collect();
-                self.0.close_gaps(&mut gaps);
-                return Err(OutOfBlocks);
+                self.0.close_gaps(&mut selection.iter().skip(done).collect::<Vec<_>>());
+                return Err(Stop::OutOfBlocks);
             };
             self.0.places[index].write(block);
         }
@@ -233,13 +275,14 @@ mod tests {
         for limit in [64, 65, 80, 95, 96] {
             let mut thread = Numbers { limit, next: 0, out: BTreeSet::new() };
             let mut slots = Slots::<u32, 64>::new();
-            slots.fill(&mut thread, request()).unwrap();
+            slots.fill(&mut thread, request(), || true).unwrap();
             let mut rng = Rng::new(u64::from(limit));
             let permutation = Permutation::draw(&mut rng);
             let full = slots.full().unwrap();
-            let done = full.exchange(&permutation.select_half(&mut rng), &mut thread, request()).is_ok();
+            let half = permutation.select_half(&mut rng);
+            let done = full.exchange(&half, &mut thread, request(), || true).is_ok();
             assert_eq!(done, limit == 96);
-            slots.free_first_to_last(&mut thread, 0);
+            slots.free_first_to_last(&mut thread, 0, || true).unwrap();
             assert!(thread.out.is_empty());
         }
     }
@@ -248,7 +291,7 @@ mod tests {
     fn a_refusal_in_a_replacement_loses_no_block() {
         let mut thread = Numbers { limit: 64, next: 0, out: BTreeSet::new() };
         let mut slots = Slots::<u32, 64>::new();
-        slots.fill(&mut thread, request()).unwrap();
+        slots.fill(&mut thread, request(), || true).unwrap();
         assert!(slots.full().unwrap().replace(70, &mut thread, request()).is_err());
         assert!(slots.full().is_none());
         assert_eq!(thread.out.len(), 63);
@@ -260,8 +303,36 @@ mod tests {
     fn a_refusal_while_filling_keeps_what_it_got() {
         let mut thread = Numbers { limit: 10, next: 0, out: BTreeSet::new() };
         let mut slots = Slots::<u32, 64>::new();
-        assert!(slots.fill(&mut thread, request()).is_err());
+        assert_eq!(slots.fill(&mut thread, request(), || true), Err(Stop::OutOfBlocks));
         assert_eq!(thread.out.len(), 10);
+        slots.free_last_to_first(&mut thread, 0);
+        assert!(thread.out.is_empty());
+    }
+
+    /// Goes on for so many strides.
+    fn strides(count: usize) -> impl Fn() -> bool {
+        let left = std::cell::Cell::new(count);
+        move || left.replace(left.get().saturating_sub(1)) > 0
+    }
+
+    #[test]
+    fn running_out_of_time_loses_no_block_and_frees_none_twice() {
+        const PLACES: usize = 4 * STRIDE;
+        let mut thread = Numbers { limit: u32::MAX, next: 0, out: BTreeSet::new() };
+        let mut slots = Slots::<u32, PLACES>::new();
+        assert_eq!(slots.fill(&mut thread, request(), strides(3)), Err(Stop::OutOfTime));
+        assert_eq!(thread.out.len(), 3 * STRIDE);
+        assert_eq!(slots.free_first_to_last(&mut thread, 0, strides(1)), Err(Stop::OutOfTime));
+        assert_eq!(thread.out.len(), 2 * STRIDE);
+
+        slots.fill(&mut thread, request(), || true).unwrap();
+        let mut rng = Rng::new(5);
+        let permutation = Permutation::draw(&mut rng);
+        let half = permutation.select_half(&mut rng);
+        let stopped = slots.full().unwrap().exchange(&half, &mut thread, request(), strides(1)).err();
+        assert_eq!(stopped, Some(Stop::OutOfTime));
+        assert_eq!(thread.out.len(), 3 * STRIDE);
+
         slots.free_last_to_first(&mut thread, 0);
         assert!(thread.out.is_empty());
     }

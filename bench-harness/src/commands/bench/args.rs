@@ -85,10 +85,7 @@ impl BenchArgs {
 
     /// Returns the size of the arena for a row, in bytes.
     pub(super) fn arena_bytes(&self, plan: Plan) -> usize {
-        self.arena.unwrap_or_else(|| {
-            let live = plan.live_bytes();
-            live.saturating_add(live / 4).max(4 << 30).next_multiple_of(2 << 20)
-        })
+        self.arena.unwrap_or_else(|| plan.arena_bytes())
     }
 
     pub(super) fn samples(&self) -> usize {

@@ -1,6 +1,6 @@
 //! The table that `gfp bench` prints, row by row as rows are finished.
 
-use std::fmt::Write;
+use std::fmt::{self, Write};
 
 use crate::measure::Plan;
 use crate::rivals::{EMPTY, OURS};
@@ -9,8 +9,57 @@ use crate::rivals::{EMPTY, OURS};
 #[derive(Clone, Debug)]
 pub(super) struct Cell {
     pub(super) allocator: String,
-    /// The median, or nothing where the allocator failed.
-    pub(super) median: Option<f64>,
+    pub(super) reading: Reading,
+}
+
+/// What is known of an allocator.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Reading {
+    /// The median of its samples.
+    Median(f64),
+    /// A time that it exceeds: it was not waited for.
+    Above(f64),
+    /// A throughput that it does not reach: it was not waited for.
+    Below(f64),
+    /// Nothing: it does not work.
+    Failed,
+}
+
+impl Reading {
+    /// Returns the median, if there is one.
+    fn median(self) -> Option<f64> {
+        match self {
+            Self::Median(median) => Some(median),
+            _ => None,
+        }
+    }
+
+    /// Turns a time in nanoseconds into the throughput, in million operations per second, of so many streams
+    /// of operations that each take that time.
+    pub(super) fn throughput(self, streams: usize) -> Self {
+        match self {
+            Self::Median(ns) => Self::Median(million_ops_per_second(streams, ns)),
+            Self::Above(ns) => Self::Below(million_ops_per_second(streams, ns)),
+            Self::Below(_) | Self::Failed => Self::Failed,
+        }
+    }
+}
+
+/// Returns how many million operations per second streams complete whose operations each take so long.
+#[expect(clippy::cast_precision_loss, reason = "a number of threads is far below 2^52")]
+pub(super) fn million_ops_per_second(streams: usize, ns_per_op: f64) -> f64 {
+    streams as f64 * 1e3 / ns_per_op
+}
+
+impl fmt::Display for Reading {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&match *self {
+            Self::Median(value) => digits(value),
+            Self::Above(value) => format!(">{}", digits(value)),
+            Self::Below(value) => format!("<{}", digits(value)),
+            Self::Failed => "failed".to_owned(),
+        })
+    }
 }
 
 /// The columns of a table.
@@ -44,7 +93,7 @@ impl Table {
         let mut line = self.figures(plan, cells);
         let best = best_rival(cells);
         _ = write!(line, "  {:>12}", best.map_or("-", |(name, _)| name));
-        let ours = cells.iter().find(|cell| cell.allocator == OURS[0]).and_then(|cell| cell.median);
+        let ours = cells.iter().find(|cell| cell.allocator == OURS[0]).and_then(|cell| cell.reading.median());
         match (ours, best) {
             (Some(ours), Some((_, best))) => _ = write!(line, "  {:>8.2}", ours / best),
             _ => _ = write!(line, "  {:>8}", "-"),
@@ -56,7 +105,7 @@ impl Table {
     pub(super) fn figures(&self, plan: Plan, cells: &[Cell]) -> String {
         let mut line = format!("{:<8} {:>5} {:>7}", plan.workload, plan.order, plan.threads);
         for (cell, width) in cells.iter().zip(&self.widths) {
-            _ = write!(line, "  {:>width$}", figure(cell.median));
+            _ = write!(line, "  {:>width$}", cell.reading);
         }
         line
     }
@@ -67,27 +116,29 @@ pub(super) fn best_rival(cells: &[Cell]) -> Option<(&str, f64)> {
     cells
         .iter()
         .filter(|cell| cell.allocator != EMPTY && !OURS.contains(&cell.allocator.as_str()))
-        .filter_map(|cell| Some((cell.allocator.as_str(), cell.median?)))
+        .filter_map(|cell| Some((cell.allocator.as_str(), cell.reading.median()?)))
         .min_by(|left, right| left.1.total_cmp(&right.1))
 }
 
 /// Writes a figure with about three digits.
-fn figure(value: Option<f64>) -> String {
+fn digits(value: f64) -> String {
     match value {
-        None => "failed".to_owned(),
-        Some(value) if value < 9.995 => format!("{value:.2}"),
-        Some(value) if value < 99.95 => format!("{value:.1}"),
-        Some(value) => format!("{value:.0}"),
+        ..0.0995 => format!("{value:.4}"),
+        ..9.995 => format!("{value:.2}"),
+        ..99.95 => format!("{value:.1}"),
+        _ => format!("{value:.0}"),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::Reading::{Above, Failed, Median};
     use super::*;
     use crate::workload::Workload;
 
-    fn cells(medians: &[(&str, Option<f64>)]) -> Vec<Cell> {
-        medians.iter().map(|&(name, median)| Cell { allocator: name.to_owned(), median }).collect()
+    fn cells(readings: &[(&str, Reading)]) -> Vec<Cell> {
+        let cell = |&(name, reading): &(&str, Reading)| Cell { allocator: name.to_owned(), reading };
+        readings.iter().map(cell).collect()
     }
 
     const PLAN: Plan = Plan { workload: Workload::Pair, order: 3, threads: 2 };
@@ -95,19 +146,19 @@ mod tests {
     #[test]
     fn the_best_rival_is_neither_empty_nor_gfp_nor_one_that_failed() {
         let cells = cells(&[
-            ("empty", Some(1.0)),
-            ("gfp", Some(5.0)),
-            ("gfp-tls", Some(6.0)),
-            ("mimalloc", Some(22.0)),
-            ("jemalloc", Some(27.0)),
-            ("system", None),
+            ("empty", Median(1.0)),
+            ("gfp", Median(5.0)),
+            ("gfp-tls", Median(6.0)),
+            ("mimalloc", Median(22.0)),
+            ("jemalloc", Median(27.0)),
+            ("system", Failed),
         ]);
         assert_eq!(best_rival(&cells), Some(("mimalloc", 22.0)));
     }
 
     #[test]
     fn a_row_ends_with_the_ratio_of_gfp_to_the_best_rival() {
-        let cells = cells(&[("gfp", Some(5.5)), ("mimalloc", Some(22.0)), ("jemalloc", Some(270.0))]);
+        let cells = cells(&[("gfp", Median(5.5)), ("mimalloc", Median(22.0)), ("jemalloc", Median(270.0))]);
         let row = Table::new(&["gfp", "mimalloc", "jemalloc"]).row(PLAN, &cells);
         let words: Vec<&str> = row.split_whitespace().collect();
         assert_eq!(words, ["pair", "3", "2", "5.50", "22.0", "270", "mimalloc", "0.25"]);
@@ -116,13 +167,14 @@ mod tests {
     #[test]
     fn a_row_without_gfp_or_without_rivals_has_no_ratio() {
         let table = Table::new(&["gfp"]);
-        assert!(table.row(PLAN, &cells(&[("gfp", Some(5.0))])).ends_with('-'));
-        assert!(table.row(PLAN, &cells(&[("mimalloc", Some(5.0))])).ends_with('-'));
+        assert!(table.row(PLAN, &cells(&[("gfp", Median(5.0))])).ends_with('-'));
+        assert!(table.row(PLAN, &cells(&[("mimalloc", Median(5.0))])).ends_with('-'));
     }
 
     #[test]
-    fn a_failed_allocator_is_shown_as_failed() {
-        let row = Table::new(&["system"]).row(PLAN, &cells(&[("system", None)]));
-        assert!(row.contains("failed"));
+    fn an_allocator_without_a_median_is_shown_and_is_not_the_best() {
+        let cells = cells(&[("system", Failed), ("buddy-heap", Above(30517.0))]);
+        let row = Table::new(&["system", "buddy-heap"]).row(PLAN, &cells);
+        assert!(row.contains("failed") && row.contains(">30517") && row.ends_with('-'), "{row}");
     }
 }
