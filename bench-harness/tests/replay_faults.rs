@@ -5,7 +5,7 @@ use std::{
     collections::VecDeque,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
-        Mutex,
+        LazyLock, Mutex,
         atomic::{AtomicU64, Ordering},
     },
     thread,
@@ -143,19 +143,18 @@ impl RivalThread for FaultyThread<'_> {
     }
 }
 
-fn trace() -> Trace {
+static TRACE: LazyLock<Trace> = LazyLock::new(|| {
     let file = include_bytes!("../traces/python-startup.ftrace.gz");
     Trace::read(&file[..], None).unwrap()
-}
+});
 
 fn replay(fault: Fault, threads: Threads) -> Measured {
-    let trace = trace();
-    let job = Job::new(&trace, threads, Cpus::allowed().unwrap());
+    let job = Job::new(&TRACE, threads, Cpus::allowed().unwrap());
     let rival = Faulty::new(fault);
     let passes = Passes { least: 1, most: 1, enough: Duration::ZERO, at_most: Duration::ZERO };
     let mut measured = thread::scope(|scope| {
         let contestants = vec![Contestant::start(scope, &rival, &job)];
-        measure(&trace, &job, contestants, passes, |_| {})
+        measure(&TRACE, &job, contestants, passes, |_| {})
     });
     measured.remove(0)
 }

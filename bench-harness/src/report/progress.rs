@@ -1,12 +1,12 @@
 //! Progress while a command works: a bar on a terminal, nothing otherwise.
 
-use std::{borrow::Cow, io::Read, time::Duration};
+use std::{borrow::Cow, io::Read};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
 /// A bar or a spinner on the standard error output; quiet when that is not a terminal.
 ///
-/// It must not be drawn while something is timed by the second, so it only moves when it is told to.
+/// It has no clock of its own: it is drawn when it is told something, never while something is timed.
 #[derive(Debug)]
 pub struct Progress {
     bar: ProgressBar,
@@ -16,11 +16,6 @@ impl Progress {
     /// Makes a bar of `length` bytes to read.
     pub fn bytes(length: u64, what: impl Into<Cow<'static, str>>) -> Self {
         Self::with_template(ProgressBar::new(length), "{msg} {wide_bar} {bytes}/{total_bytes}", what)
-    }
-
-    /// Makes a bar of `length` steps.
-    pub fn steps(length: u64, what: impl Into<Cow<'static, str>>) -> Self {
-        Self::with_template(ProgressBar::new(length), "{msg} {wide_bar} {pos}/{len}", what)
     }
 
     /// Makes a spinner for work of unknown length.
@@ -33,7 +28,6 @@ impl Progress {
             ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()),
         );
         bar.set_message(what);
-        bar.disable_steady_tick();
         Self { bar }
     }
 
@@ -43,19 +37,9 @@ impl Progress {
         self.bar.tick();
     }
 
-    /// Moves the bar by `steps`.
-    pub fn advance(&self, steps: u64) {
-        self.bar.inc(steps);
-    }
-
     /// Moves the bar with the bytes that are read from `source`.
     pub fn reading<R: Read>(&self, source: R) -> impl Read {
         self.bar.wrap_read(source)
-    }
-
-    /// Returns how long the bar has been there.
-    pub fn elapsed(&self) -> Duration {
-        self.bar.elapsed()
     }
 }
 
