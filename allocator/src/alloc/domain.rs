@@ -62,13 +62,8 @@ impl Domain {
             Zone::new(span, options.max_order, options.rule, frames.clone(), first_for)
         };
         let zones = options.spans.iter().map(make_zone).collect::<Result<Arc<[_]>, _>>()?;
-        let caches = Caches::new(
-            Arc::clone(&zones),
-            frames.clone(),
-            preferred,
-            options.cpus,
-            options.high_fraction,
-        );
+        let caches =
+            Caches::new(Arc::clone(&zones), frames.clone(), preferred, options.cpus, options.high_fraction);
         let mut domain = Self {
             zones,
             zonelist,

@@ -33,7 +33,11 @@ const fn cached_request(gfp: Gfp, order: Order) -> Option<CachedRequest> {
 /// No lock, no atomic read-modify-write. As the zone's state word answers for order 0, a cached block of a higher order
 /// is handed out on that answer too; the kernel would look for a free block of that order first.
 #[inline(always)]
-pub fn take_cached(entered: Result<Inside<'_, ThreadCache>, NotEntered>, gfp: Gfp, order: Order) -> Option<Block> {
+pub fn take_cached(
+    entered: Result<Inside<'_, ThreadCache>, NotEntered>,
+    gfp: Gfp,
+    order: Order,
+) -> Option<Block> {
     let CachedRequest { highest, flags, list } = cached_request(gfp, order)?;
     let mut cache = entered.ok()?;
     cache.take(highest, flags, list, order)

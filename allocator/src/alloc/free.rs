@@ -2,7 +2,7 @@
 
 use super::Domain;
 use crate::{
-    frame::{Block, BadFrame, Descriptor},
+    frame::{BadFrame, Block, Descriptor},
     pcp::{Put, ThreadCache},
     sync::Owner,
     zone::Freed,

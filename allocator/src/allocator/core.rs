@@ -5,7 +5,7 @@ use core::{num::NonZeroUsize, ops::Deref, ptr::NonNull};
 use crate::{
     alloc::{Domain, alloc_pages, free_pages_ok, free_unref_page, put_cached},
     error::{AllocError, FrameStory, FreeError, Misuse},
-    frame::{Block, BadFrame, Descriptor, FrameState, Order, Pfn},
+    frame::{BadFrame, Block, Descriptor, FrameState, Order, Pfn},
     gfp::Gfp,
     pcp::{Put, ThreadCache, local},
     platform::Arena,

@@ -9,9 +9,7 @@ use core::{
 };
 
 use super::{core::Core, raw::RawParts};
-use crate::{
-    frame::{Block, Order, Pfn},
-};
+use crate::frame::{Block, Order, Pfn};
 
 /// A block of 2^order frames that its holder owns.
 ///

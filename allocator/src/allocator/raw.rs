@@ -2,7 +2,7 @@
 
 use crate::{
     error::FreeError,
-    frame::{Block, BadFrame, Descriptor, FrameState, Order, Pfn},
+    frame::{BadFrame, Block, Descriptor, FrameState, Order, Pfn},
 };
 
 use super::core::Core;
@@ -21,7 +21,11 @@ pub struct RawParts {
 
 impl RawParts {
     pub(super) const fn of(block: Block) -> Self {
-        Self { pfn: block.pfn(), order: block.descriptor().order(), generation: block.descriptor().generation() }
+        Self {
+            pfn: block.pfn(),
+            order: block.descriptor().order(),
+            generation: block.descriptor().generation(),
+        }
     }
 
     /// Finds the block that these parts name.

@@ -14,7 +14,8 @@ pub struct Block(NonZeroU64);
 
 impl Block {
     /// The state of an owned block, where it stands in this word.
-    const ALLOCATED: NonZeroU64 = NonZeroU64::new((Descriptor::ALLOCATED as u64) << 32).expect("not all states are 0");
+    const ALLOCATED: NonZeroU64 =
+        NonZeroU64::new((Descriptor::ALLOCATED as u64) << 32).expect("not all states are 0");
 
     /// Makes a block of its first frame and that frame's descriptor, which says allocated.
     #[inline(always)]

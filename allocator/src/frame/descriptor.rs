@@ -240,9 +240,9 @@ impl Descriptor {
     #[must_use]
     pub const fn taken_back(self) -> Self {
         Self(
-            self.0
-                .wrapping_add(Self::GENERATION_ONE)
-                .wrapping_add((FrameState::Cached as u32 - FrameState::Allocated as u32) << Self::STATE_SHIFT),
+            self.0.wrapping_add(Self::GENERATION_ONE).wrapping_add(
+                (FrameState::Cached as u32 - FrameState::Allocated as u32) << Self::STATE_SHIFT,
+            ),
         )
     }
 
@@ -250,9 +250,9 @@ impl Descriptor {
     #[must_use]
     pub const fn pending(self) -> Self {
         Self(
-            self.0
-                .wrapping_add(Self::GENERATION_ONE)
-                .wrapping_add((FrameState::Pending as u32 - FrameState::Allocated as u32) << Self::STATE_SHIFT),
+            self.0.wrapping_add(Self::GENERATION_ONE).wrapping_add(
+                (FrameState::Pending as u32 - FrameState::Allocated as u32) << Self::STATE_SHIFT,
+            ),
         )
     }
 

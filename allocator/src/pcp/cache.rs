@@ -1,6 +1,9 @@
 //! One thread's cache: which lists a request or a free uses.
 
-use super::{Caches, ZonePcp, sizing::{FreeMode, PcpLimits}};
+use super::{
+    Caches, ZonePcp,
+    sizing::{FreeMode, PcpLimits},
+};
 use crate::{
     frame::{Block, FrameTable, HotZone, Order, PcpList, ZoneNumber},
     gfp::{AllocFlags, NR_ZONE_TYPES, ZoneType},
@@ -73,7 +76,13 @@ impl ThreadCache {
 
     /// Takes a cached block, if the zone that the request tries first has one on the list and is above its low mark.
     #[inline(always)]
-    pub fn take(&mut self, highest: ZoneType, flags: AllocFlags, list: PcpList, order: Order) -> Option<Block> {
+    pub fn take(
+        &mut self,
+        highest: ZoneType,
+        flags: AllocFlags,
+        list: PcpList,
+        order: Order,
+    ) -> Option<Block> {
         if let Some(block) = self.hot.take_above_low(&self.frames, highest, flags, list, order) {
             return Some(block);
         }
@@ -90,7 +99,8 @@ impl ThreadCache {
         list: PcpList,
         order: Order,
     ) -> Option<Block> {
-        let zone = self.preferred[highest.index()].map(ZoneNumber::index).filter(|&zone| zone != self.hot_index)?;
+        let zone =
+            self.preferred[highest.index()].map(ZoneNumber::index).filter(|&zone| zone != self.hot_index)?;
         let (pcp, frames) = self.zone_and_frames(zone)?;
         pcp.take_above_low(frames, highest, flags, list, order)
     }

@@ -109,7 +109,7 @@ impl Caches {
     pub fn new(
         zones: Arc<[Zone]>,
         frames: FrameTable,
-            preferred: [Option<ZoneNumber>; NR_ZONE_TYPES],
+        preferred: [Option<ZoneNumber>; NR_ZONE_TYPES],
         cpus: u32,
         fraction: HighFraction,
     ) -> Self {
@@ -149,8 +149,7 @@ impl Caches {
         let zones = self.zones.iter().map(|zone| (zone.shared_state(), self.limits(zone)));
         let home = Arc::clone(self);
         let cache =
-            ThreadCache::new(self.frames.clone(), self.preferred, zones, home)
-            .map_err(NoCache::NoMemory)?;
+            ThreadCache::new(self.frames.clone(), self.preferred, zones, home).map_err(NoCache::NoMemory)?;
         let owner = Owner::new(cache);
         self.registry.register(Arc::clone(owner.cell())).map_err(|_closed| NoCache::Closed)?;
         self.resize();

@@ -76,7 +76,8 @@ impl Caches {
             for pfn in batch.iter().skip(1).rev() {
                 let cached = cache.as_mut().ok().and_then(|cache| {
                     let (pcp, frames) = cache.zone_and_frames(zone.index())?;
-                    let cached = |found| check_new_page(Some(found)).map(|found| found.cached(list, zone, order));
+                    let cached =
+                        |found| check_new_page(Some(found)).map(|found| found.cached(list, zone, order));
                     pcp.refill(frames, pfn, list, cached).ok()
                 });
                 if cached.is_none() {

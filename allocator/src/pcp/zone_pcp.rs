@@ -102,7 +102,8 @@ impl ZonePcp {
         self.tuning.free_count = self.tuning.free_count.min(self.tuning.batch_max());
         if singles > 0 {
             // Each free halves it, and it is less than 2^7.
-            self.tuning.alloc_factor = self.tuning.alloc_factor.checked_shr(u32::try_from(singles).unwrap_or(7)).unwrap_or(0);
+            self.tuning.alloc_factor =
+                self.tuning.alloc_factor.checked_shr(u32::try_from(singles).unwrap_or(7)).unwrap_or(0);
             self.tuning.flags.remove(PcpFlags::PREV_FREE_HIGH_ORDER);
         }
     }
@@ -235,7 +236,13 @@ impl ZonePcp {
     }
 
     /// Moves up to `blocks` of the coldest blocks of a list into `batch`; they are free frames then.
-    pub(super) fn give_up(&mut self, frames: &FrameTable, list: PcpList, blocks: usize, batch: &mut FrameBatch) {
+    pub(super) fn give_up(
+        &mut self,
+        frames: &FrameTable,
+        list: PcpList,
+        blocks: usize,
+        batch: &mut FrameBatch,
+    ) {
         let (_, order) = PcpList::with_index(list.index());
         let before = batch.len();
         let taken = self.lists.list_mut(list).take_cold(blocks, batch);

@@ -50,7 +50,12 @@ pub struct FirstFor(u8);
 impl FirstFor {
     /// Collects the types for which `is_first` says so.
     pub fn collect(is_first: impl Fn(ZoneType) -> bool) -> Self {
-        Self(ZoneType::ALL.into_iter().filter(|&kind| is_first(kind)).fold(0, |bits, kind| bits | 1 << kind.index()))
+        Self(
+            ZoneType::ALL
+                .into_iter()
+                .filter(|&kind| is_first(kind))
+                .fold(0, |bits, kind| bits | 1 << kind.index()),
+        )
     }
 
     /// Tells whether requests with this highest zone try the zone first.
