@@ -1,6 +1,6 @@
 //! From a resolved request to a block: the walk over the zones, and what follows when it finds nothing.
 
-use super::{AllocContext, Domain, prepare_alloc_pages};
+use super::{AllocContext, Domain, fast::take_cached_elsewhere, prepare_alloc_pages};
 use crate::{
     error::{AllocError, FailReason, Refusal, TriedZone},
     frame::{Block, Order, PcpList, Pfn, ZoneNumber},
@@ -18,14 +18,17 @@ use crate::{
 /// # Errors
 /// Says what was asked, which zones were tried and why each refused.
 #[doc(alias = "__alloc_pages")]
-#[inline]
+#[cold]
 pub fn alloc_pages(
     domain: &Domain,
     owner: Option<&Owner<ThreadCache>>,
     gfp: Gfp,
     order: Order,
 ) -> Result<Block, AllocError> {
-    alloc_pages_nodemask(domain, owner, gfp, order)
+    match owner.and_then(|owner| take_cached_elsewhere(owner, gfp, order)) {
+        Some(block) => Ok(block),
+        None => alloc_pages_nodemask(domain, owner, gfp, order),
+    }
 }
 
 /// Allocates a block from the allowed nodes: first at the low mark, then with all that the mask permits

@@ -74,33 +74,24 @@ impl ThreadCache {
         })
     }
 
-    /// Takes a cached block, if the zone that the request tries first has one on the list and is above its low mark.
+    /// Takes a cached block of the hot zone, if the request tries that zone first and it is above its low mark.
     #[inline(always)]
-    pub fn take(
-        &mut self,
-        highest: ZoneType,
-        flags: AllocFlags,
-        list: PcpList,
-        order: Order,
-    ) -> Option<Block> {
-        if let Some(block) = self.hot.take_above_low(&self.frames, highest, flags, list, order) {
-            return Some(block);
-        }
-        self.take_elsewhere(highest, flags, list, order)
+    pub fn take(&mut self, highest: ZoneType, flags: AllocFlags, list: PcpList, order: Order) -> Option<Block> {
+        self.hot.take_above_low(&self.frames, highest, flags, list, order)
     }
 
-    /// Takes a block of the zone that the request tries first, if that is not the hot one.
-    #[cold]
-    #[inline(never)]
-    fn take_elsewhere(
+    /// Takes a cached block of the zone that the request tries first, if that is another than the hot one.
+    pub fn take_elsewhere(
         &mut self,
         highest: ZoneType,
         flags: AllocFlags,
         list: PcpList,
         order: Order,
     ) -> Option<Block> {
-        let zone =
-            self.preferred[highest.index()].map(ZoneNumber::index).filter(|&zone| zone != self.hot_index)?;
+        let zone = self.preferred[highest.index()]?.index();
+        if zone == self.hot_index {
+            return None;
+        }
         let (pcp, frames) = self.zone_and_frames(zone)?;
         pcp.take_above_low(frames, highest, flags, list, order)
     }

@@ -140,19 +140,16 @@ impl ZonePcp {
     /// Takes the hottest block of a list.
     #[inline(always)]
     pub(super) fn take(&mut self, frames: &FrameTable, list: PcpList, order: Order) -> Option<Block> {
-        let pfn = self.lists.list_mut(list).pop()?;
+        let block = self.lists.list_mut(list).pop()?;
         self.room += signed(order.frames());
-        match frames.update(pfn, |found| found.is_cached_on(list).then(|| found.handed_out())) {
-            Ok(descriptor) => {
-                self.tuning.note_alloc();
-                self.allocated_frames += u64::from(order.frames());
-                Some(Block::new(pfn, descriptor))
-            }
-            Err(_) => {
-                self.leak(order);
-                None
-            }
+        let same = |found: Descriptor| Some(found.handed_out()).filter(|&word| word == block.descriptor());
+        if frames.update(block.pfn(), same).is_err() {
+            self.leak(order);
+            return None;
         }
+        self.tuning.note_alloc();
+        self.allocated_frames += u64::from(order.frames());
+        Some(block)
     }
 
     /// Leaves a block in a wrong state out of circulation, as the kernel does with a bad page.
@@ -190,11 +187,11 @@ impl ZonePcp {
 
     #[inline(always)]
     fn push(&mut self, frames: &FrameTable, block: Block) -> Result<(), Put> {
-        let (pfn, descriptor) = (block.pfn(), block.descriptor());
-        if frames.update(pfn, |found| (found == descriptor).then(|| found.taken_back())).is_err() {
+        let same = |found: Descriptor| (found == block.descriptor()).then(|| found.taken_back());
+        if frames.update(block.pfn(), same).is_err() {
             return Err(Put::Bad);
         }
-        if self.lists.list_mut(descriptor.list()).push(pfn).is_err() {
+        if self.lists.list_mut(block.descriptor().list()).push(block.next_generation()).is_err() {
             return Err(Self::undo(frames, block));
         }
         Ok(())
@@ -218,11 +215,11 @@ impl ZonePcp {
     ) -> Result<(), Pfn> {
         let (_, order) = PcpList::with_index(list.index());
         let stack = self.lists.list_mut(list);
-        stack.push(pfn)?;
-        if frames.update(pfn, cached).is_err() {
-            stack.pop();
+        if stack.len() == stack.capacity() as usize {
             return Err(pfn);
         }
+        let descriptor = frames.update(pfn, cached).map_err(|bad| bad.pfn)?;
+        stack.push(Block::new(pfn, descriptor.handed_out())).map_err(Block::pfn)?;
         self.room -= signed(order.frames());
         self.inflow_frames += i64::from(order.frames());
         Ok(())
