@@ -217,7 +217,7 @@ impl Descriptor {
             self.0 & Self::GENERATION_MASK
                 | (state as u32) << Self::STATE_SHIFT
                 | list.0 as u32
-                | (zone.index() as u32) << Self::ZONE_SHIFT
+                | zone.to_bits() << Self::ZONE_SHIFT
                 | (order.get() as u32) << Self::ORDER_SHIFT,
         )
     }
@@ -233,7 +233,8 @@ impl Descriptor {
     #[inline(always)]
     #[must_use]
     pub const fn taken_back(self) -> Self {
-        const STEP: u32 = (FrameState::Cached as u32 - FrameState::Allocated as u32) << Descriptor::STATE_SHIFT;
+        const STEP: u32 =
+            (FrameState::Cached as u32 - FrameState::Allocated as u32) << Descriptor::STATE_SHIFT;
         Self(self.0.wrapping_add(Self::GENERATION_ONE + STEP))
     }
 
@@ -284,7 +285,7 @@ impl HotZone {
 
     /// Returns what the descriptors of single frames of a zone have in common.
     pub const fn new(zone: super::table::ZoneNumber) -> Self {
-        Self((zone.index() as u32) << Descriptor::ZONE_SHIFT)
+        Self(zone.to_bits() << Descriptor::ZONE_SHIFT)
     }
 }
 

@@ -5,7 +5,7 @@
 
 use core::ptr::NonNull;
 
-use super::{FrameBatch, Block, PcpList};
+use super::{Block, FrameBatch, PcpList};
 use crate::sync::{
     Arc, ZeroedSlice, ZeroedSliceError,
     atomic::{AtomicU64, Ordering},
@@ -82,8 +82,10 @@ impl FrameStack {
             return None;
         }
         self.len = len;
-        // SAFETY: `len` was above 0, so the stack has memory, and the entry lies below the old length.
-        let word = unsafe { self.base.unwrap_unchecked().add(len as usize) };
+        // SAFETY: `len` was above 0, so the stack has memory.
+        let base = unsafe { self.base.unwrap_unchecked() };
+        // SAFETY: the entry lies below the old length, inside the stack's memory.
+        let word = unsafe { base.add(len as usize) };
         // SAFETY: the entry lies inside the memory that `FrameLists` keeps.
         let bits = unsafe { word.as_ref() }.load(Ordering::Relaxed);
         // SAFETY: entries below the length are blocks that were pushed.
@@ -96,8 +98,10 @@ impl FrameStack {
         if self.len == self.capacity {
             return Err(block);
         }
-        // SAFETY: `capacity` is above 0, so the stack has memory, and `len` lies below it.
-        let word = unsafe { self.base.unwrap_unchecked().add(self.len as usize) };
+        // SAFETY: `capacity` is above 0, so the stack has memory.
+        let base = unsafe { self.base.unwrap_unchecked() };
+        // SAFETY: `len` lies below the capacity, inside the stack's memory.
+        let word = unsafe { base.add(self.len as usize) };
         // SAFETY: the entry lies inside the memory that `FrameLists` keeps.
         unsafe { word.as_ref() }.store(block.to_bits(), Ordering::Relaxed);
         self.len += 1;

@@ -76,7 +76,13 @@ impl ThreadCache {
 
     /// Takes a cached block of the hot zone, if the request tries that zone first and it is above its low mark.
     #[inline(always)]
-    pub fn take(&mut self, highest: ZoneType, flags: AllocFlags, list: PcpList, order: Order) -> Option<Block> {
+    pub fn take(
+        &mut self,
+        highest: ZoneType,
+        flags: AllocFlags,
+        list: PcpList,
+        order: Order,
+    ) -> Option<Block> {
         self.hot.take_above_low(&self.frames, highest, flags, list, order)
     }
 

@@ -13,10 +13,10 @@ use crate::{
 
 /// The lists of one zone in one thread's cache (`struct per_cpu_pages`).
 ///
-/// What a hit or a cached free changes: a list, `room`, a count of frames, and [`PcpTuning::free_count`]. The rest of
-/// the tuning hears of single frames at the next refill, overflow or free of a higher order, which is when it matters. Only
-/// the limit of the free count comes late by that: after more frees than the largest batch without an overflow between
-/// them, allocations halve a larger count than the kernel's would be.
+/// What a hit or a cached free changes: a list, `room`, a count of frames, and of the tuning the free count and a flag. Its
+/// allocation factor hears of single frames at the next refill or overflow, which is when it matters. Only the limit of
+/// the free count comes late by that: after more frees than the largest batch without an overflow between them,
+/// allocations halve a larger count than the kernel's would be.
 #[derive(Debug)]
 pub struct ZonePcp {
     state: SharedZoneState,
@@ -28,8 +28,10 @@ pub struct ZonePcp {
     lists: FrameLists,
     /// Frames that came from the zone, less those that went back.
     inflow_frames: i64,
-    /// Frames that had been freed into this cache when the tuning last heard of it.
-    heard_frames: u64,
+    /// Frames that were freed in blocks of more than one.
+    high_order_frames: u64,
+    /// Single frames that had been freed when the tuning last heard of them.
+    heard_singles: u64,
     bad_blocks: u64,
     idle_seconds: u32,
     visited_at: u64,
@@ -45,7 +47,8 @@ impl ZonePcp {
             allocated_frames: 0,
             lists: FrameLists::new(StackMemory::new()?),
             inflow_frames: 0,
-            heard_frames: 0,
+            high_order_frames: 0,
+            heard_singles: 0,
             bad_blocks: 0,
             idle_seconds: 0,
             visited_at: 0,
@@ -96,16 +99,12 @@ impl ZonePcp {
 
     /// Lets the tuning know of the single frames that were freed since it last heard of any.
     fn hear_of_singles(&mut self) {
-        let freed = self.freed_frames();
-        let singles = freed.wrapping_sub(self.heard_frames);
-        self.heard_frames = freed;
+        let singles = self.freed_frames().wrapping_sub(self.high_order_frames);
+        // Each free halves it, and it is less than 2^7.
+        let halvings = u32::try_from(singles.wrapping_sub(self.heard_singles)).unwrap_or(7).min(7);
+        self.heard_singles = singles;
+        self.tuning.alloc_factor >>= halvings;
         self.tuning.free_count = self.tuning.free_count.min(self.tuning.batch_max());
-        if singles > 0 {
-            // Each free halves it, and it is less than 2^7.
-            self.tuning.alloc_factor =
-                self.tuning.alloc_factor.checked_shr(u32::try_from(singles).unwrap_or(7)).unwrap_or(0);
-            self.tuning.flags.remove(PcpFlags::PREV_FREE_HIGH_ORDER);
-        }
     }
 
     /// Tells for how many visits in a row nothing was handed out or freed, this one included.
@@ -166,6 +165,7 @@ impl ZonePcp {
             return refused;
         }
         self.tuning.free_count += 1;
+        self.tuning.flags.remove(PcpFlags::PREV_FREE_HIGH_ORDER);
         // Compared before it is changed: so it stays in memory.
         let full = self.room <= 1;
         self.room -= 1;
@@ -178,9 +178,8 @@ impl ZonePcp {
             return refused;
         }
         let order = block.descriptor().order();
-        self.hear_of_singles();
         self.room -= signed(order.frames());
-        self.heard_frames = self.freed_frames();
+        self.high_order_frames += u64::from(order.frames());
         let mode = self.tuning.note_free(self.count(), order.get());
         if self.room > 0 && mode == FreeMode::Ordinary { Put::Cached } else { Put::Overflow(mode) }
     }
