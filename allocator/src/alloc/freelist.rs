@@ -129,7 +129,7 @@ pub fn get_page_from_freelist(
 /// Takes a block of a zone: from the caller's cache where the order has a list there, else from the free areas
 /// (`rmqueue`).
 #[doc(alias = "buffered_rmqueue")]
-fn rmqueue(
+pub fn rmqueue(
     domain: &Domain,
     owner: Option<&Owner<ThreadCache>>,
     context: &AllocContext,
@@ -158,7 +158,13 @@ fn rmqueue(
 /// Makes a block from the free areas the caller's, if its first frame is in the state of a free one
 /// (`prep_new_page`, `check_new_page`).
 #[doc(alias = "check_new_page")]
-fn prep_new_page(domain: &Domain, pfn: Pfn, list: PcpList, zone: ZoneNumber, order: Order) -> Option<Block> {
+pub fn prep_new_page(
+    domain: &Domain,
+    pfn: Pfn,
+    list: PcpList,
+    zone: ZoneNumber,
+    order: Order,
+) -> Option<Block> {
     let prepared = domain
         .frames()
         .update(pfn, |found| check_new_page(Some(found)).map(|found| found.allocated(list, zone, order)));

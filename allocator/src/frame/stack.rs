@@ -108,6 +108,17 @@ impl FrameStack {
         Ok(())
     }
 
+    /// Puts a block on the cold end; gives it back when the committed memory is full. All others move up, at most 32 KiB.
+    pub fn push_cold(&mut self, block: Block) -> Result<(), Block> {
+        self.push(block)?;
+        if let Some(base) = self.base {
+            // SAFETY: `len` words from `base` are initialised and belong to this stack alone, as in `take_cold`.
+            let entries = unsafe { core::slice::from_raw_parts_mut(base.as_ptr().cast::<u64>(), self.len()) };
+            entries.rotate_right(1);
+        }
+        Ok(())
+    }
+
     /// Returns the number of blocks.
     #[inline(always)]
     pub const fn len(&self) -> usize {
@@ -228,6 +239,10 @@ mod tests {
             lists.list_mut(list).push(block(pfn)).expect("room");
         }
         let mut batch = FrameBatch::new();
+        lists.list_mut(list).push_cold(block(100)).expect("room");
+        assert_eq!(lists.list_mut(list).take_cold(1, &mut batch), 1);
+        assert!(batch.iter().map(Pfn::get).eq([100]));
+        batch.clear();
         assert_eq!(lists.list_mut(list).take_cold(30, &mut batch), 30);
         assert!(batch.iter().map(Pfn::get).eq(0..30));
         assert_eq!(lists.list_mut(list).pop(), Some(block(99)));

@@ -29,6 +29,15 @@ pub enum Put {
     Claimed,
 }
 
+/// Which end of a list a freed block goes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// The next request gets it: its content is probably in the CPU's caches.
+    Hot,
+    /// The next drain takes it.
+    Cold,
+}
+
 /// One thread's cache of one allocator: lists for every zone.
 ///
 /// One zone is *hot*: the one that ordinary requests of the thread try first. Its lists are at hand without a look-up.
@@ -114,13 +123,14 @@ impl ThreadCache {
         if block.descriptor().is_single_of(self.hot_zone) {
             return self.hot.put_single(&self.frames, block);
         }
-        self.put_elsewhere(block)
+        self.put_any(block, End::Hot)
     }
 
+    /// Puts a block of any zone and order into the cache, at one of its ends.
     #[inline(never)]
-    fn put_elsewhere(&mut self, block: Block) -> Put {
+    pub fn put_any(&mut self, block: Block, end: End) -> Put {
         match self.zone_and_frames(block.descriptor().zone_index()) {
-            Some((pcp, frames)) => pcp.put(frames, block),
+            Some((pcp, frames)) => pcp.put(frames, block, end),
             None => Put::NoRoom,
         }
     }

@@ -1,11 +1,13 @@
 //! The lists of one zone in one thread's cache.
 
 use super::{
-    Put,
+    End, Put,
     sizing::{FreeMode, PcpFlags, PcpLimits, PcpTuning, ZonePressure},
 };
 use crate::{
-    frame::{Block, Descriptor, FrameBatch, FrameLists, FrameTable, Order, PcpList, Pfn, StackMemory},
+    frame::{
+        Block, Descriptor, FrameBatch, FrameLists, FrameStack, FrameTable, Order, PcpList, Pfn, StackMemory,
+    },
     gfp::{AllocFlags, ZoneType},
     sync::ZeroedSliceError,
     zone::SharedZoneState,
@@ -161,9 +163,14 @@ impl ZonePcp {
     /// Puts in a block of one frame.
     #[inline(always)]
     pub(super) fn put_single(&mut self, frames: &FrameTable, block: Block) -> Put {
-        if let Err(refused) = self.push(frames, block) {
+        if let Err(refused) = self.push(frames, block, FrameStack::push) {
             return refused;
         }
+        self.note_single()
+    }
+
+    #[inline(always)]
+    fn note_single(&mut self) -> Put {
         self.tuning.free_count += 1;
         self.tuning.flags.remove(PcpFlags::PREV_FREE_HIGH_ORDER);
         // Compared before it is changed: so it stays in memory.
@@ -173,11 +180,18 @@ impl ZonePcp {
     }
 
     /// Puts in a block of any order that there is a list for.
-    pub(super) fn put(&mut self, frames: &FrameTable, block: Block) -> Put {
-        if let Err(refused) = self.push(frames, block) {
+    pub(super) fn put(&mut self, frames: &FrameTable, block: Block, end: End) -> Put {
+        let pushed = match end {
+            End::Hot => self.push(frames, block, FrameStack::push),
+            End::Cold => self.push(frames, block, FrameStack::push_cold),
+        };
+        if let Err(refused) = pushed {
             return refused;
         }
         let order = block.descriptor().order();
+        if order == Order::ZERO {
+            return self.note_single();
+        }
         self.room -= signed(order.frames());
         self.high_order_frames += u64::from(order.frames());
         let mode = self.tuning.note_free(self.count(), order.get());
@@ -185,12 +199,17 @@ impl ZonePcp {
     }
 
     #[inline(always)]
-    fn push(&mut self, frames: &FrameTable, block: Block) -> Result<(), Put> {
+    fn push(
+        &mut self,
+        frames: &FrameTable,
+        block: Block,
+        push: impl FnOnce(&mut FrameStack, Block) -> Result<(), Block>,
+    ) -> Result<(), Put> {
         let same = |found: Descriptor| (found == block.descriptor()).then(|| found.taken_back());
         if frames.update(block.pfn(), same).is_err() {
             return Err(Put::Bad);
         }
-        if self.lists.list_mut(block.descriptor().list()).push(block.next_generation()).is_err() {
+        if push(self.lists.list_mut(block.descriptor().list()), block.next_generation()).is_err() {
             return Err(Self::undo(frames, block));
         }
         Ok(())
