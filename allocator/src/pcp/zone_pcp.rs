@@ -15,15 +15,16 @@ use crate::{
 
 /// The lists of one zone in one thread's cache (`struct per_cpu_pages`).
 ///
-/// What a hit or a cached free changes: a list, `room`, a count of frames, and of the tuning the free count and a flag. Its
+/// What a hit or a cached free changes: a list, `spare`, a count of frames, and of the tuning the free count and a flag. Its
 /// allocation factor hears of single frames at the next refill or overflow, which is when it matters. Only the limit of
 /// the free count comes late by that: after more frees than the largest batch without an overflow between them,
 /// allocations halve a larger count than the kernel's would be.
 #[derive(Debug)]
 pub struct ZonePcp {
     state: SharedZoneState,
-    /// How many more frames may be put in before there are too many: the tuning's `high`, less the frames in all lists.
-    room: i32,
+    /// How many more frames may be put in without there being too many: the tuning's `high`, less one, less the frames in
+    /// all lists. Below 0 there are too many; a sign is tested for free.
+    spare: i32,
     tuning: PcpTuning,
     /// Frames handed out by this cache so far.
     allocated_frames: u64,
@@ -44,7 +45,7 @@ impl ZonePcp {
         let tuning = PcpTuning::new(limits);
         Ok(Self {
             state,
-            room: signed(tuning.high),
+            spare: signed(tuning.high) - 1,
             tuning,
             allocated_frames: 0,
             lists: FrameLists::new(StackMemory::new()?),
@@ -59,7 +60,7 @@ impl ZonePcp {
 
     /// Returns the frames in all lists.
     pub fn count(&self) -> u32 {
-        (signed(self.tuning.high) - self.room).cast_unsigned()
+        (signed(self.tuning.high) - 1 - self.spare).cast_unsigned()
     }
 
     /// Returns the frames that this cache handed out so far.
@@ -95,7 +96,7 @@ impl ZonePcp {
             if self.state.get().above_high() { ZonePressure::empty() } else { ZonePressure::BELOW_HIGH };
         self.hear_of_singles();
         let result = change(&mut self.tuning, count, pressure);
-        self.room = signed(self.tuning.high) - signed(count);
+        self.spare = signed(self.tuning.high) - 1 - signed(count);
         result
     }
 
@@ -142,7 +143,7 @@ impl ZonePcp {
     #[inline(always)]
     pub(super) fn take(&mut self, frames: &FrameTable, list: PcpList, order: Order) -> Option<Block> {
         let block = self.lists.list_mut(list).pop()?;
-        self.room += signed(order.frames());
+        self.spare += signed(order.frames());
         let same = |found: Descriptor| Some(found.handed_out()).filter(|&word| word == block.descriptor());
         if frames.update(block.pfn(), same).is_err() {
             self.leak(order);
@@ -173,10 +174,8 @@ impl ZonePcp {
     fn note_single(&mut self) -> Put {
         self.tuning.free_count += 1;
         self.tuning.flags.remove(PcpFlags::PREV_FREE_HIGH_ORDER);
-        // Compared before it is changed: so it stays in memory.
-        let full = self.room <= 1;
-        self.room -= 1;
-        if full { Put::Overflow(FreeMode::Ordinary) } else { Put::Cached }
+        self.spare -= 1;
+        if self.spare < 0 { Put::Overflow(FreeMode::Ordinary) } else { Put::Cached }
     }
 
     /// Puts in a block of any order that there is a list for.
@@ -192,10 +191,10 @@ impl ZonePcp {
         if order == Order::ZERO {
             return self.note_single();
         }
-        self.room -= signed(order.frames());
+        self.spare -= signed(order.frames());
         self.high_order_frames += u64::from(order.frames());
         let mode = self.tuning.note_free(self.count(), order.get());
-        if self.room > 0 && mode == FreeMode::Ordinary { Put::Cached } else { Put::Overflow(mode) }
+        if self.spare >= 0 && mode == FreeMode::Ordinary { Put::Cached } else { Put::Overflow(mode) }
     }
 
     #[inline(always)]
@@ -238,7 +237,7 @@ impl ZonePcp {
         }
         let descriptor = frames.update(pfn, cached).map_err(|bad| bad.pfn)?;
         stack.push(Block::new(pfn, descriptor.handed_out())).map_err(Block::pfn)?;
-        self.room -= signed(order.frames());
+        self.spare -= signed(order.frames());
         self.inflow_frames += i64::from(order.frames());
         Ok(())
     }
@@ -262,7 +261,7 @@ impl ZonePcp {
         let before = batch.len();
         let taken = self.lists.list_mut(list).take_cold(blocks, batch);
         let moved = signed(u32::try_from(taken).expect("at most 4096") * order.frames());
-        self.room += moved;
+        self.spare += moved;
         self.inflow_frames -= i64::from(moved);
         for pfn in batch.iter().skip(before) {
             let freed = frames.update(pfn, |found| Some(found.freed()));

@@ -1,6 +1,6 @@
 //! One zone: its free areas behind its lock, and what is known of them without it.
 
-use core::ops::Range;
+use core::ops::{Range, RangeInclusive};
 
 use super::{
     buddy::{Buddy, Fallback, Grouping, PAGEBLOCK_FRAMES, RmqueueMode, TYPES},
@@ -351,12 +351,12 @@ impl Zone {
         })
     }
 
-    /// Takes up to `count` blocks for a cache, or up to twice as many when the lock was contended, as far as `batch` has
-    /// room (`rmqueue_bulk`).
+    /// Takes blocks for a cache: as many as `count` begins with, or twice as many when the lock was contended, but at most as
+    /// it ends with and as `batch` has room for (`rmqueue_bulk`).
     pub fn rmqueue_bulk(
         &self,
         order: Order,
-        count: u32,
+        count: RangeInclusive<u32>,
         migratetype: MigrateType,
         flags: AllocFlags,
         grouping: Grouping,
@@ -369,7 +369,8 @@ impl Zone {
                 return;
             }
             let room = u32::try_from(batch.room()).expect("at most 512");
-            let count = if contended { count.saturating_mul(2) } else { count }.min(room);
+            let wanted = if contended { count.start().saturating_mul(2) } else { *count.start() };
+            let count = wanted.min(*count.end()).min(room);
             let done = areas.buddy.rmqueue_bulk(order, count, migratetype, flags, grouping, batch);
             self.note(areas, done);
         });
