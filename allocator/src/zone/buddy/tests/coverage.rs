@@ -135,7 +135,8 @@ impl Coverage {
             "refill with fallback",
         ];
         branches.extend(outcomes.map(|branch| ("request", branch.to_owned())));
-        branches.extend(["ClaimWhole", "RefusedByNoFragment"].map(|branch| ("NOFRAGMENT", branch.to_owned())));
+        branches
+            .extend(["ClaimWhole", "RefusedByNoFragment"].map(|branch| ("NOFRAGMENT", branch.to_owned())));
         branches.push(("free", "batch".to_owned()));
         branches.extend(["found", "empty"].map(|branch| ("rmqueue_frames", branch.to_owned())));
         for (kind, branch) in branches {

@@ -16,16 +16,43 @@ use crate::{
 /// One step; positions are modulo what there is.
 #[derive(Clone, Debug)]
 pub(super) enum Step {
-    Smallest { order: u8, kind: MigrateType, taken_for: Mobility },
-    Request { order: u8, kind: MigrateType, flags: AllocFlags },
-    Refill { order: u8, count: u32, kind: MigrateType, flags: AllocFlags },
-    Frames { count: u32, kind: MigrateType },
-    Free { position: u32 },
+    Smallest {
+        order: u8,
+        kind: MigrateType,
+        taken_for: Mobility,
+    },
+    Request {
+        order: u8,
+        kind: MigrateType,
+        flags: AllocFlags,
+    },
+    Refill {
+        order: u8,
+        count: u32,
+        kind: MigrateType,
+        flags: AllocFlags,
+    },
+    Frames {
+        count: u32,
+        kind: MigrateType,
+    },
+    Free {
+        position: u32,
+    },
     /// Frees frames through the batch: those that lie together, or those that were held for equally long.
-    FreeBatch { position: u32, count: u32, together: bool },
+    FreeBatch {
+        position: u32,
+        count: u32,
+        together: bool,
+    },
     /// Frees nearly all, as when a program ends.
-    FreeMost { left: u32 },
-    SetAside { pageblock: u32, kind: MigrateType },
+    FreeMost {
+        left: u32,
+    },
+    SetAside {
+        pageblock: u32,
+        kind: MigrateType,
+    },
 }
 
 /// What the model did in a step, for the buddy to do the same.
@@ -203,10 +230,10 @@ impl Reference {
             Step::Free { .. } if self.held.is_empty() => Deed::Nothing,
             Step::Free { position } => {
                 // Every eighth is one of the largest, of which there are few.
-                let largest = self.held.iter().enumerate().max_by_key(|(_, held)| held.order);
-                let position = match largest {
-                    Some((largest, _)) if position % 8 == 0 => largest,
-                    _ => position as usize % self.held.len(),
+                let position = if position % 8 == 0 {
+                    (0..self.held.len()).max_by_key(|&at| self.held[at].order).unwrap_or(0)
+                } else {
+                    position as usize % self.held.len()
                 };
                 let held = self.held.swap_remove(position);
                 self.give_back(vec![held], false)
@@ -235,7 +262,9 @@ impl Reference {
 
     /// Takes up to `count` single frames that were taken for the same out of what is held.
     fn singles(&mut self, position: u32, count: u32, together: bool) -> Vec<Held> {
-        let Some(&first) = self.held.get(position as usize % self.held.len().max(1)) else { return Vec::new() };
+        let Some(&first) = self.held.get(position as usize % self.held.len().max(1)) else {
+            return Vec::new();
+        };
         let wanted = |held: &Held| held.order == 0 && held.taken_for == first.taken_for;
         let mut blocks = Vec::new();
         let limit = count as usize;
@@ -244,7 +273,8 @@ impl Reference {
                 self.held.iter().copied().filter(|held| wanted(held) && held.pfn >= first.pfn).collect();
             singles.sort_unstable_by_key(|held| held.pfn);
             singles.truncate(limit);
-            self.held.retain(|held| !(wanted(held) && singles.binary_search_by_key(&held.pfn, |s| s.pfn).is_ok()));
+            self.held
+                .retain(|held| !(wanted(held) && singles.binary_search_by_key(&held.pfn, |s| s.pfn).is_ok()));
             blocks = singles;
         } else {
             self.held.retain(|held| {
@@ -308,7 +338,10 @@ impl Tested {
         let mut done = Fallback::default();
         match *step {
             Step::Smallest { taken_for, .. } => {
-                self.buddy.rmqueue_smallest(order, kind, taken_for).into_iter().for_each(|pfn| batch.push(pfn));
+                self.buddy
+                    .rmqueue_smallest(order, kind, taken_for)
+                    .into_iter()
+                    .for_each(|pfn| batch.push(pfn));
             }
             Step::Request { .. } => {
                 let mut mode = RmqueueMode::default();

@@ -181,7 +181,10 @@ impl Model {
                     }
                     let buddy = pfn ^ 1 << order;
                     let inside = (self.start..self.end).contains(&buddy);
-                    if order < self.max_order && inside && self.listed(order, self.kind(buddy)).contains(&buddy) {
+                    if order < self.max_order
+                        && inside
+                        && self.listed(order, self.kind(buddy)).contains(&buddy)
+                    {
                         assert!(order >= BLOCK_ORDER && !(mergeable(kind) && mergeable(self.kind(buddy))));
                     }
                 }
@@ -319,7 +322,8 @@ impl Model {
             };
             if free + alike >= BLOCK_FRAMES / 2 || !grouped {
                 self.turn_over(pfn, kind);
-                let pfn = self.smallest(order, kind, Mobility::of(kind)).expect("what was turned over is there");
+                let pfn =
+                    self.smallest(order, kind, Mobility::of(kind)).expect("what was turned over is there");
                 return Some((pfn, Found::ClaimPageblock));
             }
             taken.claims_refused += 1;
