@@ -2,6 +2,8 @@
 
 #![expect(dead_code, reason = "no test uses all of it")]
 
+use core::ptr::NonNull;
+
 use gfp::{
     Allocator, Order, Pages,
     sync::atomic::{AtomicU32, Ordering},
@@ -73,15 +75,15 @@ impl LiveMap {
     }
 }
 
-/// Returns a word in the first frame of a block, and one in its last.
+/// Returns a word at the start of a block, and one at the start of its last frame if that is another.
 fn words(pages: &mut Pages) -> impl Iterator<Item = &mut u32> {
-    let last = pages.order().frames() as usize - 1;
-    let base = pages.as_ptr().cast::<[u32; 1024]>();
-    [(0, 0), (last, 1023)].into_iter().map(move |(frame, word)| {
-        // SAFETY: the frame lies inside the block, of which the caller has the only reference; its memory came from
-        // mmap, and the two words are different ones.
-        let frame = unsafe { base.add(frame).as_mut() };
-        &mut frame[word]
+    let step = (pages.order().frames() as usize - 1).max(1);
+    let (frames, _) = pages.bytes_mut().as_chunks_mut::<4096>();
+    frames.iter_mut().step_by(step).map(|frame| {
+        let word = NonNull::from(frame).cast::<u32>();
+        // SAFETY: a frame is aligned to more than a u32 and larger, nobody else refers to this one, and its memory came
+        // from mmap, so that all its bytes have a value.
+        unsafe { &mut *word.as_ptr() }
     })
 }
 

@@ -1,6 +1,6 @@
 //! An allocator, the threads that use it in turns, and what must be true after each operation.
 
-use core::fmt;
+use core::{fmt, ptr::NonNull};
 
 use super::{
     coverage::Coverage,
@@ -9,7 +9,7 @@ use super::{
 use crate::{
     Allocator, Builder, Gfp, Maintain, Order, Pages,
     error::{AllocError, FailReason, Refusal},
-    frame::{LIST_FRAMES_MAX, PcpList},
+    frame::{FRAME_BYTES, LIST_FRAMES_MAX, PcpList},
     gfp::{MigrateType, ZoneType, gfp_migratetype},
     pcp::{
         ThreadCache, local,
@@ -402,7 +402,7 @@ impl Rig {
         let drained = before.count + frames - after.count;
         let free_after = self.allocator.core().domain.zones()[zone].nr_free_pages();
         assert_eq!(free_after, free_before + u64::from(drained));
-        let branch = if before.in_list as u32 * frames == LIST_FRAMES_MAX {
+        let branch = if before.in_list * frames as usize == LIST_FRAMES_MAX as usize {
             "cache full"
         } else if mode == FreeMode::DrainAll {
             "DrainAll"
@@ -489,10 +489,11 @@ impl Rig {
 fn stamps(pages: &mut Pages) -> impl Iterator<Item = &mut u64> {
     let frames = pages.order().frames() as usize;
     let step = if frames <= 8 { 1 } else { frames - 1 };
-    let base = pages.as_ptr().cast::<[u64; 512]>();
-    (0..frames).step_by(step).map(move |frame| {
-        // SAFETY: the frame lies inside the block, which the caller has to itself; its memory came from mmap.
-        let frame = unsafe { base.add(frame).as_mut() };
-        &mut frame[3]
+    let (bytes, _) = pages.bytes_mut().as_chunks_mut::<{ FRAME_BYTES }>();
+    bytes.iter_mut().step_by(step).map(|frame| {
+        let word = NonNull::from(frame).cast::<u64>();
+        // SAFETY: a frame is aligned to more than a u64 and larger, nobody else refers to this one, and its memory came
+        // from mmap, so that all its bytes have a value.
+        unsafe { &mut *word.as_ptr() }
     })
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{
     machine::Step,
-    model::{Ask, Found, Held, Taken},
+    model::{Ask, Held, Taken},
 };
 use crate::{gfp::AllocFlags, sync::Mutex};
 

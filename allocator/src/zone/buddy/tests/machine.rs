@@ -141,7 +141,7 @@ impl Reference {
             1 => 1 + (word % 3) as u8,
             2 => 4 + (word % 5) as u8,
             3 => 9,
-            _ => (10 + (word % 9 & word / 9 % 9) as u8).min(max_order),
+            _ => (10 + ((word % 9) & (word / 9 % 9)) as u8).min(max_order),
         };
         let word = words.1 >> 8;
         use MigrateType::{Cma, HighAtomic, Movable, Reclaimable, Unmovable};
