@@ -71,12 +71,11 @@ fn install() {
 
 /// Sends the signals one after the other, each when the one before has been handled.
 fn send(target: libc::pthread_t) {
-    let started = Instant::now();
     for sent in 1..=SIGNALS {
         // SAFETY: the thread runs until it is told that all have been sent.
         let result = unsafe { libc::pthread_kill(target, libc::SIGUSR1) };
         assert_eq!(result, 0);
-        let mut spins = 0u32;
+        let (mut spins, sent_at) = (0u32, Instant::now());
         while HANDLED.load(Ordering::Acquire) < sent {
             spins += 1;
             if spins.is_multiple_of(64) {
@@ -84,7 +83,7 @@ fn send(target: libc::pthread_t) {
             } else {
                 hint::spin_loop()
             }
-            if spins.is_multiple_of(1 << 16) && started.elapsed().as_secs() > 30 {
+            if spins.is_multiple_of(1 << 16) && sent_at.elapsed().as_secs() > 20 {
                 eprintln!("signal {sent} is still being handled: the thread waits for itself");
                 std::process::abort();
             }
