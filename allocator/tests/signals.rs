@@ -134,11 +134,12 @@ fn a_handler_allocates_and_frees_wherever_it_interrupts_a_pair() {
 #[test]
 #[ignore = "the handler waits for the zone's lock where it interrupts a refill or a drain of its own thread"]
 fn a_handler_allocates_and_frees_wherever_it_interrupts_a_refill_or_a_drain() {
-    interrupted(|Arena { allocator, live }| {
-        let mut held: Vec<_> =
-            (0..300).map(|_| allocator.alloc_page(Gfp::KERNEL).expect("there is memory")).collect();
-        held.iter_mut().for_each(|pages| live.take(pages, THREAD));
-        held.iter_mut().for_each(|pages| live.give(pages, THREAD));
+    interrupted(|Arena { allocator, .. }| {
+        // More than a cache of this arena holds: an eighth of 16384 frames.
+        let held: Vec<_> =
+            (0..4000).map(|_| allocator.alloc_page(Gfp::KERNEL).expect("there is memory")).collect();
         drop(held);
+        // And an order that no cache holds.
+        drop(allocator.alloc_pages(Gfp::KERNEL, Order::new(5)).expect("there is memory"));
     });
 }
