@@ -1,0 +1,477 @@
+//! The state machine: the same steps through the buddy and through the model, compared after each.
+
+use proptest::{prelude::*, test_runner::TestRunner};
+use proptest_state_machine::{ReferenceStateMachine, StateMachineTest};
+
+use super::{
+    coverage::Coverage,
+    model::{Ask, Held, Model, Taken},
+};
+use crate::{
+    frame::{FrameBatch, Mobility, Order, Pfn},
+    gfp::{AllocFlags, MigrateType},
+    zone::buddy::{Buddy, Fallback, Grouping, RmqueueMode},
+};
+
+/// One step; positions are modulo what there is.
+#[derive(Clone, Debug)]
+pub(super) enum Step {
+    Smallest {
+        order: u8,
+        kind: MigrateType,
+        taken_for: Mobility,
+    },
+    Request {
+        order: u8,
+        kind: MigrateType,
+        flags: AllocFlags,
+    },
+    Refill {
+        order: u8,
+        count: u32,
+        kind: MigrateType,
+        flags: AllocFlags,
+    },
+    Frames {
+        count: u32,
+        kind: MigrateType,
+    },
+    Free {
+        position: u32,
+    },
+    /// Frees frames through the batch: those that lie together, or those that were held for equally long.
+    FreeBatch {
+        position: u32,
+        count: u32,
+        together: bool,
+    },
+    /// Frees nearly all, as when a program ends.
+    FreeMost {
+        left: u32,
+    },
+    SetAside {
+        pageblock: u32,
+        kind: MigrateType,
+    },
+}
+
+/// What the model did in a step, for the buddy to do the same.
+#[derive(Clone, Debug)]
+enum Deed {
+    Began,
+    Took { step: Step, ask: Ask, taken: Taken },
+    Freed { blocks: Vec<Held>, batch: bool },
+    TurnedOver { pfn: u32, from: MigrateType, to: MigrateType },
+    Nothing,
+}
+
+/// The model and the blocks that are out.
+#[derive(Clone, Debug)]
+pub(super) struct Reference {
+    model: Model,
+    held: Vec<Held>,
+    grouped: bool,
+    steps: u32,
+    deed: Deed,
+}
+
+/// Zones that are small, large, begin or end in the middle of a pageblock, or are smaller than one.
+const SHAPES: [(u32, u32, u8); 8] = [
+    (0, 8192, 10),
+    (4096, 12_000, 10),
+    (3, 5000, 9),
+    (0, 1 << 15, 14),
+    (7 * 512 + 100, 31 * 512, 12),
+    (1 << 13, 3 << 13, 11),
+    (0, 200, 10),
+    (0, 1 << 16, 18),
+];
+
+/// Picks by weight with the low bits of a random word, and returns the rest of the word.
+fn pick<T: Copy>(word: u64, choices: &[(u64, T)]) -> (T, u64) {
+    let total: u64 = choices.iter().map(|&(weight, _)| weight).sum();
+    let mut at = word % total;
+    for &(weight, choice) in choices {
+        if at < weight {
+            return (choice, word / total);
+        }
+        at -= weight;
+    }
+    unreachable!("the weights add up")
+}
+
+fn small(word: u64, below: u32) -> u32 {
+    u32::try_from(word % u64::from(below)).expect("below 2^32")
+}
+
+impl Reference {
+    /// Reads a step out of random words; what is above the mark of how full the zone should be is freed.
+    fn decode(words: (u64, u64), above: bool, plenty: bool, max_order: u8) -> Step {
+        #[derive(Clone, Copy)]
+        enum Kind {
+            Smallest,
+            Request,
+            Refill,
+            Frames,
+            Free,
+            FreeBatch,
+            FreeMost,
+            SetAside,
+        }
+        let frees = if above { 80 } else { 25 };
+        let (step, word) = pick(
+            words.0,
+            &[
+                (6, Kind::Smallest),
+                (30, Kind::Request),
+                (9, Kind::Refill),
+                (6, Kind::Frames),
+                (frees, Kind::Free),
+                (frees / 6, Kind::FreeBatch),
+                (if above { 1 } else { 0 }, Kind::FreeMost),
+                (2, Kind::SetAside),
+            ],
+        );
+        // Where much is free, large blocks can be had.
+        let (small_orders, large_orders) = if plenty { (8, 30) } else { (30, 7) };
+        let classes = [(small_orders, 0u8), (small_orders, 1), (20, 2), (large_orders, 3), (large_orders, 4)];
+        let (class, word) = pick(word, &classes);
+        let order = match class {
+            0 => 0,
+            1 => 1 + (word % 3) as u8,
+            2 => 4 + (word % 5) as u8,
+            3 => 9,
+            _ => (10 + ((word % 9) & (word / 9 % 9)) as u8).min(max_order),
+        };
+        let word = words.1 >> 8;
+        use MigrateType::{Cma, HighAtomic, Movable, Reclaimable, Unmovable};
+        let (kind, word) = pick(word, &[(4, Unmovable), (4, Movable), (3, Reclaimable)]);
+        let (flags, word) = pick(
+            word,
+            &[
+                (6, AllocFlags::empty()),
+                (3, AllocFlags::NOFRAGMENT),
+                (2, AllocFlags::CMA),
+                (1, AllocFlags::CMA.union(AllocFlags::NOFRAGMENT)),
+            ],
+        );
+        match step {
+            Kind::Smallest => {
+                let (kind, word) = pick(word, &[(8, kind), (1, HighAtomic), (1, Cma)]);
+                let (taken_for, _) = pick(word, &[(1, Mobility::Movable), (1, Mobility::Fixed)]);
+                Step::Smallest { order, kind, taken_for }
+            }
+            Kind::Request => Step::Request { order, kind, flags },
+            Kind::Refill => {
+                let order = if class > 2 { 0 } else { order };
+                Step::Refill { order, count: 1 + small(word, 64), kind, flags }
+            }
+            Kind::Frames => {
+                let (kind, word) = pick(word, &[(8, kind), (1, HighAtomic), (1, Cma)]);
+                Step::Frames { count: 1 + small(word, 512), kind }
+            }
+            Kind::Free => Step::Free { position: small(word, u32::MAX) },
+            Kind::FreeBatch => Step::FreeBatch {
+                position: small(word >> 16, u32::MAX),
+                count: 1 + small(word, 200),
+                together: word >> 9 & 1 == 1,
+            },
+            Kind::FreeMost => Step::FreeMost { left: small(word, 64) },
+            Kind::SetAside => {
+                let (kind, word) = pick(word, &[(2, HighAtomic), (2, Cma), (5, Movable), (1, Unmovable)]);
+                Step::SetAside { pageblock: small(word, u32::MAX), kind }
+            }
+        }
+    }
+
+    fn hold(&mut self, pfns: &[u32], order: u8, taken_for: Mobility) {
+        self.held.extend(pfns.iter().map(|&pfn| Held { pfn, order, taken_for }));
+    }
+
+    fn take(&mut self, step: &Step, ask: Ask, taken: Taken, taken_for: Mobility) -> Deed {
+        self.hold(&taken.pfns, ask.order, taken_for);
+        Deed::Took { step: step.clone(), ask, taken }
+    }
+
+    fn ask(&self, order: u8, kind: MigrateType, flags: AllocFlags) -> Ask {
+        Ask { order, kind, flags, grouped: self.grouped }
+    }
+
+    fn give_back(&mut self, blocks: Vec<Held>, batch: bool) -> Deed {
+        for &held in &blocks {
+            self.model.free(held);
+        }
+        if blocks.is_empty() { Deed::Nothing } else { Deed::Freed { blocks, batch } }
+    }
+
+    fn run(&mut self, step: &Step) -> Deed {
+        match *step {
+            Step::Smallest { order, kind, taken_for } => {
+                let pfns: Vec<_> = self.model.smallest(order, kind, taken_for).into_iter().collect();
+                let taken = Taken { pfns, ..Taken::default() };
+                self.take(step, self.ask(order, kind, AllocFlags::empty()), taken, taken_for)
+            }
+            Step::Request { order, kind, flags } => {
+                let ask = self.ask(order, kind, flags);
+                let taken = self.model.bulk(ask, 1);
+                self.take(step, ask, taken, Mobility::of(kind))
+            }
+            Step::Refill { order, count, kind, flags } => {
+                let ask = self.ask(order, kind, flags);
+                let taken = self.model.bulk(ask, count);
+                self.take(step, ask, taken, Mobility::of(kind))
+            }
+            Step::Frames { count, kind } => {
+                let mobility = Mobility::of(kind);
+                let pfns = (0..count).map_while(|_| self.model.smallest(0, kind, mobility)).collect();
+                let ask = self.ask(0, kind, AllocFlags::empty());
+                self.take(step, ask, Taken { pfns, ..Taken::default() }, mobility)
+            }
+            Step::Free { .. } if self.held.is_empty() => Deed::Nothing,
+            Step::Free { position } => {
+                // Every eighth is one of the largest, of which there are few.
+                let position = if position % 8 == 0 {
+                    (0..self.held.len()).max_by_key(|&at| self.held[at].order).unwrap_or(0)
+                } else {
+                    position as usize % self.held.len()
+                };
+                let held = self.held.swap_remove(position);
+                self.give_back(vec![held], false)
+            }
+            Step::FreeBatch { position, count, together } => {
+                let blocks = self.singles(position, count, together);
+                self.give_back(blocks, true)
+            }
+            Step::FreeMost { left } => {
+                let blocks = self.held.split_off(self.held.len().min(left as usize));
+                self.give_back(blocks, false)
+            }
+            Step::SetAside { pageblock, kind } => {
+                let blocks = self.model.end.div_ceil(512) - self.model.start / 512;
+                let first = (self.model.start / 512 + pageblock % blocks) * 512;
+                let pfn = first.max(self.model.start);
+                let from = self.model.kind(pfn);
+                if from == kind || !self.model.is_split(pfn) {
+                    return Deed::Nothing;
+                }
+                self.model.turn_over(pfn, kind);
+                Deed::TurnedOver { pfn, from, to: kind }
+            }
+        }
+    }
+
+    /// Takes up to `count` single frames that were taken for the same out of what is held.
+    fn singles(&mut self, position: u32, count: u32, together: bool) -> Vec<Held> {
+        let Some(&first) = self.held.get(position as usize % self.held.len().max(1)) else {
+            return Vec::new();
+        };
+        let wanted = |held: &Held| held.order == 0 && held.taken_for == first.taken_for;
+        let mut blocks = Vec::new();
+        let limit = count as usize;
+        if together {
+            let mut singles: Vec<Held> =
+                self.held.iter().copied().filter(|held| wanted(held) && held.pfn >= first.pfn).collect();
+            singles.sort_unstable_by_key(|held| held.pfn);
+            singles.truncate(limit);
+            self.held
+                .retain(|held| !(wanted(held) && singles.binary_search_by_key(&held.pfn, |s| s.pfn).is_ok()));
+            blocks = singles;
+        } else {
+            self.held.retain(|held| {
+                let take = blocks.len() < limit && wanted(held);
+                if take {
+                    blocks.push(*held);
+                }
+                !take
+            });
+        }
+        blocks
+    }
+}
+
+impl ReferenceStateMachine for Reference {
+    type State = Self;
+    type Transition = Step;
+
+    fn init_state() -> BoxedStrategy<Self> {
+        (prop::sample::select(&SHAPES[..]), prop::bool::weighted(0.9))
+            .prop_map(|((start, end, max_order), grouped)| Self {
+                model: Model::new(start, end, max_order),
+                held: Vec::new(),
+                grouped,
+                steps: 0,
+                deed: Deed::Began,
+            })
+            .boxed()
+    }
+
+    fn transitions(state: &Self) -> BoxedStrategy<Step> {
+        // Times of plenty, of need, and in between.
+        const FULL_PERCENT: [u64; 6] = [30, 101, 75, 97, 50, 90];
+        let full = FULL_PERCENT[state.steps as usize / 120 % FULL_PERCENT.len()];
+        let total = u64::from(state.model.end - state.model.start);
+        let above = (total - state.model.free_frames()) * 100 > total * full;
+        let max_order = state.model.max_order;
+        any::<(u64, u64)>().prop_map(move |words| Self::decode(words, above, full <= 50, max_order)).boxed()
+    }
+
+    fn apply(mut state: Self, step: &Step) -> Self {
+        state.steps += 1;
+        state.deed = state.run(step);
+        state
+    }
+}
+
+/// The buddy under test.
+pub(super) struct Tested {
+    buddy: Buddy,
+    coverage: Coverage,
+    steps: u32,
+}
+
+impl Tested {
+    fn take(&mut self, step: &Step, ask: Ask, expected: &Taken) {
+        let Ask { kind, flags, .. } = ask;
+        let order = Order::new(ask.order);
+        let grouping = if ask.grouped { Grouping::ByMobility } else { Grouping::Disabled };
+        let mut batch = FrameBatch::new();
+        let mut done = Fallback::default();
+        match *step {
+            Step::Smallest { taken_for, .. } => {
+                self.buddy
+                    .rmqueue_smallest(order, kind, taken_for)
+                    .into_iter()
+                    .for_each(|pfn| batch.push(pfn));
+            }
+            Step::Request { .. } => {
+                let mut mode = RmqueueMode::default();
+                let pfn = self.buddy.rmqueue(order, kind, flags, grouping, &mut mode, &mut done);
+                pfn.into_iter().for_each(|pfn| batch.push(pfn));
+            }
+            Step::Refill { count, .. } => {
+                done = self.buddy.rmqueue_bulk(order, count, kind, flags, grouping, &mut batch);
+            }
+            Step::Frames { count, .. } => {
+                let taken = self.buddy.rmqueue_frames(count, kind, Mobility::of(kind), &mut batch);
+                assert_eq!(taken as usize, batch.len());
+            }
+            _ => unreachable!("the other steps take nothing"),
+        }
+        assert_eq!(batch.numbers(), expected.pfns, "the blocks of {step:?}");
+        let Taken { claimed, stolen, boosts, .. } = *expected;
+        assert_eq!(done, Fallback { claimed, stolen, boosts }, "the fallbacks of {step:?}");
+    }
+
+    fn give_back(&mut self, blocks: &[Held], batch: bool) {
+        if batch {
+            let pfns: Vec<u32> = blocks.iter().map(|held| held.pfn).collect();
+            self.buddy.free_frames_batch(&pfns, blocks[0].taken_for);
+        } else {
+            for held in blocks {
+                self.buddy.free(Pfn::new(held.pfn), Order::new(held.order), held.taken_for);
+            }
+        }
+    }
+
+    fn compare(&self, model: &Model) {
+        for kind in MigrateType::ALL {
+            let mut available = 0;
+            for order in 0..=model.max_order {
+                let expected = model.nr_free(order, kind);
+                let found = self.buddy.nr_free(Order::new(order), kind);
+                assert_eq!(found, expected, "free {kind} blocks of order {order}");
+                available |= u32::from(expected > 0) << order;
+            }
+            assert_eq!(self.buddy.available(kind), available, "{kind}");
+            assert_eq!(self.buddy.free_frames_of(kind), model.free_frames_of(kind), "{kind}");
+        }
+        assert_eq!(self.buddy.free_frames(), model.free_frames());
+    }
+
+    fn compare_pageblocks(&self, model: &Model) {
+        model.check();
+        for block in model.start / 512..model.end.div_ceil(512) {
+            let pfn = (block * 512).max(model.start);
+            assert_eq!(self.buddy.pageblock_type(Pfn::new(pfn)), model.kind(pfn), "pageblock {block}");
+            // Asked only of pageblocks with a free block inside.
+            if model.is_split(pfn) && model.block_use(pfn).0 > 0 {
+                let found = self.buddy.pageblock_use(Pfn::new(pfn), model.kind(pfn));
+                assert_eq!(found, model.block_use(pfn), "free and movable frames of pageblock {block}");
+            }
+        }
+    }
+}
+
+/// Runs [`Reference`] against [`Buddy`].
+struct Machine;
+
+impl StateMachineTest for Machine {
+    type SystemUnderTest = Tested;
+    type Reference = Reference;
+
+    fn init_test(reference: &Reference) -> Tested {
+        let Model { start, end, max_order, .. } = reference.model;
+        let buddy = Buddy::new(Pfn::new(start), Pfn::new(end), Order::new(max_order)).expect("small");
+        Tested { buddy, coverage: Coverage::default(), steps: 0 }
+    }
+
+    fn apply(mut tested: Tested, reference: &Reference, _: Step) -> Tested {
+        match &reference.deed {
+            Deed::Began | Deed::Nothing => {}
+            Deed::Took { step, ask, taken } => {
+                tested.take(step, *ask, taken);
+                tested.coverage.took(step, *ask, taken);
+            }
+            Deed::Freed { blocks, batch } => {
+                tested.give_back(blocks, *batch);
+                tested.coverage.freed(blocks, *batch);
+            }
+            &Deed::TurnedOver { pfn, from, to } => {
+                tested.buddy.move_freepages_block(Pfn::new(pfn), from, to);
+                tested.coverage.turned_over();
+            }
+        }
+        tested.coverage.steps += 1;
+        tested.steps += 1;
+        if tested.steps.is_multiple_of(256) {
+            tested.compare_pageblocks(&reference.model);
+        }
+        tested
+    }
+
+    fn check_invariants(tested: &Tested, reference: &Reference) {
+        tested.compare(&reference.model);
+    }
+
+    fn teardown(mut tested: Tested, mut reference: Reference) {
+        tested.compare_pageblocks(&reference.model);
+        let rest = std::mem::take(&mut reference.held);
+        for held in rest {
+            reference.model.free(held);
+            tested.give_back(&[held], false);
+        }
+        tested.compare(&reference.model);
+        tested.compare_pageblocks(&reference.model);
+        let all = u64::from(reference.model.end - reference.model.start);
+        assert_eq!(tested.buddy.free_frames(), all);
+        tested.coverage.add_to_total();
+    }
+}
+
+#[test]
+fn every_block_and_every_count_is_as_the_rules_say() {
+    const CASES: u32 = 110;
+    const STEPS: usize = 5500;
+    let config = ProptestConfig { cases: CASES, failure_persistence: None, ..ProptestConfig::default() };
+    let result = TestRunner::new(config.clone()).run(
+        &Reference::sequential_strategy(STEPS..=STEPS),
+        |(reference, steps, seen)| {
+            Machine::test_sequential(config.clone(), reference, steps, seen);
+            Ok(())
+        },
+    );
+    if let Err(failure) = result {
+        panic!("{failure}");
+    }
+    Coverage::total().check(u64::from(CASES) * STEPS as u64);
+}
