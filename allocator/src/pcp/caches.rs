@@ -145,14 +145,14 @@ impl Caches {
     ///
     /// # Errors
     /// When the allocator is closed, or there is no memory.
-    pub fn register(self: &Arc<Self>) -> Result<Owner<ThreadCache>, NoCache> {
-        let zones = self.zones.iter().map(|zone| (zone.shared_state(), self.limits(zone)));
-        let home = Arc::clone(self);
+    pub fn register(this: &Arc<Self>) -> Result<Owner<ThreadCache>, NoCache> {
+        let zones = this.zones.iter().map(|zone| (zone.shared_state(), this.limits(zone)));
+        let home = Arc::clone(this);
         let cache =
-            ThreadCache::new(self.frames.clone(), self.preferred, zones, home).map_err(NoCache::NoMemory)?;
+            ThreadCache::new(this.frames.clone(), this.preferred, zones, home).map_err(NoCache::NoMemory)?;
         let owner = Owner::new(cache);
-        self.registry.register(Arc::clone(owner.cell())).map_err(|_closed| NoCache::Closed)?;
-        self.resize();
+        this.registry.register(Arc::clone(owner.cell())).map_err(|_closed| NoCache::Closed)?;
+        this.resize();
         Ok(owner)
     }
 
