@@ -5,7 +5,7 @@ use core::time::Duration;
 
 use super::{
     cache::ThreadCache,
-    ledger::Ledger,
+    ledger::{Ledger, OnLast},
     sizing::{HighFraction, PcpLimits},
 };
 use crate::{
@@ -348,17 +348,15 @@ impl Caches {
 
     /// Closes all zones and caches: from now on requests fail and every free goes to its zone. When the last frame has
     /// come back, which may be now, `on_last` runs.
-    pub fn close(&self, on_last: Box<dyn FnOnce() + Send>) {
-        self.ledger.arm(on_last);
-        let out: u64 = self.zones.iter().map(Zone::close).sum();
-        // One more than is out, so that nobody else acts on the last frame while this goes on.
-        self.ledger.charge(out + 1);
-        self.registry.close(|entries| {
-            for cell in entries {
-                self.bury(cell);
-            }
+    pub fn close(&self, on_last: OnLast) {
+        let count = || self.zones.iter().map(Zone::close).sum();
+        self.ledger.close(on_last, count, || {
+            self.registry.close(|entries| {
+                for cell in entries {
+                    self.bury(cell);
+                }
+            });
         });
-        self.ledger.settle(1);
     }
 
     /// Empties a cache and claims it for ever.
