@@ -59,7 +59,7 @@ impl Memory {
 
 fn close_and_last_frames() {
     let memory = Arc::new(Memory {
-        places: [const { () }; 3].map(|()| UnsafeCell::new(0)),
+        places: [0; 3].map(UnsafeCell::new),
         zone: Mutex::new(Zone { closed: false, out: 2 }),
         ledger: Ledger::default(),
     });
