@@ -4,7 +4,7 @@ use crate::{
     frame::{Block, Order, PcpList},
     gfp::{AllocFlags, Gfp, ZoneType, gfp_migratetype, gfp_zone},
     pcp::{Put, ThreadCache},
-    sync::{Inside, NotEntered},
+    sync::{Inside, NotEntered, Owner},
 };
 
 /// What a request is to a cache; known at compile time where its flags and order are.
@@ -41,6 +41,12 @@ pub fn take_cached(
     let CachedRequest { highest, flags, list } = cached_request(gfp, order)?;
     let mut cache = entered.ok()?;
     cache.take(highest, flags, list, order)
+}
+
+/// Takes a block from the caller's cache for a request that tries another zone than most first: DMA, for example.
+pub(super) fn take_cached_elsewhere(owner: &Owner<ThreadCache>, gfp: Gfp, order: Order) -> Option<Block> {
+    let CachedRequest { highest, flags, list } = cached_request(gfp, order)?;
+    owner.enter().ok()?.take_elsewhere(highest, flags, list, order)
 }
 
 /// Puts a block into the caller's cache, at its hot end (`free_unref_page_commit`), and says what is left to be done.

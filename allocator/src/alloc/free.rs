@@ -1,12 +1,35 @@
 //! The way back: into the caller's cache, or to the zone.
 
-use super::Domain;
+use super::{Domain, put_cached};
 use crate::{
     frame::{BadFrame, Block, Descriptor},
-    pcp::{Put, ThreadCache},
+    pcp::{End, Put, ThreadCache},
     sync::Owner,
     zone::Freed,
 };
+
+/// Frees a block through a cache, at its hot end: the inner layer of
+/// [`Allocator::free_page`](crate::Allocator::free_page) (`__free_page`).
+///
+/// # Errors
+/// The descriptor that was found, when the block is not what its owner says; nothing is changed then.
+#[doc(alias = "__free_page")]
+pub fn free_page(domain: &Domain, owner: &Owner<ThreadCache>, block: Block) -> Result<(), BadFrame> {
+    let left = put_cached(owner.enter(), block);
+    free_unref_page(domain, owner, block, left)
+}
+
+/// Frees a block through a cache, at its cold end: nobody will want its content soon (`free_hot_cold_page` with cold).
+///
+/// # Errors
+/// As [`free_page`].
+pub fn free_pages_cold(domain: &Domain, owner: &Owner<ThreadCache>, block: Block) -> Result<(), BadFrame> {
+    let left = match owner.enter() {
+        Ok(mut cache) => cache.put_any(block, End::Cold),
+        Err(_) => put_cached(owner.enter(), block),
+    };
+    free_unref_page(domain, owner, block, left)
+}
 
 /// Frees a block: does what [`put_cached`](super::put_cached) left to be done (`free_unref_page`).
 ///
@@ -26,7 +49,8 @@ pub fn free_unref_page(
         Put::Bad => Err(BadFrame { pfn: block.pfn(), found: domain.frames().get(block.pfn()) }),
         Put::Reentered => free_without_waiting(domain, block),
         Put::Claimed => free_pages_ok(domain, block),
-        Put::Cached | Put::Overflow(_) | Put::NoRoom => match domain.caches().put_slow(owner, block, left) {
+        Put::Cached => Ok(()),
+        Put::Overflow(_) | Put::NoRoom => match domain.caches().put_slow(owner, block, left) {
             Ok(()) => Ok(()),
             Err(block) => free_pages_ok(domain, block),
         },

@@ -1,6 +1,6 @@
 //! From a resolved request to a block: the walk over the zones, and what follows when it finds nothing.
 
-use super::{AllocContext, Domain, prepare_alloc_pages};
+use super::{AllocContext, Domain, fast::take_cached_elsewhere, prepare_alloc_pages};
 use crate::{
     error::{AllocError, FailReason, Refusal, TriedZone},
     frame::{Block, Order, PcpList, Pfn, ZoneNumber},
@@ -18,14 +18,17 @@ use crate::{
 /// # Errors
 /// Says what was asked, which zones were tried and why each refused.
 #[doc(alias = "__alloc_pages")]
-#[inline]
+#[cold]
 pub fn alloc_pages(
     domain: &Domain,
     owner: Option<&Owner<ThreadCache>>,
     gfp: Gfp,
     order: Order,
 ) -> Result<Block, AllocError> {
-    alloc_pages_nodemask(domain, owner, gfp, order)
+    match owner.and_then(|owner| take_cached_elsewhere(owner, gfp, order)) {
+        Some(block) => Ok(block),
+        None => alloc_pages_nodemask(domain, owner, gfp, order),
+    }
 }
 
 /// Allocates a block from the allowed nodes: first at the low mark, then with all that the mask permits
@@ -126,7 +129,7 @@ pub fn get_page_from_freelist(
 /// Takes a block of a zone: from the caller's cache where the order has a list there, else from the free areas
 /// (`rmqueue`).
 #[doc(alias = "buffered_rmqueue")]
-fn rmqueue(
+pub fn rmqueue(
     domain: &Domain,
     owner: Option<&Owner<ThreadCache>>,
     context: &AllocContext,
@@ -155,7 +158,13 @@ fn rmqueue(
 /// Makes a block from the free areas the caller's, if its first frame is in the state of a free one
 /// (`prep_new_page`, `check_new_page`).
 #[doc(alias = "check_new_page")]
-fn prep_new_page(domain: &Domain, pfn: Pfn, list: PcpList, zone: ZoneNumber, order: Order) -> Option<Block> {
+pub fn prep_new_page(
+    domain: &Domain,
+    pfn: Pfn,
+    list: PcpList,
+    zone: ZoneNumber,
+    order: Order,
+) -> Option<Block> {
     let prepared = domain
         .frames()
         .update(pfn, |found| check_new_page(Some(found)).map(|found| found.allocated(list, zone, order)));

@@ -3,7 +3,7 @@
 use core::{num::NonZeroUsize, ops::Deref, ptr::NonNull};
 
 use crate::{
-    alloc::{Domain, alloc_pages, free_pages_ok, free_unref_page, put_cached},
+    alloc::{Domain, alloc_pages, free_page, free_pages_cold, free_pages_ok, free_unref_page, put_cached},
     error::{AllocError, FrameStory, FreeError, Misuse},
     frame::{BadFrame, Block, Descriptor, FrameState, Order, Pfn},
     gfp::Gfp,
@@ -58,10 +58,13 @@ impl Core {
     #[inline(never)]
     fn free_slow(&self, block: Block, left: Option<Put>) {
         match local::get_or_register(self.key(), self.domain.caches()) {
-            Ok(owner) => {
-                let left = left.unwrap_or_else(|| put_cached(owner.enter(), block));
-                self.finish_free(&owner, block, left);
-            }
+            Ok(owner) => self.report(
+                match left {
+                    Some(left) => free_unref_page(&self.domain, &owner, block, left),
+                    None => free_page(&self.domain, &owner, block),
+                },
+                block,
+            ),
             Err(_) => self.report(free_pages_ok(&self.domain, block), block),
         }
     }
@@ -70,9 +73,16 @@ impl Core {
     #[cold]
     #[inline(never)]
     pub(super) fn finish_free(&self, owner: &Owner<ThreadCache>, block: Block, left: Put) {
-        if left != Put::Cached {
-            self.report(free_unref_page(&self.domain, owner, block, left), block);
-        }
+        self.report(free_unref_page(&self.domain, owner, block, left), block);
+    }
+
+    /// Frees a block at the cold end of the calling thread's cache.
+    pub(super) fn free_cold(&self, block: Block) {
+        let freed = match local::get_or_register(self.key(), self.domain.caches()) {
+            Ok(owner) => free_pages_cold(&self.domain, &owner, block),
+            Err(_) => free_pages_ok(&self.domain, block),
+        };
+        self.report(freed, block);
     }
 
     fn report(&self, freed: Result<(), BadFrame>, block: Block) {

@@ -145,6 +145,20 @@ impl Allocator {
         page.free();
     }
 
+    /// Frees a block of which nobody will want the content soon: it goes to the cold end of the calling thread's cache, and
+    /// from there to its zone first.
+    ///
+    /// ```
+    /// # use gfp::{Allocator, Gfp, Order};
+    /// # let allocator = Allocator::builder(64 << 20).build()?;
+    /// let pages = allocator.alloc_pages(Gfp::KERNEL, Order::ZERO)?;
+    /// allocator.free_pages_cold(pages);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn free_pages_cold(&self, pages: Pages) {
+        pages.free_cold();
+    }
+
     /// Makes a block again from its parts.
     ///
     /// # Errors

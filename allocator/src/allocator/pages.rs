@@ -45,6 +45,12 @@ impl Pages {
         pages.shared().free(pages.block);
     }
 
+    /// Frees the block at the cold end of the calling thread's cache.
+    pub(super) fn free_cold(self) {
+        let pages = ManuallyDrop::new(self);
+        pages.shared().free_cold(pages.block);
+    }
+
     /// Gives up ownership without freeing.
     #[inline(always)]
     pub(super) fn into_block(self) -> Block {

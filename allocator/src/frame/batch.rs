@@ -57,14 +57,6 @@ impl FrameBatch {
         self.len = 0;
     }
 
-    /// Appends all of `numbers`, which are frame numbers.
-    pub(super) fn extend_from_numbers(&mut self, numbers: &[u32]) {
-        for (slot, &pfn) in self.pfns[self.len..self.len + numbers.len()].iter_mut().zip(numbers) {
-            slot.write(pfn);
-        }
-        self.len += numbers.len();
-    }
-
     /// Returns the blocks as plain frame numbers.
     #[inline]
     pub fn numbers(&self) -> &[u32] {

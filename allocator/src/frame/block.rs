@@ -24,6 +24,29 @@ impl Block {
         Self(Self::ALLOCATED | u64::from(descriptor.bits()) << 32 | u64::from(pfn.get()))
     }
 
+    /// Returns the block that the next owner gets, once this one has freed it: one generation on.
+    #[inline(always)]
+    pub const fn next_generation(self) -> Self {
+        let bits = self.0.get().wrapping_add((Descriptor::GENERATION_ONE as u64) << 32);
+        // SAFETY: what was added is a multiple of the highest field's lowest bit, so that the state, which is not 0, stays.
+        Self(unsafe { NonZeroU64::new_unchecked(bits) })
+    }
+
+    #[inline(always)]
+    pub(super) const fn to_bits(self) -> u64 {
+        self.0.get()
+    }
+
+    /// Reads what [`to_bits`](Self::to_bits) gave.
+    ///
+    /// # Safety
+    /// `bits` came from there.
+    #[inline(always)]
+    pub(super) const unsafe fn from_bits(bits: u64) -> Self {
+        // SAFETY: the caller promises that these are a block's bits, which are not 0.
+        Self(unsafe { NonZeroU64::new_unchecked(bits) })
+    }
+
     /// Returns the first frame.
     #[inline(always)]
     #[expect(clippy::cast_possible_truncation, reason = "the low half is the frame's number")]
@@ -33,7 +56,6 @@ impl Block {
 
     /// Returns the descriptor of the first frame.
     #[inline(always)]
-    #[expect(clippy::cast_possible_truncation, reason = "the high half is the descriptor")]
     pub const fn descriptor(self) -> Descriptor {
         Descriptor::from_bits((self.0.get() >> 32) as u32)
     }

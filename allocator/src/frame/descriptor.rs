@@ -131,7 +131,7 @@ impl Descriptor {
     const ZONE_MASK: u32 = 0x1ff;
     const ORDER_SHIFT: u32 = 18;
     const GENERATION_SHIFT: u32 = 23;
-    const GENERATION_ONE: u32 = 1 << Self::GENERATION_SHIFT;
+    pub(super) const GENERATION_ONE: u32 = 1 << Self::GENERATION_SHIFT;
     const GENERATION_MASK: u32 = !(Self::GENERATION_ONE - 1);
     /// Number of zones that the zone field can tell apart.
     pub const ZONES: usize = Self::ZONE_MASK as usize + 1;
@@ -217,15 +217,9 @@ impl Descriptor {
             self.0 & Self::GENERATION_MASK
                 | (state as u32) << Self::STATE_SHIFT
                 | list.0 as u32
-                | (zone.index() as u32) << Self::ZONE_SHIFT
+                | zone.to_bits() << Self::ZONE_SHIFT
                 | (order.get() as u32) << Self::ORDER_SHIFT,
         )
-    }
-
-    /// Tells whether this is the head of a cached block of `list`.
-    #[inline(always)]
-    pub const fn is_cached_on(self, list: PcpList) -> bool {
-        self.0 & 0xff == (FrameState::Cached as u32) << Self::STATE_SHIFT | list.0 as u32
     }
 
     /// Turns cached into allocated: the block leaves its cache.
@@ -239,11 +233,9 @@ impl Descriptor {
     #[inline(always)]
     #[must_use]
     pub const fn taken_back(self) -> Self {
-        Self(
-            self.0.wrapping_add(Self::GENERATION_ONE).wrapping_add(
-                (FrameState::Cached as u32 - FrameState::Allocated as u32) << Self::STATE_SHIFT,
-            ),
-        )
+        const STEP: u32 =
+            (FrameState::Cached as u32 - FrameState::Allocated as u32) << Descriptor::STATE_SHIFT;
+        Self(self.0.wrapping_add(Self::GENERATION_ONE + STEP))
     }
 
     /// Turns allocated into a pending free, one generation on.
@@ -293,7 +285,7 @@ impl HotZone {
 
     /// Returns what the descriptors of single frames of a zone have in common.
     pub const fn new(zone: super::table::ZoneNumber) -> Self {
-        Self((zone.index() as u32) << Descriptor::ZONE_SHIFT)
+        Self(zone.to_bits() << Descriptor::ZONE_SHIFT)
     }
 }
 
@@ -309,7 +301,7 @@ pub struct BadFrame {
 #[cfg(all(test, not(any(loom, shuttle))))]
 mod tests {
     use super::*;
-    use crate::frame::ZoneNumber;
+    use crate::frame::{Block, Pfn, ZoneNumber};
 
     #[test]
     fn a_list_knows_its_order_and_what_its_blocks_were_taken_for() {
@@ -333,14 +325,14 @@ mod tests {
     fn a_free_raises_the_generation_and_a_full_turn_brings_it_back() {
         let (list, zone) = (PcpList::of(Order::ZERO, MigrateType::Movable), ZoneNumber::new(5));
         let first = Descriptor::from_bits(0).cached(list, zone, Order::ZERO);
-        let mut word = first;
+        let (mut word, mut block) = (first, Block::new(Pfn::new(7), first.handed_out()));
         for turn in 0..512u16 {
-            assert_eq!(word.generation(), turn);
-            assert!(word.is_cached_on(list));
-            let owned = word.handed_out();
+            assert_eq!((word.generation(), word.state()), (turn, Some(FrameState::Cached)));
+            assert_eq!((block.pfn(), block.descriptor()), (Pfn::new(7), word.handed_out()));
+            let owned = block.descriptor();
             assert_eq!(owned.state(), Some(FrameState::Allocated));
             assert_eq!((owned.zone_index(), owned.order(), owned.list()), (5, Order::ZERO, list));
-            word = owned.taken_back();
+            (word, block) = (owned.taken_back(), block.next_generation());
         }
         assert_eq!(word, first);
     }

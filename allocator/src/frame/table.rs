@@ -28,6 +28,11 @@ impl ZoneNumber {
     pub const fn index(self) -> usize {
         self.0 as usize
     }
+
+    /// Returns the number as it stands in a descriptor.
+    pub(super) const fn to_bits(self) -> u32 {
+        self.0 as u32
+    }
 }
 
 /// The descriptors of all frames: 4 bytes a frame, committed when first written.

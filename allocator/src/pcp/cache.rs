@@ -29,6 +29,15 @@ pub enum Put {
     Claimed,
 }
 
+/// Which end of a list a freed block goes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// The next request gets it: its content is probably in the CPU's caches.
+    Hot,
+    /// The next drain takes it.
+    Cold,
+}
+
 /// One thread's cache of one allocator: lists for every zone.
 ///
 /// One zone is *hot*: the one that ordinary requests of the thread try first. Its lists are at hand without a look-up.
@@ -74,7 +83,7 @@ impl ThreadCache {
         })
     }
 
-    /// Takes a cached block, if the zone that the request tries first has one on the list and is above its low mark.
+    /// Takes a cached block of the hot zone, if the request tries that zone first and it is above its low mark.
     #[inline(always)]
     pub fn take(
         &mut self,
@@ -83,24 +92,21 @@ impl ThreadCache {
         list: PcpList,
         order: Order,
     ) -> Option<Block> {
-        if let Some(block) = self.hot.take_above_low(&self.frames, highest, flags, list, order) {
-            return Some(block);
-        }
-        self.take_elsewhere(highest, flags, list, order)
+        self.hot.take_above_low(&self.frames, highest, flags, list, order)
     }
 
-    /// Takes a block of the zone that the request tries first, if that is not the hot one.
-    #[cold]
-    #[inline(never)]
-    fn take_elsewhere(
+    /// Takes a cached block of the zone that the request tries first, if that is another than the hot one.
+    pub fn take_elsewhere(
         &mut self,
         highest: ZoneType,
         flags: AllocFlags,
         list: PcpList,
         order: Order,
     ) -> Option<Block> {
-        let zone =
-            self.preferred[highest.index()].map(ZoneNumber::index).filter(|&zone| zone != self.hot_index)?;
+        let zone = self.preferred[highest.index()]?.index();
+        if zone == self.hot_index {
+            return None;
+        }
         let (pcp, frames) = self.zone_and_frames(zone)?;
         pcp.take_above_low(frames, highest, flags, list, order)
     }
@@ -117,13 +123,14 @@ impl ThreadCache {
         if block.descriptor().is_single_of(self.hot_zone) {
             return self.hot.put_single(&self.frames, block);
         }
-        self.put_elsewhere(block)
+        self.put_any(block, End::Hot)
     }
 
+    /// Puts a block of any zone and order into the cache, at one of its ends.
     #[inline(never)]
-    fn put_elsewhere(&mut self, block: Block) -> Put {
+    pub fn put_any(&mut self, block: Block, end: End) -> Put {
         match self.zone_and_frames(block.descriptor().zone_index()) {
-            Some((pcp, frames)) => pcp.put(frames, block),
+            Some((pcp, frames)) => pcp.put(frames, block, end),
             None => Put::NoRoom,
         }
     }

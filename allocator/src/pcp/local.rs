@@ -23,10 +23,7 @@ pub fn with_last<R>(
     key: NonZeroUsize,
     f: impl FnOnce(Result<Inside<'_, ThreadCache>, NotEntered>) -> R,
 ) -> Option<R> {
-    LAST.with(|last| match last.enter(key) {
-        Some(entered) => Some(f(entered)),
-        None => None,
-    })
+    LAST.with(|last| last.enter(key).map(f))
 }
 
 /// Returns the thread's cache of an allocator, making one if it has none.

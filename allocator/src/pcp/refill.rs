@@ -48,7 +48,8 @@ impl Caches {
             let order = refill.order.get();
             cache.zone_mut(zone.index())?.tune(|tuning, count, pressure| {
                 tuning.set_limits(limits);
-                tuning.nr_pcp_alloc(count, order, pressure).min(tuning.refill_bound(count, order))
+                let most = tuning.refill_bound(count, order);
+                tuning.nr_pcp_alloc(count, order, pressure).min(most)..=most
             })
         };
         let mut batch = FrameBatch::new();

@@ -1,11 +1,13 @@
 //! The lists of one zone in one thread's cache.
 
 use super::{
-    Put,
+    End, Put,
     sizing::{FreeMode, PcpFlags, PcpLimits, PcpTuning, ZonePressure},
 };
 use crate::{
-    frame::{Block, Descriptor, FrameBatch, FrameLists, FrameTable, Order, PcpList, Pfn, StackMemory},
+    frame::{
+        Block, Descriptor, FrameBatch, FrameLists, FrameStack, FrameTable, Order, PcpList, Pfn, StackMemory,
+    },
     gfp::{AllocFlags, ZoneType},
     sync::ZeroedSliceError,
     zone::SharedZoneState,
@@ -13,23 +15,26 @@ use crate::{
 
 /// The lists of one zone in one thread's cache (`struct per_cpu_pages`).
 ///
-/// What a hit or a cached free changes: a list, `room`, a count of frames, and [`PcpTuning::free_count`]. The rest of
-/// the tuning hears of single frames at the next refill, overflow or free of a higher order, which is when it matters. Only
-/// the limit of the free count comes late by that: after more frees than the largest batch without an overflow between
-/// them, allocations halve a larger count than the kernel's would be.
+/// What a hit or a cached free changes: a list, `spare`, a count of frames, and of the tuning the free count and a flag. Its
+/// allocation factor hears of single frames at the next refill or overflow, which is when it matters. Only the limit of
+/// the free count comes late by that: after more frees than the largest batch without an overflow between them,
+/// allocations halve a larger count than the kernel's would be.
 #[derive(Debug)]
 pub struct ZonePcp {
     state: SharedZoneState,
-    /// How many more frames may be put in before there are too many: the tuning's `high`, less the frames in all lists.
-    room: i32,
+    /// How many more frames may be put in without there being too many: the tuning's `high`, less one, less the frames in
+    /// all lists. Below 0 there are too many; a sign is tested for free.
+    spare: i32,
     tuning: PcpTuning,
     /// Frames handed out by this cache so far.
     allocated_frames: u64,
     lists: FrameLists,
     /// Frames that came from the zone, less those that went back.
     inflow_frames: i64,
-    /// Frames that had been freed into this cache when the tuning last heard of it.
-    heard_frames: u64,
+    /// Frames that were freed in blocks of more than one.
+    high_order_frames: u64,
+    /// Single frames that had been freed when the tuning last heard of them.
+    heard_singles: u64,
     bad_blocks: u64,
     idle_seconds: u32,
     visited_at: u64,
@@ -40,12 +45,13 @@ impl ZonePcp {
         let tuning = PcpTuning::new(limits);
         Ok(Self {
             state,
-            room: signed(tuning.high),
+            spare: signed(tuning.high) - 1,
             tuning,
             allocated_frames: 0,
             lists: FrameLists::new(StackMemory::new()?),
             inflow_frames: 0,
-            heard_frames: 0,
+            high_order_frames: 0,
+            heard_singles: 0,
             bad_blocks: 0,
             idle_seconds: 0,
             visited_at: 0,
@@ -54,7 +60,7 @@ impl ZonePcp {
 
     /// Returns the frames in all lists.
     pub fn count(&self) -> u32 {
-        (signed(self.tuning.high) - self.room).cast_unsigned()
+        (signed(self.tuning.high) - 1 - self.spare).cast_unsigned()
     }
 
     /// Returns the frames that this cache handed out so far.
@@ -90,22 +96,18 @@ impl ZonePcp {
             if self.state.get().above_high() { ZonePressure::empty() } else { ZonePressure::BELOW_HIGH };
         self.hear_of_singles();
         let result = change(&mut self.tuning, count, pressure);
-        self.room = signed(self.tuning.high) - signed(count);
+        self.spare = signed(self.tuning.high) - 1 - signed(count);
         result
     }
 
     /// Lets the tuning know of the single frames that were freed since it last heard of any.
     fn hear_of_singles(&mut self) {
-        let freed = self.freed_frames();
-        let singles = freed.wrapping_sub(self.heard_frames);
-        self.heard_frames = freed;
+        let singles = self.freed_frames().wrapping_sub(self.high_order_frames);
+        // Each free halves it, and it is less than 2^7.
+        let halvings = u32::try_from(singles.wrapping_sub(self.heard_singles)).unwrap_or(7).min(7);
+        self.heard_singles = singles;
+        self.tuning.alloc_factor >>= halvings;
         self.tuning.free_count = self.tuning.free_count.min(self.tuning.batch_max());
-        if singles > 0 {
-            // Each free halves it, and it is less than 2^7.
-            self.tuning.alloc_factor =
-                self.tuning.alloc_factor.checked_shr(u32::try_from(singles).unwrap_or(7)).unwrap_or(0);
-            self.tuning.flags.remove(PcpFlags::PREV_FREE_HIGH_ORDER);
-        }
     }
 
     /// Tells for how many visits in a row nothing was handed out or freed, this one included.
@@ -140,19 +142,16 @@ impl ZonePcp {
     /// Takes the hottest block of a list.
     #[inline(always)]
     pub(super) fn take(&mut self, frames: &FrameTable, list: PcpList, order: Order) -> Option<Block> {
-        let pfn = self.lists.list_mut(list).pop()?;
-        self.room += signed(order.frames());
-        match frames.update(pfn, |found| found.is_cached_on(list).then(|| found.handed_out())) {
-            Ok(descriptor) => {
-                self.tuning.note_alloc();
-                self.allocated_frames += u64::from(order.frames());
-                Some(Block::new(pfn, descriptor))
-            }
-            Err(_) => {
-                self.leak(order);
-                None
-            }
+        let block = self.lists.list_mut(list).pop()?;
+        self.spare += signed(order.frames());
+        let same = |found: Descriptor| Some(found.handed_out()).filter(|&word| word == block.descriptor());
+        if frames.update(block.pfn(), same).is_err() {
+            self.leak(order);
+            return None;
         }
+        self.tuning.note_alloc();
+        self.allocated_frames += u64::from(order.frames());
+        Some(block)
     }
 
     /// Leaves a block in a wrong state out of circulation, as the kernel does with a bad page.
@@ -165,36 +164,51 @@ impl ZonePcp {
     /// Puts in a block of one frame.
     #[inline(always)]
     pub(super) fn put_single(&mut self, frames: &FrameTable, block: Block) -> Put {
-        if let Err(refused) = self.push(frames, block) {
+        if let Err(refused) = self.push(frames, block, FrameStack::push) {
             return refused;
         }
-        self.tuning.free_count += 1;
-        // Compared before it is changed: so it stays in memory.
-        let full = self.room <= 1;
-        self.room -= 1;
-        if full { Put::Overflow(FreeMode::Ordinary) } else { Put::Cached }
-    }
-
-    /// Puts in a block of any order that there is a list for.
-    pub(super) fn put(&mut self, frames: &FrameTable, block: Block) -> Put {
-        if let Err(refused) = self.push(frames, block) {
-            return refused;
-        }
-        let order = block.descriptor().order();
-        self.hear_of_singles();
-        self.room -= signed(order.frames());
-        self.heard_frames = self.freed_frames();
-        let mode = self.tuning.note_free(self.count(), order.get());
-        if self.room > 0 && mode == FreeMode::Ordinary { Put::Cached } else { Put::Overflow(mode) }
+        self.note_single()
     }
 
     #[inline(always)]
-    fn push(&mut self, frames: &FrameTable, block: Block) -> Result<(), Put> {
-        let (pfn, descriptor) = (block.pfn(), block.descriptor());
-        if frames.update(pfn, |found| (found == descriptor).then(|| found.taken_back())).is_err() {
+    fn note_single(&mut self) -> Put {
+        self.tuning.free_count += 1;
+        self.tuning.flags.remove(PcpFlags::PREV_FREE_HIGH_ORDER);
+        self.spare -= 1;
+        if self.spare < 0 { Put::Overflow(FreeMode::Ordinary) } else { Put::Cached }
+    }
+
+    /// Puts in a block of any order that there is a list for.
+    pub(super) fn put(&mut self, frames: &FrameTable, block: Block, end: End) -> Put {
+        let pushed = match end {
+            End::Hot => self.push(frames, block, FrameStack::push),
+            End::Cold => self.push(frames, block, FrameStack::push_cold),
+        };
+        if let Err(refused) = pushed {
+            return refused;
+        }
+        let order = block.descriptor().order();
+        if order == Order::ZERO {
+            return self.note_single();
+        }
+        self.spare -= signed(order.frames());
+        self.high_order_frames += u64::from(order.frames());
+        let mode = self.tuning.note_free(self.count(), order.get());
+        if self.spare >= 0 && mode == FreeMode::Ordinary { Put::Cached } else { Put::Overflow(mode) }
+    }
+
+    #[inline(always)]
+    fn push(
+        &mut self,
+        frames: &FrameTable,
+        block: Block,
+        push: impl FnOnce(&mut FrameStack, Block) -> Result<(), Block>,
+    ) -> Result<(), Put> {
+        let same = |found: Descriptor| (found == block.descriptor()).then(|| found.taken_back());
+        if frames.update(block.pfn(), same).is_err() {
             return Err(Put::Bad);
         }
-        if self.lists.list_mut(descriptor.list()).push(pfn).is_err() {
+        if push(self.lists.list_mut(block.descriptor().list()), block.next_generation()).is_err() {
             return Err(Self::undo(frames, block));
         }
         Ok(())
@@ -218,12 +232,12 @@ impl ZonePcp {
     ) -> Result<(), Pfn> {
         let (_, order) = PcpList::with_index(list.index());
         let stack = self.lists.list_mut(list);
-        stack.push(pfn)?;
-        if frames.update(pfn, cached).is_err() {
-            stack.pop();
+        if stack.len() == stack.capacity() as usize {
             return Err(pfn);
         }
-        self.room -= signed(order.frames());
+        let descriptor = frames.update(pfn, cached).map_err(|bad| bad.pfn)?;
+        stack.push(Block::new(pfn, descriptor.handed_out())).map_err(Block::pfn)?;
+        self.spare -= signed(order.frames());
         self.inflow_frames += i64::from(order.frames());
         Ok(())
     }
@@ -247,7 +261,7 @@ impl ZonePcp {
         let before = batch.len();
         let taken = self.lists.list_mut(list).take_cold(blocks, batch);
         let moved = signed(u32::try_from(taken).expect("at most 4096") * order.frames());
-        self.room += moved;
+        self.spare += moved;
         self.inflow_frames -= i64::from(moved);
         for pfn in batch.iter().skip(before) {
             let freed = frames.update(pfn, |found| Some(found.freed()));

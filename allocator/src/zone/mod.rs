@@ -8,6 +8,8 @@
 pub mod buddy;
 pub mod sizing;
 mod state;
+#[cfg(all(test, not(any(loom, shuttle))))]
+mod tests;
 pub mod watermark;
 #[expect(clippy::module_inception, reason = "the folder is about zones, this file about the type")]
 mod zone;

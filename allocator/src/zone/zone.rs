@@ -1,5 +1,7 @@
 //! One zone: its free areas behind its lock, and what is known of them without it.
 
+use core::ops::{Range, RangeInclusive};
+
 use super::{
     buddy::{Buddy, Fallback, Grouping, PAGEBLOCK_FRAMES, RmqueueMode, TYPES},
     sizing::{self, Boost},
@@ -11,7 +13,7 @@ use super::{
 };
 use crate::{
     frame::{FrameBatch, FrameState, FrameTable, Mobility, Order, PcpList, Pfn, ZoneNumber},
-    gfp::{AllocFlags, MigrateType, NR_ZONE_TYPES, ZoneType},
+    gfp::{AllocFlags, MigrateType, NR_ZONE_TYPES, WmarkIndex, ZoneType},
     sync::{
         LockRank, PendingMap, SpinGuard, SpinLock, ZeroedSliceError,
         atomic::{AtomicU32, AtomicU64, Ordering},
@@ -98,6 +100,8 @@ struct Areas {
     lowmem_reserve: [u64; NR_ZONE_TYPES],
     events: ZoneEvents,
     closed: bool,
+    /// While the free frames stay in this range, none of them CMA or highatomic, the state word is as it was published.
+    steady: Range<u64>,
 }
 
 /// Copies of what the lock protects, written by its holder and read without it.
@@ -159,6 +163,7 @@ impl Zone {
                     lowmem_reserve: [0; NR_ZONE_TYPES],
                     events: ZoneEvents::default(),
                     closed: false,
+                    steady: 0..0,
                 },
             ),
             mirror: Mirror::default(),
@@ -208,7 +213,7 @@ impl Zone {
         }
         let contended = areas.contended();
         let result = change(&mut areas, contended);
-        self.publish(&areas);
+        self.publish(&mut areas);
         result
     }
 
@@ -241,25 +246,33 @@ impl Zone {
         });
     }
 
-    fn publish(&self, areas: &Areas) {
-        let Areas { buddy, marks, lowmem_reserve, closed, .. } = areas;
+    /// Writes what others read without the lock.
+    fn publish(&self, areas: &mut Areas) {
+        let Areas { buddy, marks, lowmem_reserve, closed, steady, .. } = areas;
         let mirror = &self.mirror;
         let free = buddy.free_frames();
+        let free_cma = buddy.free_frames_of(MigrateType::Cma);
+        let free_highatomic = buddy.free_frames_of(MigrateType::HighAtomic);
         mirror.free.store(free, Ordering::Relaxed);
-        mirror.free_cma.store(buddy.free_frames_of(MigrateType::Cma), Ordering::Relaxed);
-        mirror.free_highatomic.store(buddy.free_frames_of(MigrateType::HighAtomic), Ordering::Relaxed);
         for (word, kind) in mirror.available.iter().zip(MigrateType::ALL) {
             word.store(buddy.available(kind), Ordering::Relaxed);
         }
-        let snapshot = self.snapshot_of(buddy, lowmem_reserve);
+        let plain = free_cma + free_highatomic == 0;
+        if plain && steady.contains(&free) {
+            return;
+        }
+        mirror.free_cma.store(free_cma, Ordering::Relaxed);
+        mirror.free_highatomic.store(free_highatomic, Ordering::Relaxed);
         let state = if *closed {
             ZoneState::default()
         } else {
+            let snapshot = self.snapshot_of(buddy, lowmem_reserve);
             ZoneState::of(self.first_for, |highest, mark, flags| {
                 zone_watermark_ok(self.rule, 0, wmark_pages(marks, mark), highest, flags, &snapshot)
             })
         };
         self.state.publish(state);
+        *steady = if plain { steady_range(free, marks, lowmem_reserve) } else { 0..0 };
     }
 
     fn snapshot_of<'a>(
@@ -338,12 +351,12 @@ impl Zone {
         })
     }
 
-    /// Takes up to `count` blocks for a cache, or up to twice as many when the lock was contended, as far as `batch` has
-    /// room (`rmqueue_bulk`).
+    /// Takes blocks for a cache: as many as `count` begins with, or twice as many when the lock was contended, but at most as
+    /// it ends with and as `batch` has room for (`rmqueue_bulk`).
     pub fn rmqueue_bulk(
         &self,
         order: Order,
-        count: u32,
+        count: RangeInclusive<u32>,
         migratetype: MigrateType,
         flags: AllocFlags,
         grouping: Grouping,
@@ -356,7 +369,8 @@ impl Zone {
                 return;
             }
             let room = u32::try_from(batch.room()).expect("at most 512");
-            let count = if contended { count.saturating_mul(2) } else { count }.min(room);
+            let wanted = if contended { count.start().saturating_mul(2) } else { *count.start() };
+            let count = wanted.min(*count.end()).min(room);
             let done = areas.buddy.rmqueue_bulk(order, count, migratetype, flags, grouping, batch);
             self.note(areas, done);
         });
@@ -377,6 +391,7 @@ impl Zone {
             areas.events.boosts += u64::from(boost == Boost::Raised);
         }
         if done.boosts > 0 {
+            areas.steady = 0..0;
             self.mirror.boost.store(areas.marks.boost, Ordering::Relaxed);
         }
     }
@@ -420,6 +435,7 @@ impl Zone {
         self.with_areas(|areas| {
             areas.marks = Watermarks { boost: 0, ..marks };
             areas.lowmem_reserve = lowmem_reserve;
+            areas.steady = 0..0;
             let mirror = &self.mirror;
             let words = [&mirror.min, &mirror.low, &mirror.high, &mirror.promo, &mirror.boost];
             for (word, mark) in words.into_iter().zip([marks.min, marks.low, marks.high, marks.promo, 0]) {
@@ -436,6 +452,7 @@ impl Zone {
         if boost > 0 {
             self.with_areas(|areas| {
                 areas.marks.boost = areas.marks.boost.saturating_sub(boost);
+                areas.steady = 0..0;
                 self.mirror.boost.store(areas.marks.boost, Ordering::Relaxed);
             });
         }
@@ -462,6 +479,7 @@ impl Zone {
     pub fn close(&self) -> u64 {
         self.with_areas(|areas| {
             areas.closed = true;
+            areas.steady = 0..0;
             self.managed() - areas.buddy.free_frames()
         })
     }
@@ -486,6 +504,24 @@ impl Zone {
     pub fn pageblock_type(&self, pfn: Pfn) -> MigrateType {
         self.with_areas(|areas| areas.buddy.pageblock_type(pfn))
     }
+}
+
+/// Returns the range around `free` in which no order-0 watermark test changes its answer.
+///
+/// A test passes above its threshold, which is a mark plus a reserve.
+fn steady_range(free: u64, marks: &Watermarks, lowmem_reserve: &[u64; NR_ZONE_TYPES]) -> Range<u64> {
+    let mut steady = 0..u64::MAX;
+    for mark in [WmarkIndex::Low, WmarkIndex::High] {
+        for reserve in lowmem_reserve {
+            let threshold = wmark_pages(marks, mark) + reserve;
+            if free > threshold {
+                steady.start = steady.start.max(threshold + 1);
+            } else {
+                steady.end = steady.end.min(threshold + 1);
+            }
+        }
+    }
+    steady
 }
 
 /// A consistent picture of a zone.

@@ -47,7 +47,7 @@ impl Calibration {
 /// Returns how many cycles to try after a run that was too short to go by: half of what seems right, but not
 /// more than 16 times as many, because the first cycles are the slowest.
 fn grow(cycles: u64, took: Duration, sample: Duration) -> u64 {
-    (scale(cycles, took, sample) / 2).clamp(cycles * 2, cycles * 16)
+    (scale(cycles, took, sample) / 2).clamp(cycles.saturating_mul(2), cycles.saturating_mul(16))
 }
 
 /// Scales cycles that took a time to those that take another; at least 1.

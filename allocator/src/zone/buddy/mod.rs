@@ -217,6 +217,7 @@ impl Buddy {
     /// Takes the lowest block of the smallest order that has one of the type, and splits it
     /// (`__rmqueue_smallest`).
     #[doc(alias = "__rmqueue_smallest")]
+    #[doc(alias = "expand")]
     #[inline]
     pub fn rmqueue_smallest(
         &mut self,
