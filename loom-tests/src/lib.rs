@@ -1,6 +1,6 @@
 //! Models of every lock-free protocol of gfp: what runs them.
 //!
-//! A [`Model`] is a small program that loom runs under every schedule and every outcome of its weak memory
+//! A `Model` is a small program that loom runs under every schedule and every outcome of its weak memory
 //! that can matter, and a list of bugs that can be planted in the code. The program must pass; with each bug
 //! planted it must panic with the expected text. So a model proves both that the protocol holds and that it
 //! would notice if not.

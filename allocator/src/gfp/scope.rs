@@ -179,7 +179,7 @@ mod tests {
     #[test]
     fn a_scope_ends_on_unwind_and_stays_on_its_thread() {
         let _outer = NoIoScope::enter();
-        let seen = std::thread::spawn(current_scopes).join().unwrap();
+        let seen = crate::sync::thread::spawn(current_scopes).join().unwrap();
         assert_eq!(seen, Scopes::empty());
         let unwound = std::panic::catch_unwind(|| {
             let _inner = MemallocScope::enter();

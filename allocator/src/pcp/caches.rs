@@ -5,7 +5,7 @@ use core::time::Duration;
 
 use super::{
     cache::ThreadCache,
-    ledger::Ledger,
+    ledger::{Ledger, OnLast},
     sizing::{HighFraction, PcpLimits},
 };
 use crate::{
@@ -145,14 +145,14 @@ impl Caches {
     ///
     /// # Errors
     /// When the allocator is closed, or there is no memory.
-    pub fn register(self: &Arc<Self>) -> Result<Owner<ThreadCache>, NoCache> {
-        let zones = self.zones.iter().map(|zone| (zone.shared_state(), self.limits(zone)));
-        let home = Arc::clone(self);
+    pub fn register(this: &Arc<Self>) -> Result<Owner<ThreadCache>, NoCache> {
+        let zones = this.zones.iter().map(|zone| (zone.shared_state(), this.limits(zone)));
+        let home = Arc::clone(this);
         let cache =
-            ThreadCache::new(self.frames.clone(), self.preferred, zones, home).map_err(NoCache::NoMemory)?;
+            ThreadCache::new(this.frames.clone(), this.preferred, zones, home).map_err(NoCache::NoMemory)?;
         let owner = Owner::new(cache);
-        self.registry.register(Arc::clone(owner.cell())).map_err(|_closed| NoCache::Closed)?;
-        self.resize();
+        this.registry.register(Arc::clone(owner.cell())).map_err(|_closed| NoCache::Closed)?;
+        this.resize();
         Ok(owner)
     }
 
@@ -348,17 +348,15 @@ impl Caches {
 
     /// Closes all zones and caches: from now on requests fail and every free goes to its zone. When the last frame has
     /// come back, which may be now, `on_last` runs.
-    pub fn close(&self, on_last: Box<dyn FnOnce() + Send>) {
-        self.ledger.arm(on_last);
-        let out: u64 = self.zones.iter().map(Zone::close).sum();
-        // One more than is out, so that nobody else acts on the last frame while this goes on.
-        self.ledger.charge(out + 1);
-        self.registry.close(|entries| {
-            for cell in entries {
-                self.bury(cell);
-            }
+    pub fn close(&self, on_last: OnLast) {
+        let count = || self.zones.iter().map(Zone::close).sum();
+        self.ledger.close(on_last, count, || {
+            self.registry.close(|entries| {
+                for cell in entries {
+                    self.bury(cell);
+                }
+            });
         });
-        self.ledger.settle(1);
     }
 
     /// Empties a cache and claims it for ever.

@@ -1,42 +1,48 @@
 //! What is still out after an allocator was closed.
 
 use crate::sync::{
-    Mutex,
+    Mutex, SeededBug,
     atomic::{AtomicU64, Ordering},
+    seeded,
 };
 
-type OnLast = Box<dyn FnOnce() + Send>;
+/// What is done when the last frame has come back.
+pub type OnLast = Box<dyn FnOnce() + Send>;
 
 /// Counts the frames of a closed allocator that have not come back, and acts when the last one does.
 ///
 /// Before the allocator is closed nothing is counted. Frees into a zone that is closed already may come before the
 /// closer has added up what is out: the count is below 0 then, and reaches 0 only after the closer's addition.
 #[derive(Default)]
-pub(super) struct Ledger {
+pub struct Ledger {
     outstanding: AtomicU64,
     on_last: Mutex<Option<OnLast>>,
 }
 
 impl Ledger {
-    /// Says what to do when the last frame has come back.
-    pub(super) fn arm(&self, on_last: OnLast) {
+    /// Closes: `count` stops circulation and tells how many frames are out, `rest` does what is left to be done, and when
+    /// the last frame has come back, which may be now, `on_last` runs. It may free the ledger.
+    pub fn close(&self, on_last: OnLast, count: impl FnOnce() -> u64, rest: impl FnOnce()) {
         *self.on_last.lock() = Some(on_last);
-    }
-
-    /// Adds frames that are out.
-    pub(super) fn charge(&self, frames: u64) {
-        self.change(frames);
+        // One more than is out, so that nobody else acts on the last frame before the rest is done.
+        let closer = if seeded(SeededBug::LedgerUnbiased) { 0 } else { 1 };
+        self.change(count().wrapping_add(closer));
+        rest();
+        if closer > 0 {
+            self.settle(closer);
+        }
     }
 
     /// Takes off frames that came back. The last access to whatever `on_last` gives away.
-    pub(super) fn settle(&self, frames: u64) {
+    pub fn settle(&self, frames: u64) {
         self.change(frames.wrapping_neg());
     }
 
     /// Adds `frames`, modulo 2^64: more came back than was charged so far is a number close to 2^64.
     fn change(&self, frames: u64) {
         // Acquire and release: whoever sees 0 sees all that the others did with their frames.
-        if self.outstanding.fetch_add(frames, Ordering::AcqRel).wrapping_add(frames) == 0 {
+        let order = if seeded(SeededBug::LedgerRelaxed) { Ordering::Relaxed } else { Ordering::AcqRel };
+        if self.outstanding.fetch_add(frames, order).wrapping_add(frames) == 0 {
             let on_last = self.on_last.lock().take();
             if let Some(on_last) = on_last {
                 on_last();

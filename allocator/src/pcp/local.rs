@@ -41,7 +41,7 @@ pub fn get_or_register(key: NonZeroUsize, caches: &Arc<Caches>) -> Result<Owner<
                 // Of an allocator that was closed, and whose address is in use again.
                 local.remove(key);
             }
-            let owner = caches.register()?;
+            let owner = Caches::register(caches)?;
             local.insert(key, owner.clone());
             Ok(owner)
         })

@@ -2,10 +2,10 @@
 
 use std::fmt;
 use std::path::Path;
-use std::sync::Arc;
 
 use super::fault::SystemCall;
 use super::{CpuId, Errno};
+use crate::sync::Arc;
 
 /// What was asked of the operating system, or of this module, and why it was refused.
 ///

@@ -223,7 +223,7 @@ mod tests {
     #[test]
     fn another_thread_is_not_affected() {
         let _guard = fail(SystemCall::Mmap, Occurrence::Always, Errno::NOMEM);
-        let elsewhere = std::thread::spawn(|| check(SystemCall::Mmap)).join();
+        let elsewhere = crate::sync::thread::spawn(|| check(SystemCall::Mmap)).join();
         assert_eq!(elsewhere.ok(), Some(Ok(())));
     }
 

@@ -35,7 +35,7 @@ mod tests {
     fn a_pinned_thread_runs_on_its_cpu_only() {
         for cpu in sys::sched_getaffinity(0).expect("the call works") {
             // A thread of its own, so as to leave the test runner's threads alone.
-            std::thread::spawn(move || {
+            crate::sync::thread::spawn(move || {
                 pin_current(CpuId(cpu)).expect("the CPU is allowed");
                 assert_eq!(current_cpu(), CpuId(cpu));
                 assert_eq!(sys::sched_getaffinity(0), Ok(vec![cpu]));

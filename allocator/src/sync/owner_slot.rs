@@ -1,12 +1,12 @@
 //! What a thread-local holds to find the thread's own cells by key.
 
 use super::owned::{Inside, NotEntered, Owner};
+use super::thread::LocalKey;
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::marker::PhantomData;
 use std::num::NonZeroUsize;
 use std::ptr::NonNull;
-use std::thread::LocalKey;
 
 /// The thread's own, so nothing that a model should see.
 #[expect(clippy::disallowed_types, reason = "const, and written by one thread only")]

@@ -49,6 +49,16 @@ pub enum SeededBug {
     RefPutLostUpdate,
     /// A putter does not release what it wrote.
     RefPutRelaxed,
+    /// A zone's state word is written after the lock was given back.
+    StatePublishedUnlocked,
+    /// A zone's state word is written before the change that it answers for.
+    StatePublishedEarly,
+    /// A zone's state word is written in two steps.
+    StatePublishedInParts,
+    /// Whoever settles does not release what it did with its frames.
+    LedgerRelaxed,
+    /// The closer charges what is out without one more for itself.
+    LedgerUnbiased,
 }
 
 /// Answers whether `bug` is planted in this run; a constant `false` outside of loom.

@@ -3,8 +3,9 @@
 use crate::{
     gfp::{AllocFlags, NR_ZONE_TYPES, WmarkIndex, ZoneType},
     sync::{
-        Arc, CachePadded,
+        Arc, CachePadded, SeededBug,
         atomic::{AtomicU32, Ordering},
+        seeded,
     },
 };
 
@@ -38,6 +39,10 @@ impl SharedZoneState {
     /// Replaces the state; for the holder of the zone's lock.
     #[inline]
     pub fn publish(&self, state: ZoneState) {
+        if seeded(SeededBug::StatePublishedInParts) {
+            const LOW_MARK: u32 = 0x3333_3333;
+            self.word.store(state.0 & LOW_MARK, Ordering::Relaxed);
+        }
         self.word.store(state.0, Ordering::Relaxed);
     }
 }

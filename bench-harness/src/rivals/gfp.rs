@@ -61,10 +61,7 @@ impl RivalThread for HandleThread {
 
     #[inline(always)]
     fn alloc(&mut self, request: Request) -> Option<Pages> {
-        match self.0.alloc_pages(mask(request), Order::try_new(request.order)?) {
-            Ok(pages) => Some(pages),
-            Err(_) => None,
-        }
+        self.0.alloc_pages(mask(request), Order::try_new(request.order)?).ok()
     }
 
     #[inline(always)]
@@ -113,10 +110,7 @@ impl RivalThread for &Allocator {
 
     #[inline(always)]
     fn alloc(&mut self, request: Request) -> Option<Pages> {
-        match self.alloc_pages(mask(request), Order::try_new(request.order)?) {
-            Ok(pages) => Some(pages),
-            Err(_) => None,
-        }
+        self.alloc_pages(mask(request), Order::try_new(request.order)?).ok()
     }
 
     #[inline(always)]

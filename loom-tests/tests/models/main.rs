@@ -7,6 +7,8 @@ use std::process::ExitCode;
 #[cfg(loom)]
 mod asymmetric;
 #[cfg(loom)]
+mod ledger;
+#[cfg(loom)]
 mod owned;
 #[cfg(loom)]
 mod pending;
@@ -18,11 +20,21 @@ mod registry;
 mod runner;
 #[cfg(loom)]
 mod spin;
+#[cfg(loom)]
+mod zone;
 
 /// All models; a new file adds its table here.
 #[cfg(loom)]
-const TABLES: &[&[loom_tests::Model]] =
-    &[asymmetric::MODELS, spin::MODELS, owned::MODELS, registry::MODELS, pending::MODELS, references::MODELS];
+const TABLES: &[&[loom_tests::Model]] = &[
+    asymmetric::MODELS,
+    spin::MODELS,
+    owned::MODELS,
+    registry::MODELS,
+    pending::MODELS,
+    references::MODELS,
+    zone::MODELS,
+    ledger::MODELS,
+];
 
 #[cfg(loom)]
 fn main() -> ExitCode {

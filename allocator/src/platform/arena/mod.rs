@@ -12,7 +12,6 @@ mod tests;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicU8, Ordering};
 
 pub use self::backing::{BackingDowngrade, Obtained, Residency};
 pub use self::options::{ArenaOptions, ArenaSource, Backing, DumpPolicy, Prefault};
@@ -21,6 +20,7 @@ use self::reservation::Reservation;
 use super::error::{Asked, PlatformError};
 use super::fault::SystemCall;
 use super::{Errno, PAGE_SIZE, sys};
+use crate::sync::atomic::{AtomicU8, Ordering};
 
 /// One readable and writable mapping of whole frames, all zero at first unless the caller lent it.
 ///

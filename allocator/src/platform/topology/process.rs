@@ -66,7 +66,7 @@ mod tests {
     fn a_pinned_thread_still_sees_the_cpus_of_its_process() {
         let before = Allowed::of_this_process().expect("the kernel tells");
         let first = before.cpus.as_ref().and_then(BTreeSet::first).copied().expect("there is a CPU");
-        let pinned = std::thread::spawn(move || {
+        let pinned = crate::sync::thread::spawn(move || {
             pin::pin_current(CpuId(first)).expect("the CPU is allowed");
             Allowed::of_this_process().expect("the kernel tells")
         });

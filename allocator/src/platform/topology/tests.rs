@@ -320,7 +320,7 @@ mod with_hwloc {
         let name = "platform::topology::tests::with_hwloc::a_taskset_is_obeyed";
         isolated(name, &[], || {
             // A child inherits the affinity of the thread that starts it, which is pinned here.
-            let pinned = std::thread::spawn(|| {
+            let pinned = crate::sync::thread::spawn(|| {
                 let first = Topology::load().expect("hwloc works").cpus()[0].os_index;
                 super::super::super::pin::pin_current(first).expect("the CPU is allowed");
                 let program = std::env::current_exe().expect("a test knows its own program");

@@ -35,7 +35,7 @@ pub use model_thread_local as thread_local;
 /// Threads.
 pub mod thread {
     pub use super::backend::thread::{
-        Builder, JoinHandle, Thread, ThreadId, current, panicking, park, spawn, yield_now,
+        Builder, JoinHandle, LocalKey, Thread, ThreadId, current, panicking, park, spawn, yield_now,
     };
 
     /// Gives way once: a model has no time.

@@ -49,7 +49,7 @@ pub mod hint {
 /// Threads.
 #[expect(clippy::disallowed_methods, reason = "the one door to the originals")]
 pub mod thread {
-    pub use std::thread::{Builder, JoinHandle, Thread, ThreadId, current, panicking};
+    pub use std::thread::{Builder, JoinHandle, LocalKey, Thread, ThreadId, current, panicking};
     use std::time::Duration;
 
     /// Starts a thread, as `std::thread::spawn` does.

@@ -1,7 +1,7 @@
 //! The binary buddy: which blocks of a zone are free, by order and migrate type.
 //!
-//! The kernel links free blocks through `struct page`. Here they are bits: [`leaf`] holds the map of 1 MiB with counts
-//! for orders 0 to 7, [`index`] says for each type and order which leaves hold such a block, and for orders from 8 on
+//! The kernel links free blocks through `struct page`. Here they are bits: `leaf` holds the map of 1 MiB with counts
+//! for orders 0 to 7, `index` says for each type and order which leaves hold such a block, and for orders from 8 on
 //! a bit of the index *is* the block. All that a request or a free touches is a line of a leaf and a few words
 //! of the index, whatever the size of the zone; and zeroed memory means "all free", so that a huge zone costs
 //! nothing until it is used. A search takes the lowest address.

@@ -1,5 +1,7 @@
 //! The watermark test against hand-made zones and against its rules word by word.
 
+#![expect(clippy::disallowed_types, reason = "the macros of proptest name std's Arc")]
+
 use proptest::prelude::*;
 
 use super::*;

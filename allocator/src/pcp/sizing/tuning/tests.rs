@@ -1,5 +1,7 @@
 //! The tuning of caches against the rules word by word, and its shape in numbers.
 
+#![expect(clippy::disallowed_types, reason = "the macros of proptest name std's Arc")]
+
 use proptest::prelude::*;
 
 use super::*;

@@ -1,0 +1,152 @@
+//! The zone's state word: rewritten under the zone's lock, read without it.
+
+use gfp::gfp::{AllocFlags, MigrateType, NR_ZONE_TYPES, ZoneType};
+use gfp::sync::{Arc, LockRank, SeededBug, SpinLock, seeded, thread};
+use gfp::zone::watermark::{
+    FreeCounts, FreeSnapshot, WatermarkRule, Watermarks, wmark_pages, zone_watermark_ok,
+};
+use gfp::zone::{FirstFor, Freed, Grouping, SharedZoneState, Zone, ZoneSpan, ZoneState};
+use gfp::{
+    Order, Pfn,
+    frame::{FrameTable, Mobility, ZoneNumber},
+};
+use loom_tests::Model;
+
+/// The word was written over by one that answers for an earlier count, or is behind.
+const STALE: &str = "the word answers for the last count";
+/// The reader saw a word between two.
+const TORN: &str = "a word that no holder published";
+
+pub(crate) const MODELS: &[Model] = &[
+    Model {
+        name: "watermark_state_word",
+        preemptions: None,
+        program: watermark_state_word,
+        bugs: &[
+            (SeededBug::StatePublishedUnlocked, STALE),
+            (SeededBug::StatePublishedEarly, STALE),
+            (SeededBug::StatePublishedInParts, TORN),
+        ],
+    },
+    Model {
+        name: "zone_state_word",
+        preemptions: None,
+        program: zone_state_word,
+        bugs: &[(SeededBug::StatePublishedInParts, TORN), (SeededBug::SpinLostCas, "Causality violation")],
+    },
+];
+
+/// Counts of 4 and 5 lie between the marks: no holder leaves one behind.
+const MARKS: Watermarks = Watermarks { min: 1, low: 3, high: 5, promo: 7, boost: 0 };
+const FIRST_FREE: u64 = 2;
+
+/// Only for order 0, for which the blocks are not looked at.
+struct NoBlocks;
+
+impl FreeCounts for NoBlocks {
+    fn nr_free(&self, _order: u8) -> u64 {
+        0
+    }
+
+    fn has_type(&self, _order: u8, _migratetype: MigrateType) -> bool {
+        false
+    }
+}
+
+fn first_for() -> FirstFor {
+    FirstFor::collect(|kind| kind >= ZoneType::Normal)
+}
+
+/// The word of a zone with `free` frames, all of one type and without reserves.
+fn state_of(free: u64) -> ZoneState {
+    let zone = FreeSnapshot {
+        free,
+        free_cma: 0,
+        free_highatomic: 0,
+        reserved_highatomic: 0,
+        lowmem_reserve: [0; NR_ZONE_TYPES],
+        max_order: 3,
+        counts: &NoBlocks,
+    };
+    ZoneState::of(first_for(), |highest, mark, flags| {
+        zone_watermark_ok(WatermarkRule::default(), 0, wmark_pages(&MARKS, mark), highest, flags, &zone)
+    })
+}
+
+/// Asserts that `seen` is the word of one of the counts that holders leave behind, and not older than `before`.
+fn assert_published(seen: [ZoneState; 2]) {
+    let (little, much) = (state_of(FIRST_FREE), state_of(FIRST_FREE + 4));
+    assert!(seen.iter().all(|state| [little, much].contains(state)), "a word that no holder published");
+    assert!(seen != [much, little], "frames were only freed, but the word went back");
+}
+
+/// A zone as far as the word goes.
+struct Counted {
+    free: SpinLock<u64>,
+    state: SharedZoneState,
+}
+
+impl Counted {
+    fn free(&self, frames: u64) {
+        let mut free = self.free.lock();
+        let before = *free;
+        *free += frames;
+        let after = *free;
+        if seeded(SeededBug::StatePublishedUnlocked) {
+            drop(free);
+            self.state.publish(state_of(after));
+            return;
+        }
+        self.state.publish(state_of(if seeded(SeededBug::StatePublishedEarly) { before } else { after }));
+    }
+}
+
+fn watermark_state_word() {
+    assert_ne!(state_of(FIRST_FREE), state_of(FIRST_FREE + 4), "the marks tell the counts apart");
+    assert_eq!(state_of(FIRST_FREE), state_of(FIRST_FREE + 1), "one frame alone does not reach the mark");
+    let zone =
+        Arc::new(Counted { free: SpinLock::new(LockRank::Zone, FIRST_FREE), state: SharedZoneState::new() });
+    zone.state.publish(state_of(FIRST_FREE));
+    let others = [1, 4].map(|frames| {
+        let zone = Arc::clone(&zone);
+        thread::spawn(move || zone.free(frames))
+    });
+    assert_published([zone.state.get(), zone.state.get()]);
+    for other in others {
+        other.join().unwrap();
+    }
+    assert_eq!(zone.state.get(), state_of(*zone.free.lock()), "the word answers for the last count");
+}
+
+/// The zone itself: eight frames, of which one thread frees four and another one.
+fn zone_state_word() {
+    let span =
+        ZoneSpan { kind: ZoneType::Normal, number: ZoneNumber::new(0), start: Pfn::new(0), end: Pfn::new(8) };
+    let frames = FrameTable::new(8).expect("models have memory");
+    let zone = Zone::new(span, Order::new(3), WatermarkRule::default(), frames, first_for())
+        .expect("models have memory");
+    let take = |order| {
+        zone.rmqueue_buddy(Order::new(order), MigrateType::Movable, AllocFlags::empty(), Grouping::ByMobility)
+            .expect("eight frames are enough")
+    };
+    let blocks = [(take(0), 0), (take(2), 2)];
+    take(0);
+    zone.set_watermarks(MARKS, [0; NR_ZONE_TYPES]);
+    assert_eq!((zone.nr_free_pages(), zone.state()), (FIRST_FREE, state_of(FIRST_FREE)));
+
+    let zone = Arc::new(zone);
+    let others = blocks.map(|(pfn, order)| {
+        let zone = Arc::clone(&zone);
+        thread::spawn(move || {
+            let freed = zone.free_one(pfn, Order::new(order), Mobility::of(MigrateType::Movable));
+            assert_eq!(freed, Freed::Open);
+        })
+    });
+    let cache = zone.shared_state();
+    assert_published([cache.get(), cache.get()]);
+    for other in others {
+        other.join().unwrap();
+    }
+    assert_eq!(zone.nr_free_pages(), FIRST_FREE + 5);
+    assert_eq!(cache.get(), state_of(zone.nr_free_pages()), "the word answers for the last count");
+}
