@@ -1,8 +1,10 @@
-//! What the benches have in common: every allocator, on 1, 2 and all CPUs, with its threads pinned.
+//! What the benches have in common: every allocator, on 1, 2 and all CPUs, with its threads pinned in the
+//! order of the topology.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use bench_harness::commands::topo::pin_order;
 use bench_harness::measure::{Cpus, Fault, Plan, StartTeam, Team};
 use bench_harness::rivals;
 use bench_harness::workload::Workload;
@@ -19,7 +21,7 @@ const OPS_PER_ITERATION: u64 = 1024;
 /// # Panics
 /// An allocator cannot be made, refuses a request, or hands out overlapping blocks.
 pub(crate) fn bench_workload(criterion: &mut Criterion, workload: Workload, orders: &[u32]) {
-    let cpus = Cpus::allowed().expect("the system names the CPUs");
+    let cpus = pin_order().expect("the system names the CPUs");
     for &order in orders {
         let mut group = criterion.benchmark_group(format!("{workload}/order {order}"));
         group
