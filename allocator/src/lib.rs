@@ -97,8 +97,8 @@ pub mod zone;
 
 #[cfg(not(any(loom, shuttle)))]
 pub use allocator::{
-    Allocator, Builder, Conservation, ConservationZone, Handle, Maintain, MisuseHook, Pages, RawParts,
-    ZeroedPages,
+    Allocator, AllocatorId, Builder, Conservation, ConservationZone, Handle, Maintain, MisuseHook, Pages,
+    RawParts, ZeroedPages,
 };
 pub use error::{AllocError, BuildError, FreeError};
 pub use frame::{Order, Pfn};

@@ -125,7 +125,8 @@ fn parts_of_an_earlier_owner_are_stale() {
 fn frames_that_nobody_was_given_cannot_be_freed() {
     let allocator = small();
     let frames = u32::try_from(allocator.arena().frames()).expect("small");
-    let parts = |pfn, order| RawParts { pfn: Pfn::new(pfn), order: Order::new(order), generation: 0 };
+    let mine = take(&allocator, 0).into_raw_parts();
+    let parts = |pfn, order| RawParts { pfn: Pfn::new(pfn), order: Order::new(order), generation: 0, ..mine };
     for pfn in [frames, frames + 1, u32::MAX] {
         let error = refused(&allocator, parts(pfn, 0));
         assert_eq!((error.misuse, error.story), (Misuse::OutOfRange, FrameStory::Unknown));
@@ -134,6 +135,7 @@ fn frames_that_nobody_was_given_cannot_be_freed() {
     assert_eq!((error.misuse, error.story), (Misuse::NotAllocated, FrameStory::Free));
     let error = refused(&allocator, parts(frames - 1, 1));
     assert_eq!((error.misuse, error.story), (Misuse::Misaligned, FrameStory::Unknown));
+    free(&allocator, mine);
 }
 
 #[test]
@@ -143,7 +145,7 @@ fn parts_of_another_allocator_name_nothing_here() {
         let parts = take(&home, order).into_raw_parts();
         let before = state(&home);
         let error = refused(&abroad, parts);
-        assert_eq!(error.misuse, Misuse::NotAllocated, "{error}");
+        assert_eq!(error.misuse, Misuse::Foreign, "{error}");
         assert_eq!(state(&home), before);
         free(&home, parts);
     }

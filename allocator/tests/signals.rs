@@ -132,7 +132,6 @@ fn a_handler_allocates_and_frees_wherever_it_interrupts_a_pair() {
 }
 
 #[test]
-#[ignore = "the handler waits for the zone's lock where it interrupts a refill or a drain of its own thread"]
 fn a_handler_allocates_and_frees_wherever_it_interrupts_a_refill_or_a_drain() {
     interrupted(|Arena { allocator, .. }| {
         // More than a cache of this arena holds: an eighth of 16384 frames.

@@ -11,7 +11,7 @@ use crate::{
     zone::{
         FirstFor, Grouping, PAGEBLOCK_FRAMES, Zone, ZoneSpan,
         sizing::{LOWMEM_RESERVE_RATIO, ZoneSize, lowmem_reserve, min_free_kbytes, per_zone_wmarks},
-        watermark::WatermarkRule,
+        watermark::{WatermarkRule, Watermarks},
     },
 };
 
@@ -57,48 +57,31 @@ impl Domain {
         let frames = FrameTable::new(frame_count)?;
         let zonelist = Zonelist::new(&options.spans);
         let preferred = zonelist.preferred();
+        let sizes: Vec<_> =
+            options.spans.iter().map(|span| ZoneSize { kind: span.kind, managed: span.frames() }).collect();
+        let marks = watermarks(&sizes, options);
+        let grouping = grouping_by_size(&sizes, &marks);
         let make_zone = |&span: &ZoneSpan| {
             let first_for = FirstFor::collect(|highest| preferred[highest.index()] == Some(span.number));
-            Zone::new(span, options.max_order, options.rule, frames.clone(), first_for)
+            Zone::new(span, options.max_order, options.rule, frames.clone(), first_for, grouping)
         };
         let zones = options.spans.iter().map(make_zone).collect::<Result<Arc<[_]>, _>>()?;
+        let reserves = lowmem_reserve(&sizes, &LOWMEM_RESERVE_RATIO);
+        for (zone, &marks) in zones.iter().zip(&marks) {
+            zone.set_watermarks(marks, reserves[zone.span().kind.index()]);
+        }
         let caches =
             Caches::new(Arc::clone(&zones), frames.clone(), preferred, options.cpus, options.high_fraction);
-        let mut domain = Self {
+        Ok(Self {
             zones,
             zonelist,
             frames,
             caches: Arc::new(caches),
             max_order: options.max_order,
-            grouping: Grouping::ByMobility,
+            grouping,
             closed: AtomicBool::new(false),
             bad_pages: AtomicU64::new(0),
-        };
-        domain.set_watermarks(options);
-        domain.grouping = domain.grouping_by_size();
-        Ok(domain)
-    }
-
-    fn set_watermarks(&self, options: &DomainOptions) {
-        let sizes: Vec<_> =
-            options.spans.iter().map(|span| ZoneSize { kind: span.kind, managed: span.frames() }).collect();
-        let lowmem = sizes.iter().filter(|size| size.kind.is_lowmem()).map(|size| size.managed).sum::<u64>();
-        // Unlike a kernel, whose own working depends on its reserve, an arena may do with less than 128 KiB.
-        let least = lowmem * 4 / 8;
-        let min_free = options.min_free_kbytes.unwrap_or_else(|| min_free_kbytes(lowmem, None).min(least));
-        let reserves = lowmem_reserve(&sizes, &LOWMEM_RESERVE_RATIO);
-        let marks = per_zone_wmarks(&sizes, min_free, options.watermark_scale_factor);
-        for (zone, marks) in self.zones.iter().zip(marks) {
-            zone.set_watermarks(marks, reserves[zone.span().kind.index()]);
-        }
-    }
-
-    /// Keeps pageblocks apart by type unless there are hardly more of them than types
-    /// (`build_all_zonelists`, `page_group_by_mobility_disabled`).
-    fn grouping_by_size(&self) -> Grouping {
-        let usable: u64 =
-            self.zones.iter().map(|zone| zone.managed().saturating_sub(zone.watermarks().high)).sum();
-        if usable < u64::from(PAGEBLOCK_FRAMES) * 6 { Grouping::Disabled } else { Grouping::ByMobility }
+        })
     }
 
     /// Returns the zones by number.
@@ -177,4 +160,21 @@ impl Domain {
             zone.end_boost(zone.watermarks().boost);
         }
     }
+}
+
+/// Computes the marks of each zone.
+fn watermarks(sizes: &[ZoneSize], options: &DomainOptions) -> Vec<Watermarks> {
+    let lowmem = sizes.iter().filter(|size| size.kind.is_lowmem()).map(|size| size.managed).sum::<u64>();
+    // Unlike a kernel, whose own working depends on its reserve, an arena may do with less than 128 KiB.
+    let least = lowmem * 4 / 8;
+    let min_free = options.min_free_kbytes.unwrap_or_else(|| min_free_kbytes(lowmem, None).min(least));
+    per_zone_wmarks(sizes, min_free, options.watermark_scale_factor).collect()
+}
+
+/// Keeps pageblocks apart by type unless there are hardly more of them than types
+/// (`build_all_zonelists`, `page_group_by_mobility_disabled`).
+fn grouping_by_size(sizes: &[ZoneSize], marks: &[Watermarks]) -> Grouping {
+    let usable: u64 =
+        sizes.iter().zip(marks).map(|(size, marks)| size.managed.saturating_sub(marks.high)).sum();
+    if usable < u64::from(PAGEBLOCK_FRAMES) * 6 { Grouping::Disabled } else { Grouping::ByMobility }
 }

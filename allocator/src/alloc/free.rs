@@ -5,7 +5,7 @@ use crate::{
     frame::{BadFrame, Block, Descriptor},
     pcp::{End, Put, ThreadCache},
     sync::Owner,
-    zone::Freed,
+    zone::{Freed, Waiting},
 };
 
 /// Frees a block through a cache, at its hot end: the inner layer of
@@ -14,26 +14,37 @@ use crate::{
 /// # Errors
 /// The descriptor that was found, when the block is not what its owner says; nothing is changed then.
 #[doc(alias = "__free_page")]
-pub fn free_page(domain: &Domain, owner: &Owner<ThreadCache>, block: Block) -> Result<(), BadFrame> {
+pub fn free_page(
+    domain: &Domain,
+    owner: &Owner<ThreadCache>,
+    block: Block,
+    waiting: Waiting,
+) -> Result<(), BadFrame> {
     let left = put_cached(owner.enter(), block);
-    free_unref_page(domain, owner, block, left)
+    free_unref_page(domain, owner, block, left, waiting)
 }
 
 /// Frees a block through a cache, at its cold end: nobody will want its content soon (`free_hot_cold_page` with cold).
 ///
 /// # Errors
 /// As [`free_page`].
-pub fn free_pages_cold(domain: &Domain, owner: &Owner<ThreadCache>, block: Block) -> Result<(), BadFrame> {
+pub fn free_pages_cold(
+    domain: &Domain,
+    owner: &Owner<ThreadCache>,
+    block: Block,
+    waiting: Waiting,
+) -> Result<(), BadFrame> {
     let left = match owner.enter() {
         Ok(mut cache) => cache.put_any(block, End::Cold),
         Err(_) => put_cached(owner.enter(), block),
     };
-    free_unref_page(domain, owner, block, left)
+    free_unref_page(domain, owner, block, left, waiting)
 }
 
 /// Frees a block: does what [`put_cached`](super::put_cached) left to be done (`free_unref_page`).
 ///
-/// Goes to the zone where the cache cannot take it: an order without a list, a claimed cache, a list that is full.
+/// Goes to the zone where the cache cannot take it: an order without a list, a claimed cache, a list that is full. Who may
+/// not wait leaves a cache as full as it is, and frees past it without a lock.
 ///
 /// # Errors
 /// The descriptor that was found, when the block is not what its owner says; nothing is changed then.
@@ -44,16 +55,20 @@ pub fn free_unref_page(
     owner: &Owner<ThreadCache>,
     block: Block,
     left: Put,
+    waiting: Waiting,
 ) -> Result<(), BadFrame> {
-    match left {
-        Put::Bad => Err(BadFrame { pfn: block.pfn(), found: domain.frames().get(block.pfn()) }),
-        Put::Reentered => free_without_waiting(domain, block),
-        Put::Claimed => free_pages_ok(domain, block),
-        Put::Cached => Ok(()),
-        Put::Overflow(_) | Put::NoRoom => match domain.caches().put_slow(owner, block, left) {
-            Ok(()) => Ok(()),
-            Err(block) => free_pages_ok(domain, block),
-        },
+    match (left, waiting) {
+        (Put::Cached, _) | (Put::Overflow(_), Waiting::Never) => Ok(()),
+        (Put::Bad, _) => Err(BadFrame { pfn: block.pfn(), found: domain.frames().get(block.pfn()) }),
+        (Put::Reentered, _) => free_without_waiting(domain, block),
+        (Put::NoRoom | Put::Claimed, Waiting::Never) => free_without_waiting(domain, block),
+        (Put::Claimed, Waiting::Allowed) => free_pages_ok(domain, block, waiting),
+        (Put::Overflow(_) | Put::NoRoom, Waiting::Allowed) => {
+            match domain.caches().put_slow(owner, block, left) {
+                Ok(()) => Ok(()),
+                Err(block) => free_pages_ok(domain, block, waiting),
+            }
+        }
     }
 }
 
@@ -62,7 +77,10 @@ pub fn free_unref_page(
 /// # Errors
 /// The descriptor that was found, when the block is not what its owner says; nothing is changed then.
 #[doc(alias = "__free_pages_ok")]
-pub fn free_pages_ok(domain: &Domain, block: Block) -> Result<(), BadFrame> {
+pub fn free_pages_ok(domain: &Domain, block: Block, waiting: Waiting) -> Result<(), BadFrame> {
+    if waiting == Waiting::Never {
+        return free_without_waiting(domain, block);
+    }
     free_pages_prepare(domain, block, Descriptor::freed_by_owner)?;
     free_one_page(domain, block);
     Ok(())
@@ -73,18 +91,19 @@ pub fn free_one_page(domain: &Domain, block: Block) {
     let (order, list) = (block.descriptor().order(), block.descriptor().list());
     let zone = domain.zone_at(block.descriptor().zone_index());
     // Nothing of the allocator may be touched after a free into an open zone: the block was what kept it.
-    if zone.free_one(block.pfn(), order, list.mobility()) == Freed::Closed {
-        domain.caches().settle(order);
+    if let Freed::Closed(frames) = zone.free_one(block.pfn(), order, list) {
+        domain.caches().settle(frames);
     }
 }
 
-/// Frees a block in a signal handler that interrupted this thread inside its cache.
+/// Frees a block without waiting for a lock: for a signal handler that interrupted this thread in its cache or on a slow
+/// path.
 #[cold]
 fn free_without_waiting(domain: &Domain, block: Block) -> Result<(), BadFrame> {
     free_pages_prepare(domain, block, Descriptor::pending)?;
-    let order = block.descriptor().order();
-    if domain.zone_at(block.descriptor().zone_index()).free_without_waiting(block.pfn()) == Freed::Closed {
-        domain.caches().settle(order);
+    let zone = domain.zone_at(block.descriptor().zone_index());
+    if let Freed::Closed(frames) = zone.free_without_waiting(block.pfn()) {
+        domain.caches().settle(frames);
     }
     Ok(())
 }

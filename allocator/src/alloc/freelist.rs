@@ -10,6 +10,7 @@ use crate::{
     },
     pcp::{Refill, ThreadCache, check_new_page},
     sync::{NotEntered, Owner},
+    zone::Waiting,
 };
 
 /// Allocates a block: the inner layer of [`Allocator::alloc_pages`](crate::Allocator::alloc_pages)
@@ -24,10 +25,11 @@ pub fn alloc_pages(
     owner: Option<&Owner<ThreadCache>>,
     gfp: Gfp,
     order: Order,
+    waiting: Waiting,
 ) -> Result<Block, AllocError> {
     match owner.and_then(|owner| take_cached_elsewhere(owner, gfp, order)) {
         Some(block) => Ok(block),
-        None => alloc_pages_nodemask(domain, owner, gfp, order),
+        None => alloc_pages_nodemask(domain, owner, gfp, order, waiting),
     }
 }
 
@@ -43,19 +45,22 @@ pub fn alloc_pages_nodemask(
     owner: Option<&Owner<ThreadCache>>,
     gfp: Gfp,
     order: Order,
+    waiting: Waiting,
 ) -> Result<Block, AllocError> {
     let gfp = current_gfp_context(gfp & gfp_allowed_mask());
     let context = prepare_alloc_pages(domain, gfp, order)?;
-    // A signal handler that interrupted this thread inside its cache may not wait for a lock that it may hold.
-    let reentered = owner.is_some_and(|owner| matches!(owner.enter(), Err(NotEntered::Reentered)));
-    let waiting = if reentered { AllocFlags::TRYLOCK } else { AllocFlags::empty() };
+    // A signal handler may not wait for a lock that the thread which it interrupted may hold.
+    let interrupted = waiting == Waiting::Never
+        || owner.is_some_and(|owner| matches!(owner.enter(), Err(NotEntered::Reentered)));
+    let (owner, trylock) =
+        if interrupted { (None, AllocFlags::TRYLOCK) } else { (owner, AllocFlags::empty()) };
     let mut error = AllocError::new(gfp, order.get(), FailReason::NoMemory);
-    get_page_from_freelist(domain, owner, &context, context.alloc_flags | waiting, &mut error)
-        .or_else(|| last_efforts(domain, owner, &context, waiting, &mut error))
+    get_page_from_freelist(domain, owner, &context, context.alloc_flags | trylock, &mut error)
+        .or_else(|| last_efforts(domain, owner, &context, trylock, &mut error))
         .ok_or_else(|| {
             if domain.is_closed() {
                 error.with_reason(FailReason::Closed)
-            } else if reentered {
+            } else if interrupted {
                 error.with_reason(FailReason::WouldBlock)
             } else {
                 error
@@ -70,7 +75,7 @@ fn last_efforts(
     domain: &Domain,
     owner: Option<&Owner<ThreadCache>>,
     context: &AllocContext,
-    waiting: AllocFlags,
+    trylock: AllocFlags,
     error: &mut AllocError,
 ) -> Option<Block> {
     let mut flags = gfp_to_alloc_flags(context.gfp, context.order.get());
@@ -78,9 +83,9 @@ fn last_efforts(
     if !reserves.is_empty() {
         flags = reserves | (flags & (AllocFlags::KSWAPD | AllocFlags::CMA));
     }
-    let flags = flags | waiting;
+    let flags = flags | trylock;
     let found = get_page_from_freelist(domain, owner, context, flags, error);
-    let may_drain = context.gfp.allows_blocking() && waiting.is_empty() && !domain.is_closed();
+    let may_drain = context.gfp.allows_blocking() && trylock.is_empty() && !domain.is_closed();
     if found.is_some() || !may_drain {
         return found;
     }
@@ -136,17 +141,15 @@ pub fn rmqueue(
     zone: ZoneNumber,
     flags: AllocFlags,
 ) -> Option<Block> {
-    let &AllocContext { order, migratetype, .. } = context;
-    let list = PcpList::of(order, migratetype);
-    let grouping = domain.grouping();
+    let &AllocContext { order, migratetype, list, .. } = context;
     if let Some(owner) = owner.filter(|_| list.is_listed()) {
-        let refill = Refill { order, migratetype, flags, grouping };
+        let refill = Refill { list, migratetype, flags };
         if let Some(block) = domain.caches().rmqueue_pcplist(owner, zone, refill) {
             return Some(block);
         }
     }
     loop {
-        let pfn = domain.zone(zone).rmqueue_buddy(order, migratetype, flags, grouping)?;
+        let pfn = domain.zone(zone).rmqueue_buddy(order, migratetype, flags)?;
         match prep_new_page(domain, pfn, list, zone, order) {
             Some(block) => return Some(block),
             // A bad block is left out of circulation, and the next one is tried.

@@ -5,12 +5,14 @@
 
 #![deny(unsafe_code)]
 
+mod busy;
 mod domain;
 mod fast;
 mod free;
 mod freelist;
 mod prepare;
 
+pub use busy::Busy;
 pub use domain::{Domain, DomainOptions};
 pub use fast::{put_cached, take_cached};
 pub use free::{free_one_page, free_page, free_pages_cold, free_pages_ok, free_unref_page};

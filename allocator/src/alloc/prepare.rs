@@ -3,7 +3,7 @@
 use super::Domain;
 use crate::{
     error::{AllocError, FailReason},
-    frame::{Order, ZoneNumber},
+    frame::{Order, PcpList, ZoneNumber},
     gfp::{AllocFlags, Gfp, MigrateType, ZoneType, check_request, gfp_migratetype, gfp_zone},
     zone::Grouping,
 };
@@ -20,8 +20,10 @@ pub struct AllocContext {
     #[doc(alias = "high_zoneidx")]
     #[doc(alias = "ac_classzone_idx")]
     pub highest_zone: ZoneType,
-    /// The lists that it is served from first.
+    /// The free lists that it is served from first.
     pub migratetype: MigrateType,
+    /// The list of a cache that has its kind of blocks; by the type that it asked for, also where grouping is disabled.
+    pub list: PcpList,
     /// The zone that is tried first.
     pub preferred: ZoneNumber,
     /// How the first attempt goes about it.
@@ -36,15 +38,17 @@ pub fn prepare_alloc_pages(domain: &Domain, gfp: Gfp, order: Order) -> Result<Al
     let refuse = |reason| AllocError::new(gfp, order.get(), reason);
     check_request(gfp, order.get(), domain.max_order().get()).map_err(|bad| refuse(bad.into()))?;
     let highest_zone = gfp_zone(gfp).map_err(|_| refuse(FailReason::NoZone))?;
+    let asked = gfp_migratetype(gfp).map_err(|_| refuse(FailReason::NoZone))?;
     let migratetype = match domain.grouping() {
-        Grouping::ByMobility => gfp_migratetype(gfp).map_err(|_| refuse(FailReason::NoZone))?,
+        Grouping::ByMobility => asked,
         Grouping::Disabled => MigrateType::Unmovable,
     };
     let Some((_, preferred)) = domain.zonelist().zones(highest_zone).next() else {
         return Err(refuse(FailReason::NoZone));
     };
     let alloc_flags = AllocFlags::fast_path(gfp) | alloc_flags_nofragment(domain, preferred);
-    Ok(AllocContext { gfp, order, highest_zone, migratetype, preferred, alloc_flags })
+    let list = PcpList::of(order, asked);
+    Ok(AllocContext { gfp, order, highest_zone, migratetype, list, preferred, alloc_flags })
 }
 
 /// Returns NOFRAGMENT if there is a lower zone that may serve the request before its types are mixed

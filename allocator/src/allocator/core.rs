@@ -2,8 +2,11 @@
 
 use core::{num::NonZeroUsize, ops::Deref, ptr::NonNull};
 
+use super::raw::AllocatorId;
 use crate::{
-    alloc::{Domain, alloc_pages, free_page, free_pages_cold, free_pages_ok, free_unref_page, put_cached},
+    alloc::{
+        Busy, Domain, alloc_pages, free_page, free_pages_cold, free_pages_ok, free_unref_page, put_cached,
+    },
     error::{AllocError, FrameStory, FreeError, Misuse},
     frame::{BadFrame, Block, Descriptor, FrameState, Order, Pfn},
     gfp::Gfp,
@@ -13,6 +16,7 @@ use crate::{
         Arc, Owner,
         atomic::{AtomicU64, Ordering},
     },
+    zone::Waiting,
 };
 
 /// Called with every misuse that a drop or a handle's free finds, on the thread that committed it.
@@ -24,11 +28,17 @@ pub(super) struct Core {
     pub(super) arena: Arena,
     on_misuse: Option<MisuseHook>,
     misuses: AtomicU64,
+    id: AllocatorId,
 }
 
 impl Core {
     pub(super) fn new(domain: Domain, arena: Arena, on_misuse: Option<MisuseHook>) -> Self {
-        Self { domain, arena, on_misuse, misuses: AtomicU64::new(0) }
+        Self { domain, arena, on_misuse, misuses: AtomicU64::new(0), id: AllocatorId::next() }
+    }
+
+    /// Returns the allocator's number.
+    pub(super) const fn id(&self) -> AllocatorId {
+        self.id
     }
 
     /// Names the allocator among those that a thread uses.
@@ -57,32 +67,40 @@ impl Core {
     #[cold]
     #[inline(never)]
     fn free_slow(&self, block: Block, left: Option<Put>) {
-        match local::get_or_register(self.key(), self.domain.caches()) {
-            Ok(owner) => self.report(
-                match left {
-                    Some(left) => free_unref_page(&self.domain, &owner, block, left),
-                    None => free_page(&self.domain, &owner, block),
-                },
-                block,
-            ),
-            Err(_) => self.report(free_pages_ok(&self.domain, block), block),
-        }
+        let busy = Busy::enter();
+        let freed = match (self.owner(&busy), left) {
+            (Some(owner), Some(left)) => free_unref_page(&self.domain, &owner, block, left, busy.waiting()),
+            (Some(owner), None) => free_page(&self.domain, &owner, block, busy.waiting()),
+            (None, _) => free_pages_ok(&self.domain, block, busy.waiting()),
+        };
+        self.report(freed, block);
     }
 
     /// Does what the caller's cache left to be done.
     #[cold]
     #[inline(never)]
     pub(super) fn finish_free(&self, owner: &Owner<ThreadCache>, block: Block, left: Put) {
-        self.report(free_unref_page(&self.domain, owner, block, left), block);
+        let busy = Busy::enter();
+        self.report(free_unref_page(&self.domain, owner, block, left, busy.waiting()), block);
     }
 
     /// Frees a block at the cold end of the calling thread's cache.
     pub(super) fn free_cold(&self, block: Block) {
-        let freed = match local::get_or_register(self.key(), self.domain.caches()) {
-            Ok(owner) => free_pages_cold(&self.domain, &owner, block),
-            Err(_) => free_pages_ok(&self.domain, block),
+        let busy = Busy::enter();
+        let freed = match self.owner(&busy) {
+            Some(owner) => free_pages_cold(&self.domain, &owner, block, busy.waiting()),
+            None => free_pages_ok(&self.domain, block, busy.waiting()),
         };
         self.report(freed, block);
+    }
+
+    /// Returns the calling thread's cache, and makes one unless the caller may not wait; `None` past the thread's end, when
+    /// there is no memory for one, or when the allocator is closed.
+    fn owner(&self, busy: &Busy) -> Option<Owner<ThreadCache>> {
+        match busy.waiting() {
+            Waiting::Allowed => local::get_or_register(self.key(), self.domain.caches()).ok(),
+            Waiting::Never => local::find(self.key()),
+        }
     }
 
     fn report(&self, freed: Result<(), BadFrame>, block: Block) {
@@ -94,8 +112,9 @@ impl Core {
     /// Allocates for a thread that has no cache at hand.
     #[cold]
     pub(super) fn alloc_slow(&self, gfp: Gfp, order: Order) -> Result<Block, AllocError> {
-        let owner = local::get_or_register(self.key(), self.domain.caches()).ok();
-        alloc_pages(&self.domain, owner.as_ref(), gfp, order)
+        let busy = Busy::enter();
+        let owner = self.owner(&busy);
+        alloc_pages(&self.domain, owner.as_ref(), gfp, order, busy.waiting())
     }
 
     /// Counts a free that was refused, and tells the hook.

@@ -6,7 +6,7 @@ use super::{
     pages::Pages,
 };
 use crate::{
-    alloc::{alloc_pages, put_cached, take_cached},
+    alloc::{Busy, alloc_pages, put_cached, take_cached},
     error::AllocError,
     frame::Order,
     gfp::Gfp,
@@ -69,8 +69,9 @@ impl Handle {
     #[cold]
     #[inline(never)]
     fn alloc_pages_slow(&self, gfp: Gfp, order: Order) -> Result<Pages, AllocError> {
-        let core = self.core();
-        alloc_pages(&core.domain, Some(&self.owner), gfp, order).map(|block| Pages::new(core, block))
+        let (core, busy) = (self.core(), Busy::enter());
+        alloc_pages(&core.domain, Some(&self.owner), gfp, order, busy.waiting())
+            .map(|block| Pages::new(core, block))
     }
 
     /// Allocates one frame (`alloc_page`).

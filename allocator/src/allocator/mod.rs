@@ -11,7 +11,7 @@ mod report;
 mod tests;
 
 use crate::{
-    alloc::take_cached,
+    alloc::{Busy, take_cached},
     error::{AllocError, FreeError},
     frame::Order,
     gfp::Gfp,
@@ -27,7 +27,7 @@ pub use self::{
     core::MisuseHook,
     handle::Handle,
     pages::{Pages, ZeroedPages},
-    raw::RawParts,
+    raw::{AllocatorId, RawParts},
     report::{Conservation, ConservationZone},
 };
 
@@ -92,6 +92,7 @@ impl Allocator {
     /// # Errors
     /// When there is no memory for the thread's cache, or the thread is ending.
     pub fn handle(&self) -> Result<Handle, NoCache> {
+        let _busy = Busy::enter();
         let owner = local::get_or_register(self.core().key(), self.core().domain.caches())?;
         Ok(Handle::new(self.clone(), owner))
     }
@@ -189,11 +190,13 @@ impl Allocator {
     /// Says how many frames went back, and how many caches were left alone because their thread lost its CPU inside.
     #[doc(alias = "drain_all_pages")]
     pub fn drain_all(&self) -> Drained {
+        let _busy = Busy::enter();
         self.core().domain.caches().drain_all()
     }
 
     /// Does what the maintenance thread does once a second, for those who run it by hand.
     pub fn age(&self) {
+        let _busy = Busy::enter();
         self.core().domain.age();
     }
 

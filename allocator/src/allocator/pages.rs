@@ -118,7 +118,8 @@ impl Pages {
     /// mapped along. The block stays allocated until [`from_raw_parts`](super::Allocator::from_raw_parts) or
     /// [`free_raw`](super::Allocator::free_raw).
     pub fn into_raw_parts(self) -> RawParts {
-        RawParts::of(self.into_block())
+        let allocator = self.shared().id();
+        RawParts::of(self.into_block(), allocator)
     }
 }
 

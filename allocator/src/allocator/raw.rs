@@ -1,11 +1,25 @@
 //! Blocks as plain numbers.
 
 use crate::{
-    error::FreeError,
+    error::{FrameStory, FreeError, Misuse},
     frame::{BadFrame, Block, Descriptor, FrameState, Order, Pfn},
+    sync::atomic::{AtomicU64, Ordering},
 };
 
 use super::core::Core;
+
+/// The number of an allocator in its process; none is used twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(transparent)]
+pub struct AllocatorId(u64);
+
+impl AllocatorId {
+    /// Returns the next number.
+    pub(super) fn next() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        Self(NEXT.fetch_add(1, Ordering::Relaxed))
+    }
+}
 
 /// A block as plain numbers: what a C interface, or another process that maps the arena, can hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -14,14 +28,17 @@ pub struct RawParts {
     pub pfn: Pfn,
     /// The order.
     pub order: Order,
+    /// Which allocator of this process the block belongs to.
+    pub allocator: AllocatorId,
     /// How often blocks that begin at this frame had been freed before, modulo 512: it tells these parts from those of a
     /// later owner, except for one in 512.
     pub generation: u16,
 }
 
 impl RawParts {
-    pub(super) const fn of(block: Block) -> Self {
+    pub(super) const fn of(block: Block, allocator: AllocatorId) -> Self {
         Self {
+            allocator,
             pfn: block.pfn(),
             order: block.descriptor().order(),
             generation: block.descriptor().generation(),
@@ -30,6 +47,10 @@ impl RawParts {
 
     /// Finds the block that these parts name.
     pub(super) fn block(self, core: &Core) -> Result<Block, FreeError> {
+        if self.allocator != core.id() {
+            let (pfn, order) = (self.pfn.get(), self.order.get());
+            return Err(FreeError::new(Misuse::Foreign, pfn, order, FrameStory::Unknown));
+        }
         let found = core.domain.frames().get(self.pfn);
         let refuse = |found: Option<Descriptor>| {
             // What is compared is what the parts hold: the generation.

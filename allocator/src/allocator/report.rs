@@ -4,6 +4,7 @@ use core::fmt;
 
 use super::Allocator;
 use crate::{
+    alloc::Busy,
     frame::Order,
     gfp::ZoneType,
     pcp::CachedTotals,
@@ -79,6 +80,7 @@ impl<F: Fn(&mut fmt::Formatter<'_>) -> fmt::Result> fmt::Display for Text<F> {
 impl Allocator {
     /// Checks that every frame is free, cached or allocated, and only one of them.
     pub fn conservation(&self) -> Conservation {
+        let _busy = Busy::enter();
         let caches = self.core().domain.caches().totals();
         let zones = self.core().domain.zones().iter().zip(caches).map(|(zone, cached)| {
             let report = zone.report();
@@ -96,6 +98,7 @@ impl Allocator {
 
     /// Returns the state of every zone, for programs.
     pub fn zone_stats(&self) -> Vec<ZoneStat> {
+        let _busy = Busy::enter();
         let domain = &self.core().domain;
         let mut stats: Vec<_> = domain.zones().iter().map(|zone| zone_stat(&zone.report())).collect();
         domain.caches().for_each(|thread, cache| {
@@ -117,6 +120,7 @@ impl Allocator {
 
     /// Returns the counters of the whole allocator; shown as `/proc/vmstat` does.
     pub fn vmstat(&self) -> VmStat {
+        let _busy = Busy::enter();
         let domain = &self.core().domain;
         let mut vmstat = VmStat::default();
         for (zone, cached) in domain.zones().iter().zip(domain.caches().totals()) {
@@ -143,6 +147,7 @@ impl Allocator {
 
     /// Returns how many blocks were found in a wrong state: refused frees, and blocks that were left out of circulation.
     pub fn bad_pages(&self) -> u64 {
+        let _busy = Busy::enter();
         let core = self.core();
         let in_caches: u64 = core.domain.caches().totals().iter().map(|total| total.bad_blocks).sum();
         core.misuses() + core.domain.bad_pages() + in_caches

@@ -9,7 +9,7 @@ use super::{
     sizing::{HighFraction, PcpLimits},
 };
 use crate::{
-    frame::{FrameBatch, FrameTable, Order, PcpList, ZoneNumber},
+    frame::{FrameBatch, FrameTable, PcpList, ZoneNumber},
     gfp::NR_ZONE_TYPES,
     sync::{
         Arc, OwnedCell, OwnedCounter, Owner, Registry, ZeroedSliceError,
@@ -202,17 +202,15 @@ impl Caches {
 
     /// Frees a batch that a cache gave up.
     pub(super) fn free_to_zone(&self, zone: usize, list: PcpList, batch: &FrameBatch) {
-        let (_, order) = PcpList::with_index(list.index());
-        let frames = batch.len() as u64 * u64::from(order.frames());
-        if self.zones[zone].free_bulk(list, batch) == Freed::Closed {
+        if let Freed::Closed(frames) = self.zones[zone].free_bulk(list, batch) {
             self.ledger.settle(frames);
         }
     }
 
-    /// Counts a block of a closed allocator that has come back to its zone.
+    /// Counts frames of a closed allocator that have come back to their zone.
     #[cold]
-    pub fn settle(&self, order: Order) {
-        self.ledger.settle(u64::from(order.frames()));
+    pub fn settle(&self, frames: u64) {
+        self.ledger.settle(frames);
     }
 
     /// Drains everything that a cache holds.

@@ -47,3 +47,9 @@ pub fn get_or_register(key: NonZeroUsize, caches: &Arc<Caches>) -> Result<Owner<
         })
         .unwrap_or(Err(NoCache::ThreadEnds))
 }
+
+/// Returns the thread's cache of an allocator, if it has one.
+#[cold]
+pub fn find(key: NonZeroUsize) -> Option<Owner<ThreadCache>> {
+    CACHES.try_with(|local| local.find(key)).ok().flatten()
+}

@@ -9,20 +9,17 @@ use crate::{
     frame::{Block, Descriptor, FrameBatch, FrameState, Order, PcpList, Pfn, ZoneNumber},
     gfp::{AllocFlags, MigrateType},
     sync::Owner,
-    zone::Grouping,
 };
 
 /// What a refill is for.
 #[derive(Clone, Copy, Debug)]
 pub struct Refill {
-    /// Order of the blocks; one that caches have a list for.
-    pub order: Order,
-    /// Their migrate type.
+    /// The list that is empty.
+    pub list: PcpList,
+    /// The migrate type that its blocks are taken from first.
     pub migratetype: MigrateType,
     /// How the request may take them.
     pub flags: AllocFlags,
-    /// Whether pageblocks are kept apart by type.
-    pub grouping: Grouping,
 }
 
 impl Caches {
@@ -38,23 +35,22 @@ impl Caches {
         zone: ZoneNumber,
         refill: Refill,
     ) -> Option<Block> {
-        let list = PcpList::of(refill.order, refill.migratetype);
+        let Refill { list, migratetype, flags } = refill;
+        let (_, order) = PcpList::with_index(list.index());
         let blocks = {
             let mut cache = owner.enter().ok()?;
-            if let Some(block) = cache.take_from(zone.index(), list, refill.order) {
+            if let Some(block) = cache.take_from(zone.index(), list, order) {
                 return Some(block);
             }
             let limits = self.limits(&self.zones[zone.index()]);
-            let order = refill.order.get();
             cache.zone_mut(zone.index())?.tune(|tuning, count, pressure| {
                 tuning.set_limits(limits);
-                let most = tuning.refill_bound(count, order);
-                tuning.nr_pcp_alloc(count, order, pressure).min(most)..=most
+                let most = tuning.refill_bound(count, order.get());
+                tuning.nr_pcp_alloc(count, order.get(), pressure).min(most)..=most
             })
         };
         let mut batch = FrameBatch::new();
-        let Refill { order, migratetype, flags, grouping } = refill;
-        self.zones[zone.index()].rmqueue_bulk(order, blocks, migratetype, flags, grouping, &mut batch);
+        self.zones[zone.index()].rmqueue_bulk(order, blocks, migratetype, flags, &mut batch);
         self.accept(owner, zone, list, &batch)
     }
 
@@ -71,27 +67,28 @@ impl Caches {
         }
         let (_, order) = PcpList::with_index(list.index());
         let mut back = FrameBatch::new();
-        let first = {
-            let mut cache = owner.enter();
-            // Highest first, so that the lowest comes out first.
-            for pfn in batch.iter().skip(1).rev() {
-                let cached = cache.as_mut().ok().and_then(|cache| {
-                    let (pcp, frames) = cache.zone_and_frames(zone.index())?;
+        let first = match owner.enter() {
+            Ok(mut cache) => {
+                let (pcp, frames) = cache.zone_and_frames(zone.index())?;
+                // Highest first, so that the lowest comes out first.
+                for pfn in batch.iter().skip(1).rev() {
                     let cached =
                         |found| check_new_page(Some(found)).map(|found| found.cached(list, zone, order));
-                    pcp.refill(frames, pfn, list, cached).ok()
-                });
-                if cached.is_none() {
-                    back.push(pfn);
+                    if pcp.refill(frames, pfn, list, cached).is_err() {
+                        back.push(pfn);
+                    }
                 }
+                let first = batch.iter().next().and_then(|pfn| self.hand_out(pfn, zone, list, order));
+                if first.is_some() {
+                    pcp.count_passed_through(order);
+                }
+                first
             }
-            let first = batch.iter().next().and_then(|pfn| self.hand_out(pfn, zone, list, order));
-            if let (Some(_), Ok(cache)) = (first, cache.as_mut())
-                && let Some(pcp) = cache.zone_mut(zone.index())
-            {
-                pcp.count_passed_through(order);
+            Err(_) => {
+                // Drained meanwhile, or closed: what the cache cannot count must not pass through it.
+                batch.iter().for_each(|pfn| back.push(pfn));
+                None
             }
-            first
         };
         if !back.is_empty() {
             self.free_to_zone(zone.index(), list, &back);

@@ -2,7 +2,7 @@
 
 use super::{FirstFor, Grouping, Zone, ZoneSpan, ZoneState, watermark::Watermarks};
 use crate::{
-    frame::{FrameTable, Mobility, Order, Pfn, ZoneNumber},
+    frame::{FrameTable, Order, PcpList, Pfn, ZoneNumber},
     gfp::{AllocFlags, MigrateType, NR_ZONE_TYPES, WmarkIndex, ZoneType},
     zone::watermark::WatermarkRule,
 };
@@ -19,7 +19,7 @@ fn zone(rule: WatermarkRule, marks: Watermarks, reserve: [u64; NR_ZONE_TYPES]) -
     };
     let first_for = FirstFor::collect(|highest| highest >= ZoneType::Normal);
     let frames = FrameTable::new(FRAMES as usize).expect("16 KiB");
-    let zone = Zone::new(span, Order::new(10), rule, frames, first_for).expect("small");
+    let zone = Zone::new(span, Order::new(10), rule, frames, first_for, Grouping::ByMobility).expect("small");
     zone.set_watermarks(marks, reserve);
     zone
 }
@@ -45,10 +45,10 @@ proptest! {
             let (order, kind) = (Order::new(order), MigrateType::PCP[kind]);
             if take || held.is_empty() {
                 let flags = AllocFlags::from_wmark(WmarkIndex::Low);
-                held.extend(zone.rmqueue_buddy(order, kind, flags, Grouping::ByMobility).map(|pfn| (pfn, order, kind)));
+                held.extend(zone.rmqueue_buddy(order, kind, flags).map(|pfn| (pfn, order, kind)));
             } else {
                 let (pfn, order, kind) = held.swap_remove(usize::from(order.get()) % held.len());
-                let _ = zone.free_one(pfn, order, Mobility::of(kind));
+                let _ = zone.free_one(pfn, order, PcpList::of(order, kind));
             }
             if zone.watermarks().boost > 0 && held.len() % 7 == 0 {
                 zone.end_boost(zone.watermarks().boost);

@@ -35,8 +35,9 @@ pub enum Waiting {
 pub enum Freed {
     /// The frames are in the free areas of an open zone.
     Open,
-    /// The frames are in the free areas of a zone that is closed: its allocator counts what is still out.
-    Closed,
+    /// So many frames, those of other frees that were pending included, are in the free areas of a zone that is closed: its
+    /// allocator counts what is still out.
+    Closed(u64),
     /// The lock was taken and the caller may not wait: the next holder will free the block.
     Pending,
 }
@@ -90,6 +91,7 @@ pub struct Zone {
     frames: FrameTable,
     state: SharedZoneState,
     first_for: FirstFor,
+    grouping: Grouping,
 }
 
 /// What the zone's lock protects.
@@ -100,8 +102,18 @@ struct Areas {
     lowmem_reserve: [u64; NR_ZONE_TYPES],
     events: ZoneEvents,
     closed: bool,
+    /// Frames that were freed since the last free told what became of it.
+    unsettled: u64,
     /// While the free frames stay in this range, none of them CMA or highatomic, the state word is as it was published.
     steady: Range<u64>,
+}
+
+impl Areas {
+    /// Tells what became of a free, and of those that were pending.
+    fn freed(&mut self) -> Freed {
+        let frames = core::mem::take(&mut self.unsettled);
+        if self.closed { Freed::Closed(frames) } else { Freed::Open }
+    }
 }
 
 /// Copies of what the lock protects, written by its holder and read without it.
@@ -153,6 +165,7 @@ impl Zone {
         rule: WatermarkRule,
         frames: FrameTable,
         first_for: FirstFor,
+        grouping: Grouping,
     ) -> Result<Self, ZeroedSliceError> {
         let zone = Self {
             areas: SpinLock::new(
@@ -163,6 +176,7 @@ impl Zone {
                     lowmem_reserve: [0; NR_ZONE_TYPES],
                     events: ZoneEvents::default(),
                     closed: false,
+                    unsettled: 0,
                     steady: 0..0,
                 },
             ),
@@ -174,6 +188,7 @@ impl Zone {
             frames,
             state: SharedZoneState::new(),
             first_for,
+            grouping,
         };
         zone.with_areas(|_| ());
         Ok(zone)
@@ -188,6 +203,15 @@ impl Zone {
     /// Returns the frames that the zone was given.
     pub const fn managed(&self) -> u64 {
         self.span.frames()
+    }
+
+    /// Returns what a block on this list was taken for, as far as the zone keeps count of it: where types are not kept apart,
+    /// all are taken as unmovable.
+    const fn taken_for(&self, list: PcpList) -> Mobility {
+        match self.grouping {
+            Grouping::ByMobility => list.mobility(),
+            Grouping::Disabled => Mobility::Fixed,
+        }
     }
 
     /// Returns the zone's state word.
@@ -236,8 +260,9 @@ impl Zone {
                 self.span.start.add(u32::try_from(index).expect("the map has one bit a frame of the zone"));
             let freed = self.frames.update(pfn, |found| {
                 (found.state() == Some(FrameState::Pending)).then(|| {
-                    areas.buddy.free(pfn, found.order(), found.list().mobility());
+                    areas.buddy.free(pfn, found.order(), self.taken_for(found.list()));
                     areas.events.freed_frames += u64::from(found.order().frames());
+                    areas.unsettled += u64::from(found.order().frames());
                     areas.events.pending_frees += 1;
                     found.freed()
                 })
@@ -318,13 +343,7 @@ impl Zone {
 
     /// Takes a block from the free areas (`rmqueue_buddy`); `None` when there is no fitting one, or the lock is taken and
     /// the flags forbid waiting.
-    pub fn rmqueue_buddy(
-        &self,
-        order: Order,
-        migratetype: MigrateType,
-        flags: AllocFlags,
-        grouping: Grouping,
-    ) -> Option<Pfn> {
+    pub fn rmqueue_buddy(&self, order: Order, migratetype: MigrateType, flags: AllocFlags) -> Option<Pfn> {
         let waiting = if flags.contains(AllocFlags::TRYLOCK) { Waiting::Never } else { Waiting::Allowed };
         let areas = self.acquire(waiting)?;
         self.locked(areas, |areas, _| {
@@ -337,8 +356,9 @@ impl Zone {
             if flags.contains(AllocFlags::HIGHATOMIC) {
                 pfn = areas.buddy.rmqueue_smallest(order, MigrateType::HighAtomic, Mobility::of(migratetype));
             }
-            pfn = pfn
-                .or_else(|| areas.buddy.rmqueue(order, migratetype, flags, grouping, &mut mode, &mut done));
+            pfn = pfn.or_else(|| {
+                areas.buddy.rmqueue(order, migratetype, flags, self.grouping, &mut mode, &mut done)
+            });
             // The last resort of those who cannot wait.
             if pfn.is_none() && flags.intersects(AllocFlags::OOM | AllocFlags::NON_BLOCK) {
                 pfn = areas.buddy.rmqueue_smallest(order, MigrateType::HighAtomic, Mobility::of(migratetype));
@@ -359,7 +379,6 @@ impl Zone {
         count: RangeInclusive<u32>,
         migratetype: MigrateType,
         flags: AllocFlags,
-        grouping: Grouping,
         batch: &mut FrameBatch,
     ) {
         let waiting = if flags.contains(AllocFlags::TRYLOCK) { Waiting::Never } else { Waiting::Allowed };
@@ -371,7 +390,7 @@ impl Zone {
             let room = u32::try_from(batch.room()).expect("at most 512");
             let wanted = if contended { count.start().saturating_mul(2) } else { *count.start() };
             let count = wanted.min(*count.end()).min(room);
-            let done = areas.buddy.rmqueue_bulk(order, count, migratetype, flags, grouping, batch);
+            let done = areas.buddy.rmqueue_bulk(order, count, migratetype, flags, self.grouping, batch);
             self.note(areas, done);
         });
     }
@@ -397,11 +416,12 @@ impl Zone {
     }
 
     /// Frees a block of which the caller has already cleared the descriptor (`free_one_page`).
-    pub fn free_one(&self, pfn: Pfn, order: Order, taken_for: Mobility) -> Freed {
+    pub fn free_one(&self, pfn: Pfn, order: Order, list: PcpList) -> Freed {
         self.locked(self.areas.lock(), |areas, _| {
-            areas.buddy.free(pfn, order, taken_for);
+            areas.buddy.free(pfn, order, self.taken_for(list));
             areas.events.freed_frames += u64::from(order.frames());
-            if areas.closed { Freed::Closed } else { Freed::Open }
+            areas.unsettled += u64::from(order.frames());
+            areas.freed()
         })
     }
 
@@ -411,7 +431,7 @@ impl Zone {
     pub fn free_without_waiting(&self, pfn: Pfn) -> Freed {
         self.pending.set(pfn.index() - self.span.start.index());
         let Some(areas) = self.areas.try_lock() else { return Freed::Pending };
-        self.locked(areas, |areas, _| if areas.closed { Freed::Closed } else { Freed::Open })
+        self.locked(areas, |areas, _| areas.freed())
     }
 
     /// Frees the blocks that a cache gives up, all of one list, whose descriptors are already cleared
@@ -419,14 +439,15 @@ impl Zone {
     pub fn free_bulk(&self, list: PcpList, batch: &FrameBatch) -> Freed {
         let (_, order) = PcpList::with_index(list.index());
         self.locked(self.areas.lock(), |areas, _| {
+            areas.unsettled += batch.len() as u64 * u64::from(order.frames());
             if order == Order::ZERO {
-                areas.buddy.free_frames_batch(batch.numbers(), list.mobility());
+                areas.buddy.free_frames_batch(batch.numbers(), self.taken_for(list));
             } else {
                 for pfn in batch.iter() {
-                    areas.buddy.free(pfn, order, list.mobility());
+                    areas.buddy.free(pfn, order, self.taken_for(list));
                 }
             }
-            if areas.closed { Freed::Closed } else { Freed::Open }
+            areas.freed()
         })
     }
 
@@ -479,6 +500,7 @@ impl Zone {
     pub fn close(&self) -> u64 {
         self.with_areas(|areas| {
             areas.closed = true;
+            areas.unsettled = 0;
             areas.steady = 0..0;
             self.managed() - areas.buddy.free_frames()
         })

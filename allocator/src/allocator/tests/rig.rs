@@ -176,7 +176,7 @@ impl Rig {
     fn cache(&self, zone: usize, list: PcpList) -> Option<CacheView> {
         let owner = self.owner()?;
         let cache = owner.enter().expect("nobody else is at work");
-        let pcp = cache.zone(zone)?;
+        let pcp = cache.zones().nth(zone)?;
         Some(CacheView { count: pcp.count(), in_list: pcp.lists().list(list).len(), tuning: *pcp.tuning() })
     }
 
