@@ -8,7 +8,7 @@ use gfp::zone::watermark::{
 use gfp::zone::{FirstFor, Freed, Grouping, SharedZoneState, Zone, ZoneSpan, ZoneState};
 use gfp::{
     Order, Pfn,
-    frame::{FrameTable, Mobility, ZoneNumber},
+    frame::{FrameTable, PcpList, ZoneNumber},
 };
 use loom_tests::Model;
 
@@ -123,10 +123,11 @@ fn zone_state_word() {
     let span =
         ZoneSpan { kind: ZoneType::Normal, number: ZoneNumber::new(0), start: Pfn::new(0), end: Pfn::new(8) };
     let frames = FrameTable::new(8).expect("models have memory");
-    let zone = Zone::new(span, Order::new(3), WatermarkRule::default(), frames, first_for())
-        .expect("models have memory");
+    let zone =
+        Zone::new(span, Order::new(3), WatermarkRule::default(), frames, first_for(), Grouping::ByMobility)
+            .expect("models have memory");
     let take = |order| {
-        zone.rmqueue_buddy(Order::new(order), MigrateType::Movable, AllocFlags::empty(), Grouping::ByMobility)
+        zone.rmqueue_buddy(Order::new(order), MigrateType::Movable, AllocFlags::empty())
             .expect("eight frames are enough")
     };
     let blocks = [(take(0), 0), (take(2), 2)];
@@ -138,7 +139,8 @@ fn zone_state_word() {
     let others = blocks.map(|(pfn, order)| {
         let zone = Arc::clone(&zone);
         thread::spawn(move || {
-            let freed = zone.free_one(pfn, Order::new(order), Mobility::of(MigrateType::Movable));
+            let freed =
+                zone.free_one(pfn, Order::new(order), PcpList::of(Order::new(order), MigrateType::Movable));
             assert_eq!(freed, Freed::Open);
         })
     });
