@@ -123,6 +123,9 @@ impl ThreadCache {
         if block.descriptor().is_single_of(self.hot_zone) {
             return self.hot.put_single(&self.frames, block);
         }
+        if block.descriptor().is_small_of(self.hot_zone) {
+            return self.hot.put_small(&self.frames, block);
+        }
         self.put_any(block, End::Hot)
     }
 
