@@ -172,6 +172,12 @@ impl Descriptor {
         self.0 & HotZone::MASK == hot.0
     }
 
+    /// Tells whether this is the head of a block of at most order 3 in the zone that `hot` stands for.
+    #[inline(always)]
+    pub const fn is_small_of(self, hot: HotZone) -> bool {
+        self.0 & HotZone::SMALL_MASK == hot.0
+    }
+
     /// Returns the zone's number.
     #[inline(always)]
     pub const fn zone_index(self) -> usize {
@@ -281,6 +287,8 @@ impl fmt::Debug for Descriptor {
 pub struct HotZone(u32);
 
 impl HotZone {
+    /// As `MASK`, without the two low bits of the order.
+    const SMALL_MASK: u32 = Self::MASK & !(3 << Descriptor::ORDER_SHIFT);
     const MASK: u32 = Descriptor::ZONE_MASK << Descriptor::ZONE_SHIFT | 0x1f << Descriptor::ORDER_SHIFT;
 
     /// Returns what the descriptors of single frames of a zone have in common.

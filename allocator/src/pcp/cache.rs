@@ -46,7 +46,9 @@ pub enum End {
 pub struct ThreadCache {
     frames: FrameTable,
     /// What the descriptors of single frames of the hot zone have in common.
-    hot_zone: HotZone,
+    hot_single: HotZone,
+    /// The same, for small blocks: each is compared where it lies, without being loaded first.
+    hot_small: HotZone,
     hot: ZonePcp,
     hot_index: usize,
     /// For each highest zone that a request may name, the first zone to try.
@@ -74,7 +76,8 @@ impl ThreadCache {
         let hot = preferred[ZoneType::Normal.index()].unwrap_or(ZoneNumber::new(0));
         Ok(Self {
             frames,
-            hot_zone: HotZone::new(hot),
+            hot_single: HotZone::new(hot),
+            hot_small: HotZone::new(hot),
             hot: zones.remove(hot.index()),
             hot_index: hot.index(),
             preferred,
@@ -120,8 +123,11 @@ impl ThreadCache {
     /// Puts a block into the cache that its owner gives up (`free_unref_page_commit`).
     #[inline(always)]
     pub fn put(&mut self, block: Block) -> Put {
-        if block.descriptor().is_single_of(self.hot_zone) {
+        if block.descriptor().is_single_of(self.hot_single) {
             return self.hot.put_single(&self.frames, block);
+        }
+        if block.descriptor().is_small_of(self.hot_small) {
+            return self.hot.put_small(&self.frames, block);
         }
         self.put_any(block, End::Hot)
     }

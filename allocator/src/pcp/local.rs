@@ -23,7 +23,7 @@ pub fn with_last<R>(
     key: NonZeroUsize,
     f: impl FnOnce(Result<Inside<'_, ThreadCache>, NotEntered>) -> R,
 ) -> Option<R> {
-    LAST.with(|last| last.enter(key).map(f))
+    LastOwner::enter(&LAST, key, f)
 }
 
 /// Returns the thread's cache of an allocator, making one if it has none.

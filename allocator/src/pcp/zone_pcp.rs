@@ -178,19 +178,30 @@ impl ZonePcp {
         if self.spare < 0 { Put::Overflow(FreeMode::Ordinary) } else { Put::Cached }
     }
 
-    /// Puts in a block of any order that there is a list for.
+    /// Puts in a block of order 1 to 3.
+    #[inline(always)]
+    pub(super) fn put_small(&mut self, frames: &FrameTable, block: Block) -> Put {
+        if let Err(refused) = self.push(frames, block, FrameStack::push) {
+            return refused;
+        }
+        self.note_high_order(block.descriptor().order())
+    }
+
+    /// Puts in a block of any order that there is a list for, at an end of the list.
     pub(super) fn put(&mut self, frames: &FrameTable, block: Block, end: End) -> Put {
         let pushed = match end {
             End::Hot => self.push(frames, block, FrameStack::push),
             End::Cold => self.push(frames, block, FrameStack::push_cold),
         };
-        if let Err(refused) = pushed {
-            return refused;
+        match (pushed, block.descriptor().order()) {
+            (Err(refused), _) => refused,
+            (Ok(()), Order::ZERO) => self.note_single(),
+            (Ok(()), order) => self.note_high_order(order),
         }
-        let order = block.descriptor().order();
-        if order == Order::ZERO {
-            return self.note_single();
-        }
+    }
+
+    #[inline(always)]
+    fn note_high_order(&mut self, order: Order) -> Put {
         self.spare -= signed(order.frames());
         self.high_order_frames += u64::from(order.frames());
         let mode = self.tuning.note_free(self.count(), order.get());

@@ -52,7 +52,7 @@ pub struct LastOwner<T> {
     owners: PhantomData<*const Owner<T>>,
 }
 
-impl<T> LastOwner<T> {
+impl<T: 'static> LastOwner<T> {
     /// Makes a place with nothing at hand.
     #[must_use]
     #[expect(clippy::new_without_default, reason = "made in a thread_local only")]
@@ -60,21 +60,27 @@ impl<T> LastOwner<T> {
         Self { last: Cell::new(&raw const NONE), owners: PhantomData }
     }
 
-    /// Enters the cell at hand if its key is `key`: one comparison, and [`Owner::enter`].
+    /// Enters the calling thread's cell at hand if its key is `key`, one comparison and [`Owner::enter`], and calls `f` with
+    /// what came of it.
     ///
     /// `None` says only that it is not at hand; [`OwnerSlot::find`] looks further.
     #[inline(always)]
-    pub fn enter(&self, key: NonZeroUsize) -> Option<Result<Inside<'_, T>, NotEntered>> {
-        let last = self.last.get();
+    pub fn enter<R>(
+        at_hand: &'static LocalKey<Self>,
+        key: NonZeroUsize,
+        f: impl FnOnce(Result<Inside<'_, T>, NotEntered>) -> R,
+    ) -> Option<R> {
+        // Not all of it inside of `with`, which is inlined only around something small.
+        let last = at_hand.with(|at_hand| at_hand.last.get());
         // SAFETY: `last` points to the mark, which is static, or to an entry, which is freed only after `last` was pointed
-        // elsewhere.
+        // elsewhere, and by this thread.
         let head = unsafe { &*last };
         if head.get() != key.get() {
             return None;
         }
         // SAFETY: the mark has key 0, so this is an entry; and none is freed while its cell is in use.
         let entry = unsafe { &*last.cast::<Entry<T>>() };
-        Some(entry.owner.enter())
+        Some(f(entry.owner.enter()))
     }
 }
 
@@ -226,7 +232,7 @@ mod tests {
     }
 
     fn at_hand(key: NonZeroUsize) -> Option<u32> {
-        LAST.with(|last| last.enter(key).map(|entered| *entered.expect("nobody has it")))
+        LastOwner::enter(&LAST, key, |entered| *entered.expect("nobody has it"))
     }
 
     fn found(slot: &OwnerSlot<u32>, key: NonZeroUsize) -> Option<u32> {
@@ -267,12 +273,13 @@ mod tests {
     fn a_cell_in_use_outlives_its_removal() {
         let slot = OwnerSlot::new(&LAST, ignore);
         slot.insert(key(1), Owner::new(10));
-        LAST.with(|last| {
-            let inside = last.enter(key(1)).expect("at hand").expect("nobody has it");
+        LastOwner::enter(&LAST, key(1), |entered| {
+            let inside = entered.expect("nobody has it");
             drop(slot.remove(key(1)));
             slot.insert(key(1), Owner::new(11));
             assert_eq!((*inside, slot.removed.borrow().len()), (10, 1));
-        });
+        })
+        .expect("at hand");
         slot.insert(key(2), Owner::new(20));
         assert_eq!(slot.removed.borrow().len(), 0, "the next insertion frees it");
         assert_eq!(found(&slot, key(1)), Some(11));

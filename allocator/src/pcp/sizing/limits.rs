@@ -18,6 +18,9 @@ pub fn zone_batchsize(managed: u64) -> u32 {
     if frames <= 1 { 1 } else { (1 << (frames + frames / 2).ilog2()) - 1 }
 }
 
+/// The batch of a zone that is too small for [`zone_batchsize`] to give this much, as far as a cache has room for four.
+const SMALL_ZONE_BATCH: u32 = 63;
+
 /// How the size of caches is chosen (kernel: `vm.percpu_pagelist_high_fraction`).
 #[doc(alias = "percpu_pagelist_high_fraction")]
 #[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
@@ -78,14 +81,16 @@ impl PcpLimits {
     /// and grow to their share of an eighth of the zone (or are fixed by `fraction`), but at least four batches.
     /// Unlike the kernel's, all caches together never exceed that eighth: where four batches are more than the share,
     /// the share is the size and the batch shrinks to a quarter of it, down to no caching at all. So a thousand
-    /// sleeping threads cannot strand a small arena.
+    /// sleeping threads cannot strand a small arena. And unlike the kernel's, the batch of a zone below 1 GiB, where
+    /// [`zone_batchsize`] falls to a single frame, is a quarter of the share, up to what a large zone has: a small arena
+    /// in user space is no less busy than a large one.
     #[doc(alias = "zone_highsize")]
     #[must_use]
     pub fn new(managed: u64, low_wmark: u64, divisor: u32, fraction: HighFraction) -> Self {
-        let batch = zone_batchsize(managed);
         let divisor = u64::from(divisor.max(1));
-        let four_batches = 4 * batch;
         let bound = frames(managed / MANAGED_SHARE / divisor);
+        let batch = zone_batchsize(managed).max((bound / 4).min(SMALL_ZONE_BATCH));
+        let four_batches = 4 * batch;
         if bound == 0 {
             return Self::OFF;
         }

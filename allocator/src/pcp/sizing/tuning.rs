@@ -143,7 +143,7 @@ impl PcpTuning {
     }
 
     /// Notes that a block of `order` was put into the cache, which now has `count` frames.
-    #[inline]
+    #[inline(always)]
     pub fn note_free(&mut self, count: u32, order: u8) -> FreeMode {
         self.alloc_factor >>= 1;
         let mut mode = FreeMode::Ordinary;
