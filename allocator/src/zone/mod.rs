@@ -6,6 +6,8 @@
 #![deny(unsafe_code)]
 
 pub mod buddy;
+mod mirror;
+mod report;
 pub mod sizing;
 mod state;
 #[cfg(all(test, not(any(loom, shuttle))))]
@@ -15,5 +17,6 @@ pub mod watermark;
 mod zone;
 
 pub use buddy::{Grouping, PAGEBLOCK_FRAMES};
+pub use report::{ZoneEvents, ZoneReport, ZoneSpan};
 pub use state::{FirstFor, SharedZoneState, ZoneState};
-pub use zone::{Freed, Waiting, Zone, ZoneEvents, ZoneReport, ZoneSpan};
+pub use zone::{Freed, Waiting, Zone};

@@ -3,21 +3,19 @@
 use core::ops::{Range, RangeInclusive};
 
 use super::{
-    buddy::{Buddy, Fallback, Grouping, PAGEBLOCK_FRAMES, RmqueueMode, TYPES},
+    buddy::{Buddy, Fallback, Grouping, PAGEBLOCK_FRAMES, RmqueueMode},
+    mirror::Mirror,
+    report::{ZoneEvents, ZoneReport, ZoneSpan},
     sizing::{self, Boost},
     state::{FirstFor, SharedZoneState, ZoneState},
     watermark::{
-        FreeCounts, FreeSnapshot, WatermarkRule, Watermarks, wmark_pages, zone_watermark_fast,
-        zone_watermark_ok,
+        FreeSnapshot, WatermarkRule, Watermarks, wmark_pages, zone_watermark_fast, zone_watermark_ok,
     },
 };
 use crate::{
-    frame::{FrameBatch, FrameState, FrameTable, Mobility, Order, PcpList, Pfn, ZoneNumber},
+    frame::{FrameBatch, FrameState, FrameTable, Mobility, Order, PcpList, Pfn},
     gfp::{AllocFlags, MigrateType, NR_ZONE_TYPES, WmarkIndex, ZoneType},
-    sync::{
-        LockRank, PendingMap, SpinGuard, SpinLock, ZeroedSliceError,
-        atomic::{AtomicU32, AtomicU64, Ordering},
-    },
+    sync::{LockRank, PendingMap, SpinGuard, SpinLock, ZeroedSliceError},
 };
 
 /// Whether a caller may wait for a zone's lock.
@@ -40,43 +38,6 @@ pub enum Freed {
     Closed(u64),
     /// The lock was taken and the caller may not wait: the next holder will free the block.
     Pending,
-}
-
-/// What happened to a zone so far, in frames or events.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct ZoneEvents {
-    /// Frames that requests took past the caches.
-    pub allocated_frames: u64,
-    /// Frames that were freed past the caches.
-    pub freed_frames: u64,
-    /// Pageblocks claimed by another type (`mm_page_alloc_extfrag` with a change of ownership).
-    pub claimed: u64,
-    /// Blocks stolen from another type.
-    pub stolen: u64,
-    /// Boosts of the watermarks.
-    pub boosts: u64,
-    /// Frees that came through the pending map.
-    pub pending_frees: u64,
-}
-
-/// Where a zone lies and what it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ZoneSpan {
-    /// What the zone is for.
-    pub kind: ZoneType,
-    /// Its number in the allocator.
-    pub number: ZoneNumber,
-    /// Its first frame.
-    pub start: Pfn,
-    /// The frame behind its last.
-    pub end: Pfn,
-}
-
-impl ZoneSpan {
-    /// Returns the number of frames; all are present and managed.
-    pub const fn frames(&self) -> u64 {
-        (self.end.get() - self.start.get()) as u64
-    }
 }
 
 /// A range of frames with its own lock, free areas and watermarks (`struct zone`).
@@ -113,44 +74,6 @@ impl Areas {
     fn freed(&mut self) -> Freed {
         let frames = core::mem::take(&mut self.unsettled);
         if self.closed { Freed::Closed(frames) } else { Freed::Open }
-    }
-}
-
-/// Copies of what the lock protects, written by its holder and read without it.
-#[derive(Debug, Default)]
-struct Mirror {
-    free: AtomicU64,
-    free_cma: AtomicU64,
-    free_highatomic: AtomicU64,
-    available: [AtomicU32; TYPES],
-    min: AtomicU64,
-    low: AtomicU64,
-    high: AtomicU64,
-    promo: AtomicU64,
-    boost: AtomicU64,
-    lowmem_reserve: [AtomicU64; NR_ZONE_TYPES],
-}
-
-/// Free blocks by order and type as bits: enough for all rules but the one that counts blocks.
-struct Available([u32; TYPES]);
-
-impl FreeCounts for Available {
-    fn nr_free(&self, order: u8) -> u64 {
-        u64::from(self.0.iter().any(|orders| orders >> order & 1 == 1))
-    }
-
-    fn has_type(&self, order: u8, migratetype: MigrateType) -> bool {
-        self.0[migratetype.index()] >> order & 1 == 1
-    }
-}
-
-impl FreeCounts for Buddy {
-    fn nr_free(&self, order: u8) -> u64 {
-        MigrateType::ALL.iter().map(|&kind| u64::from(self.nr_free(Order::new(order), kind))).sum()
-    }
-
-    fn has_type(&self, order: u8, migratetype: MigrateType) -> bool {
-        self.nr_free(Order::new(order), migratetype) > 0
     }
 }
 
@@ -227,7 +150,7 @@ impl Zone {
 
     /// Returns the free frames (NR_FREE_PAGES), exact as of the last change.
     pub fn nr_free_pages(&self) -> u64 {
-        self.mirror.free.load(Ordering::Relaxed)
+        self.mirror.free()
     }
 
     /// Runs `change` under the lock, after freeing what waits in the pending map, and publishes what it changed.
@@ -274,20 +197,15 @@ impl Zone {
     /// Writes what others read without the lock.
     fn publish(&self, areas: &mut Areas) {
         let Areas { buddy, marks, lowmem_reserve, closed, steady, .. } = areas;
-        let mirror = &self.mirror;
         let free = buddy.free_frames();
         let free_cma = buddy.free_frames_of(MigrateType::Cma);
         let free_highatomic = buddy.free_frames_of(MigrateType::HighAtomic);
-        mirror.free.store(free, Ordering::Relaxed);
-        for (word, kind) in mirror.available.iter().zip(MigrateType::ALL) {
-            word.store(buddy.available(kind), Ordering::Relaxed);
-        }
+        self.mirror.set_free(buddy);
         let plain = free_cma + free_highatomic == 0;
         if plain && steady.contains(&free) {
             return;
         }
-        mirror.free_cma.store(free_cma, Ordering::Relaxed);
-        mirror.free_highatomic.store(free_highatomic, Ordering::Relaxed);
+        self.mirror.set_special(free_cma, free_highatomic);
         let state = if *closed {
             ZoneState::default()
         } else {
@@ -327,17 +245,8 @@ impl Zone {
                 zone_watermark_fast(self.rule, order.get(), &areas.marks, highest, flags, &snapshot)
             });
         }
-        let available =
-            Available(core::array::from_fn(|kind| self.mirror.available[kind].load(Ordering::Relaxed)));
-        let snapshot = FreeSnapshot {
-            free: self.nr_free_pages(),
-            free_cma: self.mirror.free_cma.load(Ordering::Relaxed),
-            free_highatomic: self.mirror.free_highatomic.load(Ordering::Relaxed),
-            reserved_highatomic: 0,
-            lowmem_reserve: self.lowmem_reserve(),
-            max_order: self.max_order.get(),
-            counts: &available,
-        };
+        let available = self.mirror.available();
+        let snapshot = self.mirror.snapshot(self.max_order, &available);
         zone_watermark_fast(self.rule, order.get(), &self.watermarks(), highest, flags, &snapshot)
     }
 
@@ -411,7 +320,7 @@ impl Zone {
         }
         if done.boosts > 0 {
             areas.steady = 0..0;
-            self.mirror.boost.store(areas.marks.boost, Ordering::Relaxed);
+            self.mirror.set_marks(&areas.marks);
         }
     }
 
@@ -457,14 +366,8 @@ impl Zone {
             areas.marks = Watermarks { boost: 0, ..marks };
             areas.lowmem_reserve = lowmem_reserve;
             areas.steady = 0..0;
-            let mirror = &self.mirror;
-            let words = [&mirror.min, &mirror.low, &mirror.high, &mirror.promo, &mirror.boost];
-            for (word, mark) in words.into_iter().zip([marks.min, marks.low, marks.high, marks.promo, 0]) {
-                word.store(mark, Ordering::Relaxed);
-            }
-            for (word, reserve) in mirror.lowmem_reserve.iter().zip(lowmem_reserve) {
-                word.store(reserve, Ordering::Relaxed);
-            }
+            self.mirror.set_marks(&areas.marks);
+            self.mirror.set_lowmem_reserve(&lowmem_reserve);
         });
     }
 
@@ -474,26 +377,19 @@ impl Zone {
             self.with_areas(|areas| {
                 areas.marks.boost = areas.marks.boost.saturating_sub(boost);
                 areas.steady = 0..0;
-                self.mirror.boost.store(areas.marks.boost, Ordering::Relaxed);
+                self.mirror.set_marks(&areas.marks);
             });
         }
     }
 
     /// Returns the marks.
     pub fn watermarks(&self) -> Watermarks {
-        let mirror = &self.mirror;
-        Watermarks {
-            min: mirror.min.load(Ordering::Relaxed),
-            low: mirror.low.load(Ordering::Relaxed),
-            high: mirror.high.load(Ordering::Relaxed),
-            promo: mirror.promo.load(Ordering::Relaxed),
-            boost: mirror.boost.load(Ordering::Relaxed),
-        }
+        self.mirror.marks()
     }
 
     /// Returns what is kept from requests that could use a higher zone, by their highest zone.
     pub fn lowmem_reserve(&self) -> [u64; NR_ZONE_TYPES] {
-        core::array::from_fn(|kind| self.mirror.lowmem_reserve[kind].load(Ordering::Relaxed))
+        self.mirror.lowmem_reserve()
     }
 
     /// Closes the zone: every later request fails, and every later free says so. Returns the frames that are out.
@@ -544,25 +440,4 @@ fn steady_range(free: u64, marks: &Watermarks, lowmem_reserve: &[u64; NR_ZONE_TY
         }
     }
     steady
-}
-
-/// A consistent picture of a zone.
-#[derive(Clone, Debug)]
-pub struct ZoneReport {
-    /// Where it lies.
-    pub span: ZoneSpan,
-    /// Free blocks by migrate type and order.
-    pub nr_free: [Vec<u32>; TYPES],
-    /// Free frames.
-    pub free: u64,
-    /// Free frames in CMA areas.
-    pub free_cma: u64,
-    /// Free frames in highatomic pageblocks.
-    pub free_highatomic: u64,
-    /// The marks.
-    pub marks: Watermarks,
-    /// What is kept from requests that could use a higher zone.
-    pub lowmem_reserve: [u64; NR_ZONE_TYPES],
-    /// What happened so far.
-    pub events: ZoneEvents,
 }

@@ -1,0 +1,125 @@
+//! What others may read of a zone without its lock.
+
+use super::{
+    buddy::{Buddy, TYPES},
+    watermark::{FreeCounts, FreeSnapshot, Watermarks},
+};
+use crate::{
+    frame::Order,
+    gfp::{MigrateType, NR_ZONE_TYPES},
+    sync::atomic::{AtomicU32, AtomicU64, Ordering},
+};
+
+/// Copies of what the lock protects, written by its holder and read without it.
+#[derive(Debug, Default)]
+pub(super) struct Mirror {
+    free: AtomicU64,
+    free_cma: AtomicU64,
+    free_highatomic: AtomicU64,
+    available: [AtomicU32; TYPES],
+    min: AtomicU64,
+    low: AtomicU64,
+    high: AtomicU64,
+    promo: AtomicU64,
+    boost: AtomicU64,
+    lowmem_reserve: [AtomicU64; NR_ZONE_TYPES],
+}
+
+impl Mirror {
+    /// Returns the free frames.
+    pub(super) fn free(&self) -> u64 {
+        self.free.load(Ordering::Relaxed)
+    }
+
+    /// Copies the free frames and which orders have free blocks.
+    pub(super) fn set_free(&self, buddy: &Buddy) {
+        self.free.store(buddy.free_frames(), Ordering::Relaxed);
+        for (word, kind) in self.available.iter().zip(MigrateType::ALL) {
+            word.store(buddy.available(kind), Ordering::Relaxed);
+        }
+    }
+
+    /// Copies the free frames of the types that not every request may use.
+    pub(super) fn set_special(&self, free_cma: u64, free_highatomic: u64) {
+        self.free_cma.store(free_cma, Ordering::Relaxed);
+        self.free_highatomic.store(free_highatomic, Ordering::Relaxed);
+    }
+
+    /// Returns the orders that have free blocks.
+    pub(super) fn available(&self) -> Available {
+        Available(core::array::from_fn(|kind| self.available[kind].load(Ordering::Relaxed)))
+    }
+
+    /// Returns what the watermark test looks at.
+    pub(super) fn snapshot<'a>(
+        &self,
+        max_order: Order,
+        counts: &'a Available,
+    ) -> FreeSnapshot<'a, Available> {
+        FreeSnapshot {
+            free: self.free(),
+            free_cma: self.free_cma.load(Ordering::Relaxed),
+            free_highatomic: self.free_highatomic.load(Ordering::Relaxed),
+            reserved_highatomic: 0,
+            lowmem_reserve: self.lowmem_reserve(),
+            max_order: max_order.get(),
+            counts,
+        }
+    }
+
+    /// Returns the marks.
+    pub(super) fn marks(&self) -> Watermarks {
+        Watermarks {
+            min: self.min.load(Ordering::Relaxed),
+            low: self.low.load(Ordering::Relaxed),
+            high: self.high.load(Ordering::Relaxed),
+            promo: self.promo.load(Ordering::Relaxed),
+            boost: self.boost.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Copies the marks.
+    pub(super) fn set_marks(&self, marks: &Watermarks) {
+        let words = [&self.min, &self.low, &self.high, &self.promo, &self.boost];
+        for (word, mark) in
+            words.into_iter().zip([marks.min, marks.low, marks.high, marks.promo, marks.boost])
+        {
+            word.store(mark, Ordering::Relaxed);
+        }
+    }
+
+    /// Returns what is kept from requests that could use a higher zone.
+    pub(super) fn lowmem_reserve(&self) -> [u64; NR_ZONE_TYPES] {
+        core::array::from_fn(|kind| self.lowmem_reserve[kind].load(Ordering::Relaxed))
+    }
+
+    /// Copies what is kept from requests that could use a higher zone.
+    pub(super) fn set_lowmem_reserve(&self, lowmem_reserve: &[u64; NR_ZONE_TYPES]) {
+        for (word, &reserve) in self.lowmem_reserve.iter().zip(lowmem_reserve) {
+            word.store(reserve, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Free blocks by order and type as bits: enough for all rules but the one that counts blocks.
+pub(super) struct Available([u32; TYPES]);
+
+impl FreeCounts for Available {
+    fn nr_free(&self, order: u8) -> u64 {
+        u64::from(self.0.iter().any(|orders| orders >> order & 1 == 1))
+    }
+
+    fn has_type(&self, order: u8, migratetype: MigrateType) -> bool {
+        self.0[migratetype.index()] >> order & 1 == 1
+    }
+}
+
+impl FreeCounts for Buddy {
+    fn nr_free(&self, order: u8) -> u64 {
+        MigrateType::ALL.iter().map(|&kind| u64::from(self.nr_free(Order::new(order), kind))).sum()
+    }
+
+    fn has_type(&self, order: u8, migratetype: MigrateType) -> bool {
+        self.nr_free(Order::new(order), migratetype) > 0
+    }
+}

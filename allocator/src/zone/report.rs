@@ -1,0 +1,65 @@
+//! What a zone says of itself.
+
+use super::{buddy::TYPES, watermark::Watermarks};
+use crate::{
+    frame::{Pfn, ZoneNumber},
+    gfp::{NR_ZONE_TYPES, ZoneType},
+};
+
+/// Where a zone lies and what it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ZoneSpan {
+    /// What the zone is for.
+    pub kind: ZoneType,
+    /// Its number in the allocator.
+    pub number: ZoneNumber,
+    /// Its first frame.
+    pub start: Pfn,
+    /// The frame behind its last.
+    pub end: Pfn,
+}
+
+impl ZoneSpan {
+    /// Returns the number of frames; all are present and managed.
+    pub const fn frames(&self) -> u64 {
+        (self.end.get() - self.start.get()) as u64
+    }
+}
+
+/// What happened to a zone so far, in frames or events.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ZoneEvents {
+    /// Frames that requests took past the caches.
+    pub allocated_frames: u64,
+    /// Frames that were freed past the caches.
+    pub freed_frames: u64,
+    /// Pageblocks claimed by another type (`mm_page_alloc_extfrag` with a change of ownership).
+    pub claimed: u64,
+    /// Blocks stolen from another type.
+    pub stolen: u64,
+    /// Boosts of the watermarks.
+    pub boosts: u64,
+    /// Frees that came through the pending map.
+    pub pending_frees: u64,
+}
+
+/// A consistent picture of a zone.
+#[derive(Clone, Debug)]
+pub struct ZoneReport {
+    /// Where it lies.
+    pub span: ZoneSpan,
+    /// Free blocks by migrate type and order.
+    pub nr_free: [Vec<u32>; TYPES],
+    /// Free frames.
+    pub free: u64,
+    /// Free frames in CMA areas.
+    pub free_cma: u64,
+    /// Free frames in highatomic pageblocks.
+    pub free_highatomic: u64,
+    /// The marks.
+    pub marks: Watermarks,
+    /// What is kept from requests that could use a higher zone.
+    pub lowmem_reserve: [u64; NR_ZONE_TYPES],
+    /// What happened so far.
+    pub events: ZoneEvents,
+}
