@@ -32,6 +32,8 @@ pub struct DomainOptions {
     pub cpus: u32,
     /// How large caches may be.
     pub high_fraction: HighFraction,
+    /// Frames that fit into one CPU's share of its last-level cache.
+    pub cache_slice_frames: u64,
 }
 
 /// The zones of an allocator, their frames and their caches.
@@ -70,8 +72,14 @@ impl Domain {
         for (zone, &marks) in zones.iter().zip(&marks) {
             zone.set_watermarks(marks, reserves[zone.span().kind.index()]);
         }
-        let caches =
-            Caches::new(Arc::clone(&zones), frames.clone(), preferred, options.cpus, options.high_fraction);
+        let caches = Caches::new(
+            Arc::clone(&zones),
+            frames.clone(),
+            preferred,
+            options.cpus,
+            options.high_fraction,
+            options.cache_slice_frames,
+        );
         Ok(Self {
             zones,
             zonelist,

@@ -12,7 +12,7 @@ use crate::{
     pcp::sizing::HighFraction,
     platform::{
         Arena, ArenaOptions, ArenaSource, Backing, DumpPolicy, PlatformError, Prefault, Topology,
-        arena::Residency,
+        arena::Residency, topology::Cpu,
     },
     zone::{sizing::WATERMARK_SCALE_FACTOR, watermark::WatermarkRule},
 };
@@ -255,22 +255,19 @@ impl Builder {
                 format!("{asked} frames for HIGHMEM and MOVABLE leave nothing of {} frames", plan.frames);
             BuildError::option("movable", problem)
         })?;
-        let cpus = match self.cpus {
-            Some(cpus) => cpus.max(1),
-            None => {
-                let topology =
-                    host_topology().map_err(|error| BuildError::platform("reading the topology", error))?;
-                u32::try_from(topology.cpus().len()).unwrap_or(u32::MAX)
-            }
-        };
+        let topology =
+            host_topology().map_err(|error| BuildError::platform("reading the topology", error))?;
+        let cpus = u32::try_from(topology.cpus().len()).unwrap_or(u32::MAX);
+        let slices = topology.cpus().iter().filter_map(Cpu::cache_slice_bytes);
         Ok(DomainOptions {
             spans,
             max_order: Order::new(self.max_order),
             rule: self.rule,
             min_free_kbytes: self.min_free_kbytes,
             watermark_scale_factor: self.watermark_scale_factor,
-            cpus,
+            cpus: self.cpus.unwrap_or(cpus).max(1),
             high_fraction,
+            cache_slice_frames: slices.min().unwrap_or(0) >> FRAME_SHIFT,
         })
     }
 }

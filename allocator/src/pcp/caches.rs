@@ -34,6 +34,8 @@ pub struct Caches {
     registry: Registry<OwnedCell<ThreadCache>>,
     cpus: u32,
     fraction: HighFraction,
+    /// Frames that fit into one CPU's share of its last-level cache.
+    pub(super) cache_slice_frames: u64,
     /// How many caches share the zones, rounded up; the limits of every cache follow from it.
     divisor: AtomicU32,
     pub(super) ledger: Ledger,
@@ -112,6 +114,7 @@ impl Caches {
         preferred: [Option<ZoneNumber>; NR_ZONE_TYPES],
         cpus: u32,
         fraction: HighFraction,
+        cache_slice_frames: u64,
     ) -> Self {
         let ended = zones.iter().map(|_| Traffic::default()).collect();
         Self {
@@ -121,6 +124,7 @@ impl Caches {
             registry: Registry::new(),
             cpus,
             fraction,
+            cache_slice_frames,
             divisor: AtomicU32::new(divisor_of(cpus, 0)),
             ledger: Ledger::default(),
             ended,

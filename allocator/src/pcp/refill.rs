@@ -45,6 +45,7 @@ impl Caches {
             let limits = self.limits(&self.zones[zone.index()]);
             cache.zone_mut(zone.index())?.tune(|tuning, count, pressure| {
                 tuning.set_limits(limits);
+                tuning.set_cache_slice(self.cache_slice_frames);
                 let most = tuning.refill_bound(count, order.get());
                 tuning.nr_pcp_alloc(count, order.get(), pressure).min(most)..=most
             })

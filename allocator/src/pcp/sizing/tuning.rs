@@ -87,6 +87,12 @@ impl PcpTuning {
         self.clamp_high();
     }
 
+    /// Notes how many frames fit into the thread's share of the last-level cache (kernel: `pcp_free_high_update`): where that
+    /// is more than three batches, a batch may stay for reuse when a stream of high orders is drained.
+    pub fn set_cache_slice(&mut self, slice_frames: u64) {
+        self.flags.set(PcpFlags::FREE_HIGH_BATCH, slice_frames > 3 * u64::from(self.batch));
+    }
+
     /// Returns the most frames that a stream moves at once.
     #[must_use]
     pub const fn batch_max(&self) -> u32 {
