@@ -61,11 +61,11 @@ fn start(list: usize) -> usize {
 #[derive(Debug)]
 #[repr(C)]
 pub struct FrameStack {
-    /// Words, of which those from `bottom` to before `top` are blocks, and the first `capacity` are committed.
+    /// Words, of which the first `len` are blocks and the first `capacity` are committed. Begins behind the list's own
+    /// memory by as much as was taken from the cold end: so nothing moves then.
     base: Option<NonNull<AtomicU64>>,
-    top: u16,
-    bottom: u16,
-    capacity: u16,
+    len: u32,
+    capacity: u32,
 }
 
 // SAFETY: the words are atomic, and they live as long as the `FrameLists` that every stack is part of.
@@ -73,43 +73,44 @@ unsafe impl Send for FrameStack {}
 
 impl FrameStack {
     /// A list of an order that no cache holds: it is always empty and always full.
-    const NONE: Self = Self { base: None, top: 0, bottom: 0, capacity: 0 };
+    const NONE: Self = Self { base: None, len: 0, capacity: 0 };
 
     /// Takes the hottest block.
     #[inline(always)]
     pub fn pop(&mut self) -> Option<Block> {
-        if self.top == self.bottom {
+        let (len, empty) = self.len.overflowing_sub(1);
+        if empty {
             return None;
         }
-        self.top -= 1;
-        // SAFETY: there was a block, so the stack has memory.
+        self.len = len;
+        // SAFETY: `len` was above 0, so the stack has memory.
         let base = unsafe { self.base.unwrap_unchecked() };
-        // SAFETY: the entry lies below the old top, inside the stack's memory.
-        let word = unsafe { base.add(usize::from(self.top)) };
+        // SAFETY: the entry lies below the old length, inside the stack's memory.
+        let word = unsafe { base.add(len as usize) };
         // SAFETY: the entry lies inside the memory that `FrameLists` keeps.
         let bits = unsafe { word.as_ref() }.load(Ordering::Relaxed);
-        // SAFETY: entries between bottom and top are blocks that were pushed.
+        // SAFETY: entries below the length are blocks that were pushed.
         Some(unsafe { Block::from_bits(bits) })
     }
 
-    /// Puts a block on the hot end; gives it back when the top has reached the end of the committed memory.
+    /// Puts a block on the hot end; gives it back when the end of the committed memory is reached.
     #[inline(always)]
     pub fn push(&mut self, block: Block) -> Result<(), Block> {
-        if self.top == self.capacity {
+        if self.len == self.capacity {
             return Err(block);
         }
         // SAFETY: `capacity` is above 0, so the stack has memory.
         let base = unsafe { self.base.unwrap_unchecked() };
-        // SAFETY: `top` lies below the capacity, inside the stack's memory.
-        let word = unsafe { base.add(usize::from(self.top)) };
+        // SAFETY: `len` lies below the capacity, inside the stack's memory.
+        let word = unsafe { base.add(self.len as usize) };
         // SAFETY: the entry lies inside the memory that `FrameLists` keeps.
         unsafe { word.as_ref() }.store(block.to_bits(), Ordering::Relaxed);
-        self.top += 1;
+        self.len += 1;
         Ok(())
     }
 
-    /// Puts a block on the cold end; gives it back when the committed memory is full. All others may move up, at most
-    /// 32 KiB.
+    /// Puts a block on the cold end; gives it back when the end of the committed memory is reached. All others move up, at
+    /// most 32 KiB.
     pub fn push_cold(&mut self, block: Block) -> Result<(), Block> {
         self.push(block)?;
         self.entries_mut().rotate_right(1);
@@ -119,57 +120,42 @@ impl FrameStack {
     /// Returns the blocks, coldest first.
     fn entries_mut(&mut self) -> &mut [u64] {
         let Some(base) = self.base else { return &mut [] };
-        // SAFETY: `bottom` is not above `top`, which lies inside the stack's memory.
-        let bottom = unsafe { base.add(usize::from(self.bottom)) };
-        // SAFETY: the words up to `top` are initialised and belong to this stack alone; `&mut self` and the handshake around
+        // SAFETY: the first `len` words are initialised and belong to this stack alone; `&mut self` and the handshake around
         // the cache keep everybody else away. AtomicU64 has the layout of u64.
-        unsafe { core::slice::from_raw_parts_mut(bottom.as_ptr().cast::<u64>(), self.len()) }
+        unsafe { core::slice::from_raw_parts_mut(base.as_ptr().cast::<u64>(), self.len()) }
     }
 
     /// Returns the number of blocks.
     #[inline(always)]
     pub const fn len(&self) -> usize {
-        (self.top - self.bottom) as usize
+        self.len as usize
     }
 
     /// Tells whether there is no block.
     #[inline(always)]
     pub const fn is_empty(&self) -> bool {
-        self.top == self.bottom
-    }
-
-    /// Returns how many blocks fit into the committed memory.
-    pub const fn capacity(&self) -> u32 {
-        self.capacity as u32
+        self.len == 0
     }
 
     /// Returns how many blocks can be pushed as things lie.
     pub const fn room(&self) -> usize {
-        (self.capacity - self.top) as usize
-    }
-
-    /// Moves all blocks down to the beginning of the memory, at most 32 KiB, so that more can be pushed.
-    ///
-    /// What is taken from the cold end leaves a gap there, which costs nothing until the top has reached the end.
-    pub fn close_gap(&mut self) {
-        let (gap, len) = (usize::from(self.bottom), self.len());
-        self.bottom = 0;
-        self.entries_mut().copy_within(gap.., 0);
-        self.top = u16::try_from(len).expect("a list holds at most 4096 blocks");
+        (self.capacity - self.len) as usize
     }
 
     /// Moves the `count` coldest blocks, or fewer if there are fewer, into `batch` as far as it has room.
     pub fn take_cold(&mut self, count: usize, batch: &mut FrameBatch) -> usize {
         let taken = count.min(self.len()).min(batch.room());
+        let Some(base) = self.base else { return 0 };
         for &mut entry in &mut self.entries_mut()[..taken] {
             // SAFETY: the entries are blocks that were pushed.
             batch.push(unsafe { Block::from_bits(entry) }.pfn());
         }
-        self.bottom += u16::try_from(taken).expect("a list holds at most 4096 blocks");
-        if self.is_empty() {
-            (self.bottom, self.top) = (0, 0);
-        }
-        taken
+        // SAFETY: as many words as were taken lie in the stack's memory.
+        self.base = Some(unsafe { base.add(taken) });
+        let taken = u32::try_from(taken).expect("a list holds at most 4096 blocks");
+        self.len -= taken;
+        self.capacity -= taken;
+        taken as usize
     }
 }
 
@@ -190,8 +176,7 @@ impl FrameLists {
         for (list, stack) in stacks.iter_mut().enumerate().take(PcpList::COUNT) {
             *stack = FrameStack {
                 base: NonNull::new(memory.words[start(list)..].as_ptr().cast_mut()),
-                top: 0,
-                bottom: 0,
+                len: 0,
                 capacity: 0,
             };
         }
@@ -211,12 +196,41 @@ impl FrameLists {
     }
 
     /// Lets a list use the memory that [`StackMemory::commit`] committed for it.
-    pub fn raise_capacity(&mut self, list: PcpList, capacity: u32) {
+    pub fn raise_capacity(&mut self, list: PcpList, committed: u32) {
         if list.is_listed() {
+            let gap = self.gap(list);
             let stack = &mut self.stacks[list.index()];
-            let capacity = u16::try_from(capacity.min(entries(list.index()))).expect("at most 4096");
-            stack.capacity = stack.capacity.max(capacity);
+            stack.capacity = stack.capacity.max(committed.min(entries(list.index())) - gap);
         }
+    }
+
+    /// Returns how many entries of a list's memory are committed.
+    pub fn committed(&self, list: PcpList) -> u32 {
+        self.gap(list) + self.list(list).capacity
+    }
+
+    /// Moves the blocks of a list to the beginning of its memory, at most 32 KiB, so that more can be pushed: what was taken
+    /// from the cold end has left a gap there.
+    pub fn close_gap(&mut self, list: PcpList) {
+        let (gap, origin) = (self.gap(list), self.origin(list));
+        let stack = self.list_mut(list);
+        let len = stack.len;
+        (stack.base, stack.len, stack.capacity) = (origin, gap + len, gap + stack.capacity);
+        stack.entries_mut().copy_within(gap as usize.., 0);
+        stack.len = len;
+    }
+
+    /// Returns where the memory of a list begins; `None` if there is no such list.
+    fn origin(&self, list: PcpList) -> Option<NonNull<AtomicU64>> {
+        let words = list.is_listed().then(|| self.memory.words[start(list.index())..].as_ptr())?;
+        NonNull::new(words.cast_mut())
+    }
+
+    /// Returns by how many entries a list begins behind its memory's beginning.
+    fn gap(&self, list: PcpList) -> u32 {
+        let (Some(base), Some(origin)) = (self.list(list).base, self.origin(list)) else { return 0 };
+        let bytes = base.addr().get() - origin.addr().get();
+        u32::try_from(bytes / size_of::<AtomicU64>()).expect("a list has at most 4096 entries")
     }
 
     /// Returns the memory behind the lists.
@@ -227,9 +241,7 @@ impl FrameLists {
     /// Returns the frames in all lists.
     pub fn frames(&self) -> u32 {
         let lists = (0..PcpList::COUNT).map(PcpList::with_index);
-        lists
-            .map(|(list, order)| u32::from(self.list(list).top - self.list(list).bottom) * order.frames())
-            .sum()
+        lists.map(|(list, order)| self.list(list).len * order.frames()).sum()
     }
 }
 
@@ -268,7 +280,7 @@ mod tests {
         assert_eq!(lists.list(list).len(), 69);
         batch.clear();
         let room = lists.list(list).room();
-        lists.list_mut(list).close_gap();
+        lists.close_gap(list);
         assert_eq!((lists.list(list).len(), lists.list(list).room()), (69, room + 31));
         assert_eq!(lists.list_mut(list).take_cold(1000, &mut batch), 69);
         assert!(batch.iter().map(Pfn::get).eq(30..99));
@@ -285,7 +297,7 @@ mod tests {
                 match lists.list_mut(list).push(block(pushed)) {
                     Ok(()) => pushed += 1,
                     Err(_) => {
-                        let capacity = lists.list(list).capacity();
+                        let capacity = lists.committed(list);
                         let grown = lists.memory().commit(list, capacity);
                         if grown == capacity {
                             break;

@@ -117,7 +117,7 @@ impl Caches {
                 if room >= more || !list.is_listed() {
                     return room > 0;
                 }
-                (pcp.lists().memory().clone(), pcp.lists().list(list).capacity())
+                (pcp.lists().memory().clone(), pcp.lists().committed(list))
             };
             let grown = memory.commit(list, capacity);
             let Ok(mut cache) = owner.enter() else { return false };

@@ -125,11 +125,10 @@ impl ZonePcp {
 
     /// Returns how many blocks a list can take, if need be after its blocks have moved together.
     pub(super) fn make_room(&mut self, list: PcpList, wanted: usize) -> usize {
-        let stack = self.lists.list_mut(list);
-        if stack.room() < wanted {
-            stack.close_gap();
+        if self.lists.list(list).room() < wanted {
+            self.lists.close_gap(list);
         }
-        stack.room()
+        self.lists.list(list).room()
     }
 
     /// Takes a cached block if the zone's state lets a request of this kind have one.
