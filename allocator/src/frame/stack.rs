@@ -61,9 +61,10 @@ fn start(list: usize) -> usize {
 #[derive(Debug)]
 #[repr(C)]
 pub struct FrameStack {
-    /// `entries` words, of which the first `len` are frame numbers and the first `capacity` are committed.
+    /// Words, of which those from `bottom` to before `top` are blocks, and the first `capacity` are committed.
     base: Option<NonNull<AtomicU64>>,
-    len: u32,
+    top: u32,
+    bottom: u32,
     capacity: u32,
 }
 
@@ -72,63 +73,69 @@ unsafe impl Send for FrameStack {}
 
 impl FrameStack {
     /// A list of an order that no cache holds: it is always empty and always full.
-    const NONE: Self = Self { base: None, len: 0, capacity: 0 };
+    const NONE: Self = Self { base: None, top: 0, bottom: 0, capacity: 0 };
 
     /// Takes the hottest block.
     #[inline(always)]
     pub fn pop(&mut self) -> Option<Block> {
-        let (len, empty) = self.len.overflowing_sub(1);
-        if empty {
+        if self.top == self.bottom {
             return None;
         }
-        self.len = len;
-        // SAFETY: `len` was above 0, so the stack has memory.
+        self.top -= 1;
+        // SAFETY: there was a block, so the stack has memory.
         let base = unsafe { self.base.unwrap_unchecked() };
-        // SAFETY: the entry lies below the old length, inside the stack's memory.
-        let word = unsafe { base.add(len as usize) };
+        // SAFETY: the entry lies below the old top, inside the stack's memory.
+        let word = unsafe { base.add(self.top as usize) };
         // SAFETY: the entry lies inside the memory that `FrameLists` keeps.
         let bits = unsafe { word.as_ref() }.load(Ordering::Relaxed);
-        // SAFETY: entries below the length are blocks that were pushed.
+        // SAFETY: entries between bottom and top are blocks that were pushed.
         Some(unsafe { Block::from_bits(bits) })
     }
 
-    /// Puts a block on the hot end; gives it back when the committed memory is full.
+    /// Puts a block on the hot end; gives it back when the top has reached the end of the committed memory.
     #[inline(always)]
     pub fn push(&mut self, block: Block) -> Result<(), Block> {
-        if self.len == self.capacity {
+        if self.top == self.capacity {
             return Err(block);
         }
         // SAFETY: `capacity` is above 0, so the stack has memory.
         let base = unsafe { self.base.unwrap_unchecked() };
-        // SAFETY: `len` lies below the capacity, inside the stack's memory.
-        let word = unsafe { base.add(self.len as usize) };
+        // SAFETY: `top` lies below the capacity, inside the stack's memory.
+        let word = unsafe { base.add(self.top as usize) };
         // SAFETY: the entry lies inside the memory that `FrameLists` keeps.
         unsafe { word.as_ref() }.store(block.to_bits(), Ordering::Relaxed);
-        self.len += 1;
+        self.top += 1;
         Ok(())
     }
 
-    /// Puts a block on the cold end; gives it back when the committed memory is full. All others move up, at most 32 KiB.
+    /// Puts a block on the cold end; gives it back when the committed memory is full. All others may move up, at most
+    /// 32 KiB.
     pub fn push_cold(&mut self, block: Block) -> Result<(), Block> {
         self.push(block)?;
-        if let Some(base) = self.base {
-            // SAFETY: `len` words from `base` are initialised and belong to this stack alone, as in `take_cold`.
-            let entries = unsafe { core::slice::from_raw_parts_mut(base.as_ptr().cast::<u64>(), self.len()) };
-            entries.rotate_right(1);
-        }
+        self.entries_mut().rotate_right(1);
         Ok(())
+    }
+
+    /// Returns the blocks, coldest first.
+    fn entries_mut(&mut self) -> &mut [u64] {
+        let Some(base) = self.base else { return &mut [] };
+        // SAFETY: `bottom` is not above `top`, which lies inside the stack's memory.
+        let bottom = unsafe { base.add(self.bottom as usize) };
+        // SAFETY: the words up to `top` are initialised and belong to this stack alone; `&mut self` and the handshake around
+        // the cache keep everybody else away. AtomicU64 has the layout of u64.
+        unsafe { core::slice::from_raw_parts_mut(bottom.as_ptr().cast::<u64>(), self.len()) }
     }
 
     /// Returns the number of blocks.
     #[inline(always)]
     pub const fn len(&self) -> usize {
-        self.len as usize
+        (self.top - self.bottom) as usize
     }
 
     /// Tells whether there is no block.
     #[inline(always)]
     pub const fn is_empty(&self) -> bool {
-        self.len == 0
+        self.top == self.bottom
     }
 
     /// Returns how many blocks fit into the committed memory.
@@ -136,24 +143,32 @@ impl FrameStack {
         self.capacity
     }
 
-    /// Moves the `count` coldest blocks, or fewer if there are fewer, into `batch` as far as it has room.
+    /// Returns how many blocks can be pushed as things lie.
+    pub const fn room(&self) -> usize {
+        (self.capacity - self.top) as usize
+    }
+
+    /// Moves all blocks down to the beginning of the memory, at most 32 KiB, so that more can be pushed.
     ///
-    /// The rest moves down: at most 32 KiB, 0.6 µs, for a batch of 63 blocks and more.
+    /// What is taken from the cold end leaves a gap there, which costs nothing until the top has reached the end.
+    pub fn close_gap(&mut self) {
+        let (gap, len) = (self.bottom as usize, self.len());
+        self.bottom = 0;
+        self.entries_mut().copy_within(gap.., 0);
+        self.top = u32::try_from(len).expect("a list holds at most 4096 blocks");
+    }
+
+    /// Moves the `count` coldest blocks, or fewer if there are fewer, into `batch` as far as it has room.
     pub fn take_cold(&mut self, count: usize, batch: &mut FrameBatch) -> usize {
         let taken = count.min(self.len()).min(batch.room());
-        let Some(base) = self.base else { return 0 };
-        if taken == 0 {
-            return 0;
-        }
-        // SAFETY: `len` words from `base` are initialised and belong to this stack alone; `&mut self` and the handshake
-        // around the cache keep everybody else away. AtomicU64 has the layout of u64.
-        let entries = unsafe { core::slice::from_raw_parts_mut(base.as_ptr().cast::<u64>(), self.len()) };
-        for &entry in &entries[..taken] {
-            // SAFETY: entries below the length are blocks that were pushed.
+        for &mut entry in &mut self.entries_mut()[..taken] {
+            // SAFETY: the entries are blocks that were pushed.
             batch.push(unsafe { Block::from_bits(entry) }.pfn());
         }
-        entries.copy_within(taken.., 0);
-        self.len -= u32::try_from(taken).expect("a list holds at most 4096 blocks");
+        self.bottom += u32::try_from(taken).expect("a list holds at most 4096 blocks");
+        if self.is_empty() {
+            (self.bottom, self.top) = (0, 0);
+        }
         taken
     }
 }
@@ -175,7 +190,8 @@ impl FrameLists {
         for (list, stack) in stacks.iter_mut().enumerate().take(PcpList::COUNT) {
             *stack = FrameStack {
                 base: NonNull::new(memory.words[start(list)..].as_ptr().cast_mut()),
-                len: 0,
+                top: 0,
+                bottom: 0,
                 capacity: 0,
             };
         }
@@ -210,7 +226,7 @@ impl FrameLists {
     /// Returns the frames in all lists.
     pub fn frames(&self) -> u32 {
         let lists = (0..PcpList::COUNT).map(PcpList::with_index);
-        lists.map(|(list, order)| self.list(list).len * order.frames()).sum()
+        lists.map(|(list, order)| (self.list(list).top - self.list(list).bottom) * order.frames()).sum()
     }
 }
 
@@ -248,6 +264,9 @@ mod tests {
         assert_eq!(lists.list_mut(list).pop(), Some(block(99)));
         assert_eq!(lists.list(list).len(), 69);
         batch.clear();
+        let room = lists.list(list).room();
+        lists.list_mut(list).close_gap();
+        assert_eq!((lists.list(list).len(), lists.list(list).room()), (69, room + 31));
         assert_eq!(lists.list_mut(list).take_cold(1000, &mut batch), 69);
         assert!(batch.iter().map(Pfn::get).eq(30..99));
         assert_eq!(lists.frames(), 0);

@@ -6,7 +6,7 @@ use super::{
     sizing::FreeMode,
 };
 use crate::{
-    frame::{Block, Descriptor, FrameBatch, FrameState, Order, PcpList, Pfn, ZoneNumber},
+    frame::{Block, Descriptor, FrameBatch, FrameState, LIST_FRAMES_MAX, Order, PcpList, Pfn, ZoneNumber},
     gfp::{AllocFlags, MigrateType},
     sync::Owner,
 };
@@ -113,20 +113,18 @@ impl Caches {
             let (memory, capacity) = {
                 let Ok(mut cache) = owner.enter() else { return false };
                 let Some(pcp) = cache.zone_mut(zone) else { return false };
-                let stack = pcp.lists().list(list);
-                let room = stack.capacity() as usize - stack.len();
+                let room = pcp.make_room(list, more);
                 if room >= more || !list.is_listed() {
                     return room > 0;
                 }
-                (pcp.lists().memory().clone(), stack.capacity())
+                (pcp.lists().memory().clone(), pcp.lists().list(list).capacity())
             };
             let grown = memory.commit(list, capacity);
             let Ok(mut cache) = owner.enter() else { return false };
             let Some(pcp) = cache.zone_mut(zone) else { return false };
             pcp.raise_capacity(list, grown);
             if grown == capacity {
-                let stack = pcp.lists().list(list);
-                return stack.capacity() as usize > stack.len();
+                return pcp.lists().list(list).room() > 0;
             }
         }
     }
@@ -151,25 +149,36 @@ impl Caches {
         }
     }
 
-    /// Makes room for one block in a list: commits memory, or drains a batch if the list is as long as it may be.
+    /// Makes room for one block in a list: commits memory, or drains a part of the list if it is as long as it may be.
     fn make_room(&self, owner: &Owner<ThreadCache>, zone: usize, list: PcpList) -> bool {
-        list.is_listed()
-            && (self.commit(owner, zone, list, 1) || {
-                let batch = {
-                    let Ok(mut cache) = owner.enter() else { return false };
-                    let Some(pcp) = cache.zone_mut(zone) else { return false };
-                    let (_, order) = PcpList::with_index(list.index());
-                    let blocks = (pcp.tuning().batch >> order.get()).max(1) as usize;
-                    let mut batch = FrameBatch::new();
-                    pcp.give_up(&self.frames, list, blocks, &mut batch);
-                    batch
-                };
-                let drained = !batch.is_empty();
-                if drained {
-                    self.free_to_zone(zone, list, &batch);
-                }
-                drained
-            })
+        if !list.is_listed() {
+            return false;
+        }
+        if self.commit(owner, zone, list, 1) {
+            return true;
+        }
+        let (_, order) = PcpList::with_index(list.index());
+        let mut left = {
+            let Ok(mut cache) = owner.enter() else { return false };
+            let Some(pcp) = cache.zone_mut(zone) else { return false };
+            // As much as an overflow would drain, but at most half of the list, which then moves down once.
+            pcp.tune(|tuning, _, _| tuning.free_count.min(LIST_FRAMES_MAX / 2).max(tuning.batch))
+        };
+        while left > 0 {
+            let mut batch = FrameBatch::new();
+            {
+                let Ok(mut cache) = owner.enter() else { return false };
+                let Some(pcp) = cache.zone_mut(zone) else { return false };
+                pcp.give_up(&self.frames, list, left.div_ceil(order.frames()) as usize, &mut batch);
+            }
+            if batch.is_empty() {
+                break;
+            }
+            left = left.saturating_sub(u32::try_from(batch.len()).expect("at most 512") * order.frames());
+            self.free_to_zone(zone, list, &batch);
+        }
+        // Closes the gap that was left at the cold end.
+        self.commit(owner, zone, list, 1)
     }
 
     /// Drains what is too much, coldest first, list after list from the one that was freed into

@@ -123,6 +123,15 @@ impl ZonePcp {
         self.lists.raise_capacity(list, capacity);
     }
 
+    /// Returns how many blocks a list can take, if need be after its blocks have moved together.
+    pub(super) fn make_room(&mut self, list: PcpList, wanted: usize) -> usize {
+        let stack = self.lists.list_mut(list);
+        if stack.room() < wanted {
+            stack.close_gap();
+        }
+        stack.room()
+    }
+
     /// Takes a cached block if the zone's state lets a request of this kind have one.
     #[inline(always)]
     pub(super) fn take_above_low(
@@ -243,7 +252,7 @@ impl ZonePcp {
     ) -> Result<(), Pfn> {
         let (_, order) = PcpList::with_index(list.index());
         let stack = self.lists.list_mut(list);
-        if stack.len() == stack.capacity() as usize {
+        if stack.room() == 0 {
             return Err(pfn);
         }
         let descriptor = frames.update(pfn, cached).map_err(|bad| bad.pfn)?;
