@@ -63,9 +63,9 @@ fn start(list: usize) -> usize {
 pub struct FrameStack {
     /// Words, of which those from `bottom` to before `top` are blocks, and the first `capacity` are committed.
     base: Option<NonNull<AtomicU64>>,
-    top: u32,
-    bottom: u32,
-    capacity: u32,
+    top: u16,
+    bottom: u16,
+    capacity: u16,
 }
 
 // SAFETY: the words are atomic, and they live as long as the `FrameLists` that every stack is part of.
@@ -85,7 +85,7 @@ impl FrameStack {
         // SAFETY: there was a block, so the stack has memory.
         let base = unsafe { self.base.unwrap_unchecked() };
         // SAFETY: the entry lies below the old top, inside the stack's memory.
-        let word = unsafe { base.add(self.top as usize) };
+        let word = unsafe { base.add(usize::from(self.top)) };
         // SAFETY: the entry lies inside the memory that `FrameLists` keeps.
         let bits = unsafe { word.as_ref() }.load(Ordering::Relaxed);
         // SAFETY: entries between bottom and top are blocks that were pushed.
@@ -101,7 +101,7 @@ impl FrameStack {
         // SAFETY: `capacity` is above 0, so the stack has memory.
         let base = unsafe { self.base.unwrap_unchecked() };
         // SAFETY: `top` lies below the capacity, inside the stack's memory.
-        let word = unsafe { base.add(self.top as usize) };
+        let word = unsafe { base.add(usize::from(self.top)) };
         // SAFETY: the entry lies inside the memory that `FrameLists` keeps.
         unsafe { word.as_ref() }.store(block.to_bits(), Ordering::Relaxed);
         self.top += 1;
@@ -120,7 +120,7 @@ impl FrameStack {
     fn entries_mut(&mut self) -> &mut [u64] {
         let Some(base) = self.base else { return &mut [] };
         // SAFETY: `bottom` is not above `top`, which lies inside the stack's memory.
-        let bottom = unsafe { base.add(self.bottom as usize) };
+        let bottom = unsafe { base.add(usize::from(self.bottom)) };
         // SAFETY: the words up to `top` are initialised and belong to this stack alone; `&mut self` and the handshake around
         // the cache keep everybody else away. AtomicU64 has the layout of u64.
         unsafe { core::slice::from_raw_parts_mut(bottom.as_ptr().cast::<u64>(), self.len()) }
@@ -140,7 +140,7 @@ impl FrameStack {
 
     /// Returns how many blocks fit into the committed memory.
     pub const fn capacity(&self) -> u32 {
-        self.capacity
+        self.capacity as u32
     }
 
     /// Returns how many blocks can be pushed as things lie.
@@ -152,10 +152,10 @@ impl FrameStack {
     ///
     /// What is taken from the cold end leaves a gap there, which costs nothing until the top has reached the end.
     pub fn close_gap(&mut self) {
-        let (gap, len) = (self.bottom as usize, self.len());
+        let (gap, len) = (usize::from(self.bottom), self.len());
         self.bottom = 0;
         self.entries_mut().copy_within(gap.., 0);
-        self.top = u32::try_from(len).expect("a list holds at most 4096 blocks");
+        self.top = u16::try_from(len).expect("a list holds at most 4096 blocks");
     }
 
     /// Moves the `count` coldest blocks, or fewer if there are fewer, into `batch` as far as it has room.
@@ -165,7 +165,7 @@ impl FrameStack {
             // SAFETY: the entries are blocks that were pushed.
             batch.push(unsafe { Block::from_bits(entry) }.pfn());
         }
-        self.bottom += u32::try_from(taken).expect("a list holds at most 4096 blocks");
+        self.bottom += u16::try_from(taken).expect("a list holds at most 4096 blocks");
         if self.is_empty() {
             (self.bottom, self.top) = (0, 0);
         }
@@ -214,7 +214,8 @@ impl FrameLists {
     pub fn raise_capacity(&mut self, list: PcpList, capacity: u32) {
         if list.is_listed() {
             let stack = &mut self.stacks[list.index()];
-            stack.capacity = stack.capacity.max(capacity.min(entries(list.index())));
+            let capacity = u16::try_from(capacity.min(entries(list.index()))).expect("at most 4096");
+            stack.capacity = stack.capacity.max(capacity);
         }
     }
 
@@ -226,7 +227,9 @@ impl FrameLists {
     /// Returns the frames in all lists.
     pub fn frames(&self) -> u32 {
         let lists = (0..PcpList::COUNT).map(PcpList::with_index);
-        lists.map(|(list, order)| (self.list(list).top - self.list(list).bottom) * order.frames()).sum()
+        lists
+            .map(|(list, order)| u32::from(self.list(list).top - self.list(list).bottom) * order.frames())
+            .sum()
     }
 }
 
