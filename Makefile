@@ -46,10 +46,10 @@ bench: command ## Measure gfp against other allocators, and write results/
 test: unit no-hwloc loom gate aarch64 ## Run all tests: unit, property, models, instruction counts
 
 unit: setup ## Unit, property and documentation tests
-	@$(STEP) tests cargo test --workspace $(FEATURES)
+	@$(STEP) tests cargo test --no-fail-fast --workspace $(FEATURES)
 
 no-hwloc: setup ## The library's tests without hwloc
-	@$(STEP) "tests without hwloc" cargo test --package gfp --no-default-features
+	@$(STEP) "tests without hwloc" cargo test --no-fail-fast --package gfp --no-default-features
 
 loom: setup ## Model-check every lock-free protocol
 	@$(STEP) models env RUSTFLAGS="--cfg loom -C debug-assertions" CARGO_TARGET_DIR=$(TARGET)/loom cargo loom

@@ -39,7 +39,9 @@ fn free(allocator: &Allocator, parts: RawParts) {
 
 #[test]
 fn a_block_that_waits_in_a_cache_cannot_be_freed_again() {
-    let allocator = small();
+    // Large enough for a cache to keep a block of order 9.
+    let allocator =
+        Allocator::builder(1 << 30).dma(0).cpus(1).maintain(Maintain::ByHand).build().expect("1 GiB");
     for order in [0, 1, 2, 3, 9] {
         let parts = take(&allocator, order).into_raw_parts();
         free(&allocator, parts);
