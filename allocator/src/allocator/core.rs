@@ -2,7 +2,7 @@
 
 use core::{num::NonZeroUsize, ops::Deref, ptr::NonNull};
 
-use super::raw::AllocatorId;
+use super::id::AllocatorId;
 use crate::{
     alloc::{
         Busy, Domain, alloc_pages, free_page, free_pages_cold, free_pages_ok, free_unref_page, put_cached,

@@ -3,6 +3,7 @@
 mod builder;
 mod core;
 mod handle;
+mod id;
 mod maintenance;
 mod pages;
 mod raw;
@@ -26,8 +27,9 @@ pub use self::{
     builder::{Builder, Maintain},
     core::MisuseHook,
     handle::Handle,
+    id::AllocatorId,
     pages::{Pages, ZeroedPages},
-    raw::{AllocatorId, RawParts},
+    raw::RawParts,
     report::{Conservation, ConservationZone},
 };
 

@@ -3,23 +3,9 @@
 use crate::{
     error::{FrameStory, FreeError, Misuse},
     frame::{BadFrame, Block, Descriptor, FrameState, Order, Pfn},
-    sync::atomic::{AtomicU64, Ordering},
 };
 
-use super::core::Core;
-
-/// The number of an allocator in its process; none is used twice.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[repr(transparent)]
-pub struct AllocatorId(u64);
-
-impl AllocatorId {
-    /// Returns the next number.
-    pub(super) fn next() -> Self {
-        static NEXT: AtomicU64 = AtomicU64::new(0);
-        Self(NEXT.fetch_add(1, Ordering::Relaxed))
-    }
-}
+use super::{core::Core, id::AllocatorId};
 
 /// A block as plain numbers: what a C interface, or another process that maps the arena, can hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

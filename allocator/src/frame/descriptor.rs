@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use super::number::{Order, PAGEBLOCK_ORDER};
+use super::number::{Order, PAGEBLOCK_ORDER, ZONES_MAX, ZoneNumber};
 use crate::gfp::MigrateType;
 
 /// What a frame is, by its descriptor.
@@ -133,8 +133,6 @@ impl Descriptor {
     const GENERATION_SHIFT: u32 = 23;
     pub(super) const GENERATION_ONE: u32 = 1 << Self::GENERATION_SHIFT;
     const GENERATION_MASK: u32 = !(Self::GENERATION_ONE - 1);
-    /// Number of zones that the zone field can tell apart.
-    pub const ZONES: usize = Self::ZONE_MASK as usize + 1;
 
     /// Reads a word.
     #[inline(always)]
@@ -201,24 +199,18 @@ impl Descriptor {
     /// Returns the descriptor of a block's head in a cache; the generation of `self` is kept.
     #[inline(always)]
     #[must_use]
-    pub const fn cached(self, list: PcpList, zone: super::table::ZoneNumber, order: Order) -> Self {
+    pub const fn cached(self, list: PcpList, zone: ZoneNumber, order: Order) -> Self {
         self.with(FrameState::Cached, list, zone, order)
     }
 
     /// Returns the descriptor of the head of an owned block; the generation of `self` is kept.
     #[inline(always)]
     #[must_use]
-    pub const fn allocated(self, list: PcpList, zone: super::table::ZoneNumber, order: Order) -> Self {
+    pub const fn allocated(self, list: PcpList, zone: ZoneNumber, order: Order) -> Self {
         self.with(FrameState::Allocated, list, zone, order)
     }
 
-    const fn with(
-        self,
-        state: FrameState,
-        list: PcpList,
-        zone: super::table::ZoneNumber,
-        order: Order,
-    ) -> Self {
+    const fn with(self, state: FrameState, list: PcpList, zone: ZoneNumber, order: Order) -> Self {
         Self(
             self.0 & Self::GENERATION_MASK
                 | (state as u32) << Self::STATE_SHIFT
@@ -269,6 +261,8 @@ impl Descriptor {
     }
 }
 
+const _: () = assert!(Descriptor::ZONE_MASK as usize + 1 == ZONES_MAX);
+
 impl fmt::Debug for Descriptor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Descriptor")
@@ -292,7 +286,7 @@ impl HotZone {
     const MASK: u32 = Descriptor::ZONE_MASK << Descriptor::ZONE_SHIFT | 0x1f << Descriptor::ORDER_SHIFT;
 
     /// Returns what the descriptors of single frames of a zone have in common.
-    pub const fn new(zone: super::table::ZoneNumber) -> Self {
+    pub const fn new(zone: ZoneNumber) -> Self {
         Self(zone.to_bits() << Descriptor::ZONE_SHIFT)
     }
 }

@@ -13,6 +13,9 @@ mod table;
 pub use batch::FrameBatch;
 pub use block::Block;
 pub use descriptor::{BadFrame, Descriptor, FrameState, HotZone, Mobility, PcpList};
-pub use number::{FRAME_BYTES, FRAME_SHIFT, MAX_MAX_ORDER, MIN_MAX_ORDER, Order, PAGEBLOCK_ORDER, Pfn};
+pub use number::{
+    FRAME_BYTES, FRAME_SHIFT, MAX_MAX_ORDER, MIN_MAX_ORDER, Order, PAGEBLOCK_ORDER, Pfn, ZONES_MAX,
+    ZoneNumber,
+};
 pub use stack::{FrameLists, FrameStack, LIST_FRAMES_MAX, StackMemory};
-pub use table::{FrameTable, ZoneNumber};
+pub use table::FrameTable;

@@ -13,6 +13,9 @@ pub const MIN_MAX_ORDER: u8 = PAGEBLOCK_ORDER;
 /// The largest value that an allocator's maximum order may have: 1 GiB blocks.
 pub const MAX_MAX_ORDER: u8 = 18;
 
+/// Number of zones that an allocator may have: what the zone field of a descriptor can tell apart.
+pub const ZONES_MAX: usize = 512;
+
 /// A page frame number: a frame's offset in the arena, in frames of 4 KiB. 32 bits name 16 TiB.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(transparent)]
@@ -132,5 +135,32 @@ impl fmt::Debug for Order {
 impl fmt::Display for Order {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(&self.0, f)
+    }
+}
+
+/// The number of a zone in its allocator, below [`ZONES_MAX`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(transparent)]
+pub struct ZoneNumber(u16);
+
+impl ZoneNumber {
+    /// Makes a zone number.
+    ///
+    /// # Panics
+    /// From [`ZONES_MAX`] on.
+    pub const fn new(number: usize) -> Self {
+        assert!(number < ZONES_MAX, "too many zones");
+        Self(u16::from_le_bytes([number.to_le_bytes()[0], number.to_le_bytes()[1]]))
+    }
+
+    /// Returns the number as an index.
+    #[inline(always)]
+    pub const fn index(self) -> usize {
+        self.0 as usize
+    }
+
+    /// Returns the number as it stands in a descriptor.
+    pub(super) const fn to_bits(self) -> u32 {
+        self.0 as u32
     }
 }

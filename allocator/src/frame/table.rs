@@ -8,33 +8,6 @@ use crate::sync::{
     atomic::{AtomicU32, Ordering},
 };
 
-/// The number of a zone in its allocator, below [`Descriptor::ZONES`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(transparent)]
-pub struct ZoneNumber(u16);
-
-impl ZoneNumber {
-    /// Makes a zone number.
-    ///
-    /// # Panics
-    /// From [`Descriptor::ZONES`] on.
-    pub const fn new(number: usize) -> Self {
-        assert!(number < Descriptor::ZONES, "too many zones");
-        Self(u16::from_le_bytes([number.to_le_bytes()[0], number.to_le_bytes()[1]]))
-    }
-
-    /// Returns the number as an index.
-    #[inline(always)]
-    pub const fn index(self) -> usize {
-        self.0 as usize
-    }
-
-    /// Returns the number as it stands in a descriptor.
-    pub(super) const fn to_bits(self) -> u32 {
-        self.0 as u32
-    }
-}
-
 /// The descriptors of all frames: 4 bytes a frame, committed when first written.
 ///
 /// Who may write a descriptor: the owner of the block (its head), the thread whose cache holds it, or the thread that
