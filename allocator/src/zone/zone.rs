@@ -338,8 +338,13 @@ impl Zone {
     ///
     /// If the lock is taken, the block stays in the pending map until the next holder frees it.
     pub fn free_without_waiting(&self, pfn: Pfn) -> Freed {
-        self.pending.set(pfn.index() - self.span.start.index());
-        let Some(areas) = self.areas.try_lock() else { return Freed::Pending };
+        let index = pfn.index() - self.span.start.index();
+        let Some(areas) = self.areas.try_lock() else {
+            // The last access: once the block is in the map, another thread may free it, and a closed allocator with it.
+            self.pending.set(index);
+            return Freed::Pending;
+        };
+        self.pending.set(index);
         self.locked(areas, |areas, _| areas.freed())
     }
 
