@@ -17,5 +17,4 @@ mod tuning;
 pub use limits::{BadHighFraction, HighFraction, PcpLimits, zone_batchsize};
 pub use tuning::{BATCH_SCALE_MAX, FreeMode, PcpFlags, PcpTuning, ZonePressure};
 
-/// The most frames that one list of a cache holds, whatever [`PcpLimits::high_max`] says.
-pub const LIST_CAP: u32 = 4096;
+pub use crate::frame::LIST_FRAMES_MAX as LIST_CAP;

@@ -1,13 +1,14 @@
 //! How a cache follows its load between the bounds.
 
 use super::{LIST_CAP, PcpLimits};
+use crate::frame::PcpList;
 
 /// How often a refill or drain may double: at most `batch << 5` frames.
 #[doc(alias = "CONFIG_PCP_BATCH_SCALE_MAX")]
 pub const BATCH_SCALE_MAX: u8 = 5;
 
 /// Orders above this are expensive to come by, and freeing them is not a sign of a stream.
-const PAGE_ALLOC_COSTLY_ORDER: u8 = 3;
+const PAGE_ALLOC_COSTLY_ORDER: u8 = PcpList::SMALL_ORDER_MAX;
 
 bitflags::bitflags! {
     /// What a cache must know of its zone's pressure.

@@ -18,7 +18,7 @@ use self::{
 };
 use crate::{
     frame::{FrameBatch, MAX_MAX_ORDER, Mobility, Order, PAGEBLOCK_ORDER, Pfn},
-    gfp::MigrateType,
+    gfp::{MigrateType, NR_MIGRATE_TYPES},
     sync::{ZeroedSlice, ZeroedSliceError},
 };
 
@@ -27,7 +27,7 @@ pub use fallback::{Fallback, Grouping, RmqueueMode};
 /// Number of orders that the tables have room for.
 pub const ORDERS: usize = MAX_MAX_ORDER as usize + 1;
 /// Number of migrate types.
-pub const TYPES: usize = 6;
+pub const TYPES: usize = NR_MIGRATE_TYPES;
 /// Frames of a pageblock.
 pub const PAGEBLOCK_FRAMES: u32 = 1 << PAGEBLOCK_ORDER;
 
