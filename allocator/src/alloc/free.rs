@@ -2,7 +2,7 @@
 
 use super::{Domain, put_cached};
 use crate::{
-    frame::{BadFrame, Block, Descriptor},
+    frame::{BadFrame, Block, Descriptor, free_pages_prepare},
     pcp::{End, Put, ThreadCache},
     sync::Owner,
     zone::{Freed, Waiting},
@@ -59,7 +59,6 @@ pub fn free_unref_page(
 ) -> Result<(), BadFrame> {
     match (left, waiting) {
         (Put::Cached, _) | (Put::Overflow(_), Waiting::Never) => Ok(()),
-        (Put::Bad, _) => Err(BadFrame { pfn: block.pfn(), found: domain.frames().get(block.pfn()) }),
         (Put::Reentered, _) => free_without_waiting(domain, block),
         (Put::NoRoom | Put::Claimed, Waiting::Never) => free_without_waiting(domain, block),
         (Put::Claimed, Waiting::Allowed) => free_pages_ok(domain, block, waiting),
@@ -81,7 +80,7 @@ pub fn free_pages_ok(domain: &Domain, block: Block, waiting: Waiting) -> Result<
     if waiting == Waiting::Never {
         return free_without_waiting(domain, block);
     }
-    free_pages_prepare(domain, block, Descriptor::freed_by_owner)?;
+    free_pages_prepare(domain.frames(), block, Descriptor::freed)?;
     free_one_page(domain, block);
     Ok(())
 }
@@ -100,20 +99,10 @@ pub fn free_one_page(domain: &Domain, block: Block) {
 /// path.
 #[cold]
 fn free_without_waiting(domain: &Domain, block: Block) -> Result<(), BadFrame> {
-    free_pages_prepare(domain, block, Descriptor::pending)?;
+    free_pages_prepare(domain.frames(), block, Descriptor::pending)?;
     let zone = domain.zone_at(block.descriptor().zone_index());
     if let Freed::Closed(frames) = zone.free_without_waiting(block.pfn()) {
         domain.caches().settle(frames);
     }
     Ok(())
-}
-
-/// Checks that a block is what its owner says, and gives it its next state (`free_pages_prepare`).
-fn free_pages_prepare(
-    domain: &Domain,
-    block: Block,
-    next: impl FnOnce(Descriptor) -> Descriptor,
-) -> Result<(), BadFrame> {
-    let (pfn, descriptor) = (block.pfn(), block.descriptor());
-    domain.frames().update(pfn, |found| (found == descriptor).then(|| next(found))).map(|_| ())
 }

@@ -3,12 +3,12 @@
 use super::{AllocContext, Domain, fast::take_cached_elsewhere, prepare_alloc_pages};
 use crate::{
     error::{AllocError, FailReason, Refusal, TriedZone},
-    frame::{Block, Order, PcpList, Pfn, ZoneNumber},
+    frame::{Block, Order, ZoneNumber, prep_new_page},
     gfp::{
         AllocFlags, Gfp, current_gfp_context, current_scopes, gfp_allowed_mask, gfp_to_alloc_flags,
         reserve_flags,
     },
-    pcp::{Refill, ThreadCache, check_new_page},
+    pcp::{Refill, ThreadCache},
     sync::{NotEntered, Owner},
     zone::Waiting,
 };
@@ -150,26 +150,10 @@ pub fn rmqueue(
     }
     loop {
         let pfn = domain.zone(zone).rmqueue_buddy(order, migratetype, flags)?;
-        match prep_new_page(domain, pfn, list, zone, order) {
+        match prep_new_page(domain.frames(), pfn, list, zone, order) {
             Some(block) => return Some(block),
             // A bad block is left out of circulation, and the next one is tried.
             None => domain.count_bad_page(),
         }
     }
-}
-
-/// Makes a block from the free areas the caller's, if its first frame is in the state of a free one
-/// (`prep_new_page`, `check_new_page`).
-#[doc(alias = "check_new_page")]
-pub fn prep_new_page(
-    domain: &Domain,
-    pfn: Pfn,
-    list: PcpList,
-    zone: ZoneNumber,
-    order: Order,
-) -> Option<Block> {
-    let prepared = domain
-        .frames()
-        .update(pfn, |found| check_new_page(Some(found)).map(|found| found.allocated(list, zone, order)));
-    prepared.ok().map(|descriptor| Block::new(pfn, descriptor))
 }

@@ -8,7 +8,7 @@ use crate::{
         Busy, Domain, alloc_pages, free_page, free_pages_cold, free_pages_ok, free_unref_page, put_cached,
     },
     error::{AllocError, FrameStory, FreeError, Misuse},
-    frame::{BadFrame, Block, Descriptor, FrameState, Order, Pfn},
+    frame::{BadFrame, Block, Descriptor, FrameState, Order, Pfn, free_pages_prepare},
     gfp::Gfp,
     pcp::{Put, ThreadCache, local},
     platform::Arena,
@@ -103,6 +103,12 @@ impl Core {
         }
     }
 
+    /// Notes in a block's descriptor that its owner holds it as plain numbers from now on.
+    pub(super) fn take_apart(&self, block: Block) {
+        let taken = free_pages_prepare(self.domain.frames(), block, Descriptor::taken_apart);
+        self.report(taken, block);
+    }
+
     fn report(&self, freed: Result<(), BadFrame>, block: Block) {
         if let Err(bad) = freed {
             self.report_misuse(bad, block);
@@ -122,7 +128,13 @@ impl Core {
     fn report_misuse(&self, bad: BadFrame, block: Block) {
         self.misuses.fetch_add(1, Ordering::Relaxed);
         if let Some(hook) = &self.on_misuse {
-            hook(&self.explain(bad, block.descriptor().order(), Some(block.descriptor())));
+            let (order, generation) = (block.descriptor().order(), block.descriptor().generation());
+            let mut error = self.explain(bad, order, generation);
+            if error.misuse == Misuse::NotAllocated {
+                // There was a block, so that what is free now was freed before.
+                error.misuse = Misuse::DoubleFree;
+            }
+            hook(&error);
         }
     }
 
@@ -133,23 +145,22 @@ impl Core {
 
     /// Says what is wrong with a free, from what the frame's descriptor said and what it should have said.
     #[cold]
-    pub(super) fn explain(&self, bad: BadFrame, order: Order, expected: Option<Descriptor>) -> FreeError {
+    pub(super) fn explain(&self, bad: BadFrame, order: Order, generation: u16) -> FreeError {
         let pfn = bad.pfn;
         let Some(found) = bad.found else {
             return FreeError::new(Misuse::OutOfRange, pfn.get(), order.get(), FrameStory::Unknown);
         };
-        let generation_left = expected.is_some_and(|expected| expected.generation() != found.generation());
+        let seen = FrameStory::Allocated {
+            order: found.order().get(),
+            generation: found.generation().to_le_bytes()[0],
+            references: 1,
+        };
         let (misuse, story) = match found.state() {
             _ if !pfn.is_aligned(order) => (Misuse::Misaligned, FrameStory::Unknown),
-            Some(FrameState::Allocated) => {
-                let story = FrameStory::Allocated {
-                    order: found.order().get(),
-                    generation: found.generation().to_le_bytes()[0],
-                    references: 1,
-                };
-                (if generation_left { Misuse::Stale } else { Misuse::WrongOrder }, story)
-            }
-            Some(FrameState::Cached) => (Misuse::Cached, FrameStory::Cached { order: found.order().get() }),
+            Some(FrameState::Raw) if found.generation() != generation => (Misuse::Stale, seen),
+            Some(FrameState::Raw) => (Misuse::WrongOrder, seen),
+            Some(FrameState::Allocated) if found.order() != order => (Misuse::WrongOrder, seen),
+            Some(FrameState::Allocated) => (Misuse::DoubleFree, seen),
             Some(FrameState::Pending) => (Misuse::DoubleFree, FrameStory::Free),
             Some(FrameState::FreeOrInterior) if self.is_tail(pfn) => (Misuse::Tail, FrameStory::Interior),
             Some(FrameState::FreeOrInterior) if found.bits() == 0 => (Misuse::NotAllocated, FrameStory::Free),

@@ -165,14 +165,15 @@ impl Allocator {
     /// Makes a block again from its parts.
     ///
     /// # Errors
-    /// When the parts name no allocated block: freed before, of another order, inside a block, outside the arena, or stale.
+    /// When the parts name no block that was taken apart: freed or made a block of before, of another order, inside a block,
+    /// outside the arena, or stale.
     ///
     /// # Safety
     /// The parts come from [`Pages::into_raw_parts`] of a block of this allocator, and nobody makes a block of them a second
-    /// time or frees them otherwise. What breaks this rule is refused as far as the descriptor tells: certainly, unless
-    /// the frame was handed out again with the same order and generation (one in 512).
+    /// time or frees them otherwise. What breaks this rule is refused, also when two threads do it at the same moment, unless a
+    /// block of the same order and generation (one in 512) has been taken apart there since.
     pub unsafe fn from_raw_parts(&self, parts: RawParts) -> Result<Pages, FreeError> {
-        parts.block(self.core()).map(|block| Pages::new(self.core(), block))
+        parts.put_together(self.core()).map(|block| Pages::new(self.core(), block))
     }
 
     /// Frees a block by its parts.

@@ -118,8 +118,10 @@ impl Pages {
     /// mapped along. The block stays allocated until [`from_raw_parts`](super::Allocator::from_raw_parts) or
     /// [`free_raw`](super::Allocator::free_raw).
     pub fn into_raw_parts(self) -> RawParts {
-        let allocator = self.shared().id();
-        RawParts::of(self.into_block(), allocator)
+        let pages = ManuallyDrop::new(self);
+        let core = pages.shared();
+        core.take_apart(pages.block);
+        RawParts::of(pages.block, core.id())
     }
 }
 

@@ -2,12 +2,14 @@
 
 use crate::{
     error::{FrameStory, FreeError, Misuse},
-    frame::{BadFrame, Block, Descriptor, FrameState, Order, Pfn},
+    frame::{Block, Order, Pfn, put_together},
 };
 
 use super::{core::Core, id::AllocatorId};
 
 /// A block as plain numbers: what a C interface, or another process that maps the arena, can hold.
+///
+/// These can be copied, so each use is checked: a block is taken apart once and put together once, whatever threads try.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct RawParts {
     /// The first frame.
@@ -16,8 +18,8 @@ pub struct RawParts {
     pub order: Order,
     /// Which allocator of this process the block belongs to.
     pub allocator: AllocatorId,
-    /// How often blocks that begin at this frame had been freed before, modulo 512: it tells these parts from those of a
-    /// later owner, except for one in 512.
+    /// How often blocks that begin at this frame had been made of their parts before, modulo 512: it tells these parts from
+    /// earlier ones, except for one in 512.
     pub generation: u16,
 }
 
@@ -31,23 +33,13 @@ impl RawParts {
         }
     }
 
-    /// Finds the block that these parts name.
-    pub(super) fn block(self, core: &Core) -> Result<Block, FreeError> {
+    /// Makes the block that these parts name, unless it was made before.
+    pub(super) fn put_together(self, core: &Core) -> Result<Block, FreeError> {
         if self.allocator != core.id() {
             let (pfn, order) = (self.pfn.get(), self.order.get());
             return Err(FreeError::new(Misuse::Foreign, pfn, order, FrameStory::Unknown));
         }
-        let found = core.domain.frames().get(self.pfn);
-        let refuse = |found: Option<Descriptor>| {
-            // What is compared is what the parts hold: the generation.
-            let expected = found.filter(|found| found.generation() == self.generation);
-            let expected = expected.unwrap_or(Descriptor::from_bits(!found.map_or(0, Descriptor::bits)));
-            core.explain(BadFrame { pfn: self.pfn, found }, self.order, Some(expected))
-        };
-        let Some(descriptor) = found else { return Err(refuse(None)) };
-        let same = descriptor.state() == Some(FrameState::Allocated)
-            && descriptor.order() == self.order
-            && descriptor.generation() == self.generation;
-        if same { Ok(Block::new(self.pfn, descriptor)) } else { Err(refuse(Some(descriptor))) }
+        put_together(core.domain.frames(), self.pfn, self.order, self.generation)
+            .map_err(|bad| core.explain(bad, self.order, self.generation))
     }
 }

@@ -6,7 +6,7 @@ use core::fmt;
 #[derive(Copy, Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Misuse {
-    /// The block is free already.
+    /// The block is free already, or in a cache, or owned again: it was freed, or made of its raw parts, before.
     DoubleFree,
     /// The block was allocated with another order.
     WrongOrder,
@@ -14,11 +14,9 @@ pub enum Misuse {
     Tail,
     /// The block belongs to another allocator.
     Foreign,
-    /// The block is free already, in some thread's cache.
-    Cached,
     /// Others hold references to the block.
     Shared,
-    /// The block was freed and handed out again since these raw parts were taken.
+    /// A later owner of the block has taken it apart since these raw parts were taken.
     Stale,
     /// The frame is outside the arena.
     OutOfRange,
@@ -38,16 +36,11 @@ pub enum FrameStory {
     Unknown,
     /// Free, in the zone's free areas.
     Free,
-    /// First frame of a free block in a thread's cache.
-    Cached {
-        /// The block's order.
-        order: u8,
-    },
-    /// First frame of an allocated block.
+    /// First frame of a block that somebody owns or a thread's cache holds.
     Allocated {
         /// The block's order.
         order: u8,
-        /// How often the frame was handed out, modulo a small power of two.
+        /// How often the block was made of raw parts, modulo 256.
         generation: u8,
         /// How many hold it.
         references: u8,
@@ -65,10 +58,9 @@ impl fmt::Display for FrameStory {
         match self {
             Self::Unknown => f.write_str("nothing is known of it"),
             Self::Free => f.write_str("it is free"),
-            Self::Cached { order } => write!(f, "it heads a free block of order {order} in a thread's cache"),
             Self::Allocated { order, generation, references } => write!(
                 f,
-                "it heads an allocated block of order {order}, generation {generation}, references {references}"
+                "it heads a block of order {order} that is owned or cached, generation {generation}, references {references}"
             ),
             Self::Interior => f.write_str("it is inside a block"),
             Self::Reserved => f.write_str("it is reserved"),
@@ -104,13 +96,12 @@ impl FreeError {
 impl fmt::Display for Misuse {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
-            Self::DoubleFree => "it was freed before",
+            Self::DoubleFree => "it was freed, or made a block again, before",
             Self::WrongOrder => "it was allocated with another order; free it with that order",
             Self::Tail => "it is not the first frame of a block; free the block by its first frame",
             Self::Foreign => "it belongs to another allocator; free it there",
-            Self::Cached => "it was freed before and waits in a thread's cache",
             Self::Shared => "it is shared; drop the references instead",
-            Self::Stale => "it was freed and handed out again since these raw parts were taken",
+            Self::Stale => "a later owner has taken it apart since these raw parts were taken",
             Self::OutOfRange => "it is outside the arena",
             Self::Misaligned => "it is not aligned to that order",
             Self::NotAllocated => "it was never handed out",
@@ -143,7 +134,7 @@ mod tests {
         assert_eq!(
             error.to_string(),
             "cannot free frame 0x1200 with order 0: it was allocated with another order; free it with that order \
-             (its descriptor: it heads an allocated block of order 3, generation 5, references 1)"
+             (its descriptor: it heads a block of order 3 that is owned or cached, generation 5, references 1)"
         );
     }
 

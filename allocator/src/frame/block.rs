@@ -4,7 +4,7 @@ use core::{fmt, num::NonZeroU64};
 
 use super::{Descriptor, FrameState, Pfn};
 
-/// A block on its way to its owner or back: its first frame, and the descriptor that it was handed out with.
+/// A block outside of the buddy, in a cache or with its owner: its first frame, and that frame's descriptor.
 ///
 /// One word, and not zero, so that an optional block travels in a register too; a copy through memory that is wider than
 /// the stores that made it costs 10 ns (a stalled store forwarding).
@@ -22,14 +22,6 @@ impl Block {
     pub fn new(pfn: Pfn, descriptor: Descriptor) -> Self {
         debug_assert_eq!(descriptor.state(), Some(FrameState::Allocated));
         Self(Self::ALLOCATED | u64::from(descriptor.bits()) << 32 | u64::from(pfn.get()))
-    }
-
-    /// Returns the block that the next owner gets, once this one has freed it: one generation on.
-    #[inline(always)]
-    pub const fn next_generation(self) -> Self {
-        let bits = self.0.get().wrapping_add((Descriptor::GENERATION_ONE as u64) << 32);
-        // SAFETY: what was added is a multiple of the highest field's lowest bit, so that the state, which is not 0, stays.
-        Self(unsafe { NonZeroU64::new_unchecked(bits) })
     }
 
     #[inline(always)]

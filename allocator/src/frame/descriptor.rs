@@ -11,10 +11,10 @@ use crate::gfp::MigrateType;
 pub enum FrameState {
     /// Free in the buddy, or the interior of any block.
     FreeOrInterior = 0,
-    /// First frame of a block that somebody owns.
+    /// First frame of a block that has left the buddy: a thread's cache holds it, or somebody owns it.
     Allocated = 1,
-    /// First frame of a block in a thread's cache.
-    Cached = 2,
+    /// First frame of a block whose owner holds it as plain numbers.
+    Raw = 2,
     /// First frame of a block whose free waits in its zone's pending map.
     Pending = 3,
 }
@@ -113,16 +113,20 @@ impl PcpList {
 /// | 8 | – | always 0 |
 /// | 9–17 | zone | number of the zone in its allocator |
 /// | 18–22 | order | of the block that begins here |
-/// | 23–31 | generation | grows by one, modulo 512, with every free of a block that begins here |
+/// | 23–31 | generation | grows by one, modulo 512, whenever a block that begins here comes back from plain numbers |
 ///
 /// All-zero is a free frame of generation 0, so that zeroed memory is a valid table. Only the head of a block is written; the
 /// interior keeps the state 0 that it had when it was free.
+///
+/// A descriptor changes where a block's way is not followed by the compiler: when it leaves the buddy and when it comes
+/// back, and when it becomes plain numbers and is made of them again. Between a thread's cache and the owner of a
+/// [`Block`] it does not: there, ownership is the proof, and threads whose frames are neighbours share no line.
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[repr(transparent)]
 pub struct Descriptor(u32);
 
 impl Descriptor {
-    /// The state of an owned block's head as it stands in a descriptor.
+    /// The state of an allocated block's head as it stands in a descriptor.
     pub(super) const ALLOCATED: u32 = (FrameState::Allocated as u32) << Self::STATE_SHIFT;
     const LIST_MASK: u32 = 0xf;
     const STATE_SHIFT: u32 = 4;
@@ -131,7 +135,7 @@ impl Descriptor {
     const ZONE_MASK: u32 = 0x1ff;
     const ORDER_SHIFT: u32 = 18;
     const GENERATION_SHIFT: u32 = 23;
-    pub(super) const GENERATION_ONE: u32 = 1 << Self::GENERATION_SHIFT;
+    const GENERATION_ONE: u32 = 1 << Self::GENERATION_SHIFT;
     const GENERATION_MASK: u32 = !(Self::GENERATION_ONE - 1);
 
     /// Reads a word.
@@ -152,7 +156,7 @@ impl Descriptor {
         match self.0 >> Self::STATE_SHIFT & Self::STATE_MASK {
             0 => Some(FrameState::FreeOrInterior),
             1 => Some(FrameState::Allocated),
-            2 => Some(FrameState::Cached),
+            2 => Some(FrameState::Raw),
             3 => Some(FrameState::Pending),
             _ => None,
         }
@@ -196,68 +200,46 @@ impl Descriptor {
         (self.0 >> Self::GENERATION_SHIFT) as u16
     }
 
-    /// Returns the descriptor of a block's head in a cache; the generation of `self` is kept.
-    #[inline(always)]
-    #[must_use]
-    pub const fn cached(self, list: PcpList, zone: ZoneNumber, order: Order) -> Self {
-        self.with(FrameState::Cached, list, zone, order)
-    }
-
-    /// Returns the descriptor of the head of an owned block; the generation of `self` is kept.
+    /// Returns the descriptor of the head of an allocated block; the generation of `self` is kept.
     #[inline(always)]
     #[must_use]
     pub const fn allocated(self, list: PcpList, zone: ZoneNumber, order: Order) -> Self {
-        self.with(FrameState::Allocated, list, zone, order)
-    }
-
-    const fn with(self, state: FrameState, list: PcpList, zone: ZoneNumber, order: Order) -> Self {
         Self(
             self.0 & Self::GENERATION_MASK
-                | (state as u32) << Self::STATE_SHIFT
+                | Self::ALLOCATED
                 | list.0 as u32
                 | zone.to_bits() << Self::ZONE_SHIFT
                 | (order.get() as u32) << Self::ORDER_SHIFT,
         )
     }
 
-    /// Turns cached into allocated: the block leaves its cache.
-    #[inline(always)]
-    #[must_use]
-    pub const fn handed_out(self) -> Self {
-        Self(self.0 ^ (FrameState::Cached as u32 ^ FrameState::Allocated as u32) << Self::STATE_SHIFT)
+    const fn with_state(self, state: FrameState) -> Self {
+        Self(self.0 & !(Self::STATE_MASK << Self::STATE_SHIFT) | (state as u32) << Self::STATE_SHIFT)
     }
 
-    /// Turns allocated into cached, one generation on: the block is freed into a cache.
-    #[inline(always)]
+    /// Turns allocated into raw: the owner takes the block apart.
     #[must_use]
-    pub const fn taken_back(self) -> Self {
-        const STEP: u32 =
-            (FrameState::Cached as u32 - FrameState::Allocated as u32) << Descriptor::STATE_SHIFT;
-        Self(self.0.wrapping_add(Self::GENERATION_ONE + STEP))
+    pub const fn taken_apart(self) -> Self {
+        self.with_state(FrameState::Raw)
     }
 
-    /// Turns allocated into a pending free, one generation on.
+    /// Turns raw into allocated, one generation on: the block is made of its parts again.
+    #[must_use]
+    pub const fn put_together(self) -> Self {
+        Self(self.with_state(FrameState::Allocated).0.wrapping_add(Self::GENERATION_ONE))
+    }
+
+    /// Turns allocated into a pending free.
     #[must_use]
     pub const fn pending(self) -> Self {
-        Self(
-            self.0.wrapping_add(Self::GENERATION_ONE).wrapping_add(
-                (FrameState::Pending as u32 - FrameState::Allocated as u32) << Self::STATE_SHIFT,
-            ),
-        )
+        self.with_state(FrameState::Pending)
     }
 
-    /// Returns a free frame's descriptor of the same generation: a cached or pending block goes to the buddy.
+    /// Returns a free frame's descriptor of the same generation: the block goes to the buddy.
     #[inline(always)]
     #[must_use]
     pub const fn freed(self) -> Self {
         Self(self.0 & Self::GENERATION_MASK)
-    }
-
-    /// Returns a free frame's descriptor, one generation on: an owned block goes to the buddy.
-    #[inline(always)]
-    #[must_use]
-    pub const fn freed_by_owner(self) -> Self {
-        Self(self.0.wrapping_add(Self::GENERATION_ONE) & Self::GENERATION_MASK)
     }
 }
 
@@ -303,7 +285,7 @@ pub struct BadFrame {
 #[cfg(all(test, not(any(loom, shuttle))))]
 mod tests {
     use super::*;
-    use crate::frame::{Block, Pfn, ZoneNumber};
+    use crate::frame::{Block, Pfn};
 
     #[test]
     fn a_list_knows_its_order_and_what_its_blocks_were_taken_for() {
@@ -324,29 +306,30 @@ mod tests {
     }
 
     #[test]
-    fn a_free_raises_the_generation_and_a_full_turn_brings_it_back() {
+    fn putting_together_raises_the_generation_and_a_full_turn_brings_it_back() {
         let (list, zone) = (PcpList::of(Order::ZERO, MigrateType::Movable), ZoneNumber::new(5));
-        let first = Descriptor::from_bits(0).cached(list, zone, Order::ZERO);
-        let (mut word, mut block) = (first, Block::new(Pfn::new(7), first.handed_out()));
+        let first = Descriptor::from_bits(0).allocated(list, zone, Order::ZERO);
+        let mut word = first;
         for turn in 0..512u16 {
-            assert_eq!((word.generation(), word.state()), (turn, Some(FrameState::Cached)));
-            assert_eq!((block.pfn(), block.descriptor()), (Pfn::new(7), word.handed_out()));
-            let owned = block.descriptor();
-            assert_eq!(owned.state(), Some(FrameState::Allocated));
-            assert_eq!((owned.zone_index(), owned.order(), owned.list()), (5, Order::ZERO, list));
-            (word, block) = (owned.taken_back(), block.next_generation());
+            assert_eq!((word.generation(), word.state()), (turn, Some(FrameState::Allocated)));
+            let block = Block::new(Pfn::new(7), word);
+            assert_eq!((block.pfn(), block.descriptor()), (Pfn::new(7), word));
+            let raw = word.taken_apart();
+            assert_eq!((raw.generation(), raw.state()), (turn, Some(FrameState::Raw)));
+            assert_eq!((raw.zone_index(), raw.order(), raw.list()), (5, Order::ZERO, list));
+            word = raw.put_together();
         }
         assert_eq!(word, first);
     }
 
     #[test]
     fn a_freed_frame_keeps_nothing_but_its_generation() {
-        let word = Descriptor::from_bits(0).allocated(
-            PcpList::of(Order::new(7), MigrateType::Movable),
-            ZoneNumber::new(2),
-            Order::new(7),
-        );
-        assert_eq!(word.freed_by_owner().bits(), 1 << 23);
-        assert_eq!(word.pending().freed(), word.freed_by_owner());
+        let order = Order::new(7);
+        let list = PcpList::of(order, MigrateType::Movable);
+        let word = Descriptor::from_bits(0).allocated(list, ZoneNumber::new(2), order);
+        let again = word.taken_apart().put_together();
+        assert_eq!(again.freed().bits(), 1 << 23);
+        assert_eq!(again.pending().state(), Some(FrameState::Pending));
+        assert_eq!(again.pending().freed(), again.freed());
     }
 }

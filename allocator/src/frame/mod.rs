@@ -7,6 +7,7 @@ mod batch;
 mod block;
 mod descriptor;
 mod number;
+mod prepare;
 mod stack;
 mod table;
 
@@ -17,5 +18,6 @@ pub use number::{
     FRAME_BYTES, FRAME_SHIFT, MAX_MAX_ORDER, MIN_MAX_ORDER, Order, PAGEBLOCK_ORDER, Pfn, ZONES_MAX,
     ZoneNumber,
 };
+pub use prepare::{check_new_page, free_pages_prepare, prep_new_page, put_together};
 pub use stack::{FrameLists, FrameStack, LIST_FRAMES_MAX, StackMemory};
 pub use table::FrameTable;

@@ -1,11 +1,11 @@
 //! The lists of a thread's cache: stacks of blocks, hot end last.
 //!
-//! A cached block is kept as the [`Block`] that its next owner gets, descriptor and all, so that handing it out does not wait
-//! for the frame table, which is only compared with it.
+//! A cached block is kept as the [`Block`] that its next owner gets, descriptor and all, so that neither handing it out nor
+//! taking it back looks at the frame table.
 
 use core::ptr::NonNull;
 
-use super::{Block, FrameBatch, PcpList};
+use super::{Block, PcpList};
 use crate::sync::{
     Arc, ZeroedSlice, ZeroedSliceError,
     atomic::{AtomicU64, Ordering},
@@ -142,13 +142,14 @@ impl FrameStack {
         (self.capacity - self.len) as usize
     }
 
-    /// Moves the `count` coldest blocks, or fewer if there are fewer, into `batch` as far as it has room.
-    pub fn take_cold(&mut self, count: usize, batch: &mut FrameBatch) -> usize {
-        let taken = count.min(self.len()).min(batch.room());
+    /// Takes the `count` coldest blocks, or fewer if there are fewer, and calls `f` with each, coldest first. Returns how many
+    /// there were.
+    pub fn take_cold(&mut self, count: usize, mut f: impl FnMut(Block)) -> usize {
+        let taken = count.min(self.len());
         let Some(base) = self.base else { return 0 };
         for &mut entry in &mut self.entries_mut()[..taken] {
             // SAFETY: the entries are blocks that were pushed.
-            batch.push(unsafe { Block::from_bits(entry) }.pfn());
+            f(unsafe { Block::from_bits(entry) });
         }
         // SAFETY: as many words as were taken lie in the stack's memory.
         self.base = Some(unsafe { base.add(taken) });
@@ -269,21 +270,21 @@ mod tests {
         for pfn in 0..100 {
             lists.list_mut(list).push(block(pfn)).expect("room");
         }
-        let mut batch = FrameBatch::new();
+        let take_cold = |lists: &mut FrameLists, count| {
+            let mut pfns = Vec::new();
+            let taken = lists.list_mut(list).take_cold(count, |block| pfns.push(block.pfn().get()));
+            assert_eq!(taken, pfns.len());
+            pfns
+        };
         lists.list_mut(list).push_cold(block(100)).expect("room");
-        assert_eq!(lists.list_mut(list).take_cold(1, &mut batch), 1);
-        assert!(batch.iter().map(Pfn::get).eq([100]));
-        batch.clear();
-        assert_eq!(lists.list_mut(list).take_cold(30, &mut batch), 30);
-        assert!(batch.iter().map(Pfn::get).eq(0..30));
+        assert_eq!(take_cold(&mut lists, 1), [100]);
+        assert_eq!(take_cold(&mut lists, 30), Vec::from_iter(0..30));
         assert_eq!(lists.list_mut(list).pop(), Some(block(99)));
         assert_eq!(lists.list(list).len(), 69);
-        batch.clear();
         let room = lists.list(list).room();
         lists.close_gap(list);
         assert_eq!((lists.list(list).len(), lists.list(list).room()), (69, room + 31));
-        assert_eq!(lists.list_mut(list).take_cold(1000, &mut batch), 69);
-        assert!(batch.iter().map(Pfn::get).eq(30..99));
+        assert_eq!(take_cold(&mut lists, 1000), Vec::from_iter(30..99));
         assert_eq!(lists.frames(), 0);
     }
 

@@ -10,9 +10,10 @@ use crate::sync::{
 
 /// The descriptors of all frames: 4 bytes a frame, committed when first written.
 ///
-/// Who may write a descriptor: the owner of the block (its head), the thread whose cache holds it, or the thread that
-/// has just taken it out of the buddy. The accesses are relaxed: whatever hands a block from one thread to another (the
-/// zone lock, a cache's handshake, the user's own channel) orders them.
+/// Who may write a descriptor: the owner of the block (its head), the thread whose cache holds it, the thread that
+/// has just taken it out of the buddy, or the one that [exchanges](Self::exchange) it first. The accesses are relaxed:
+/// whatever hands a block from one thread to another (the zone lock, a cache's handshake, the user's own channel) orders
+/// them.
 #[derive(Clone, Debug)]
 pub struct FrameTable {
     /// The words of `memory`, at hand without two more loads.
@@ -91,6 +92,32 @@ impl FrameTable {
                 Ok(new)
             }
             None => Err(BadFrame { pfn, found: Some(found) }),
+        }
+    }
+
+    /// Replaces the descriptor of any frame as [`update`](Self::update) does, in one atomic step: for those who cannot know
+    /// that nobody else does the same.
+    ///
+    /// # Errors
+    /// The frame with what its descriptor said, when `change` refused it or there is none.
+    pub fn exchange(
+        &self,
+        pfn: Pfn,
+        change: impl Fn(Descriptor) -> Option<Descriptor>,
+    ) -> Result<Descriptor, BadFrame> {
+        let mut found = self.get(pfn).ok_or(BadFrame { pfn, found: None })?;
+        loop {
+            let new = change(found).ok_or(BadFrame { pfn, found: Some(found) })?;
+            let exchanged = self.word(pfn).compare_exchange(
+                found.bits(),
+                new.bits(),
+                Ordering::Relaxed,
+                Ordering::Relaxed,
+            );
+            match exchanged {
+                Ok(_) => return Ok(new),
+                Err(now) => found = Descriptor::from_bits(now),
+            }
         }
     }
 }

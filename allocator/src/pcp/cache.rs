@@ -5,7 +5,7 @@ use super::{
     sizing::{FreeMode, PcpLimits},
 };
 use crate::{
-    frame::{Block, FrameTable, HotZone, Order, PcpList, ZoneNumber},
+    frame::{Block, HotZone, Order, PcpList, ZoneNumber},
     gfp::{AllocFlags, NR_ZONE_TYPES, ZoneType},
     sync::{Arc, ZeroedSliceError},
     zone::SharedZoneState,
@@ -21,8 +21,6 @@ pub enum Put {
     Overflow(FreeMode),
     /// The block is not cached: its list has no memory, or there is none for its order.
     NoRoom,
-    /// The block is not cached: its descriptor is not what its owner's says.
-    Bad,
     /// The block is not cached: this is a signal handler that interrupted the thread inside its cache.
     Reentered,
     /// The block is not cached: somebody drains the cache, or it is closed.
@@ -44,7 +42,6 @@ pub enum End {
 #[derive(Debug)]
 #[repr(C)]
 pub struct ThreadCache {
-    frames: FrameTable,
     /// What the descriptors of single frames of the hot zone have in common.
     hot_single: HotZone,
     /// The same, for small blocks: each is compared where it lies, without being loaded first.
@@ -65,7 +62,6 @@ impl ThreadCache {
     /// # Panics
     /// When there is no zone.
     pub(super) fn new(
-        frames: FrameTable,
         preferred: [Option<ZoneNumber>; NR_ZONE_TYPES],
         zones: impl Iterator<Item = (SharedZoneState, PcpLimits)>,
         home: Arc<Caches>,
@@ -75,7 +71,6 @@ impl ThreadCache {
             .collect::<Result<Vec<_>, ZeroedSliceError>>()?;
         let hot = preferred[ZoneType::Normal.index()].unwrap_or(ZoneNumber::new(0));
         Ok(Self {
-            frames,
             hot_single: HotZone::new(hot),
             hot_small: HotZone::new(hot),
             hot: zones.remove(hot.index()),
@@ -95,7 +90,7 @@ impl ThreadCache {
         list: PcpList,
         order: Order,
     ) -> Option<Block> {
-        self.hot.take_above_low(&self.frames, highest, flags, list, order)
+        self.hot.take_above_low(highest, flags, list, order)
     }
 
     /// Takes a cached block of the zone that the request tries first, if that is another than the hot one.
@@ -110,24 +105,22 @@ impl ThreadCache {
         if zone == self.hot_index {
             return None;
         }
-        let (pcp, frames) = self.zone_and_frames(zone)?;
-        pcp.take_above_low(frames, highest, flags, list, order)
+        self.zone_mut(zone)?.take_above_low(highest, flags, list, order)
     }
 
     /// Takes a cached block of a zone, whatever its marks; the caller has checked them.
     pub(super) fn take_from(&mut self, zone: usize, list: PcpList, order: Order) -> Option<Block> {
-        let (pcp, frames) = self.zone_and_frames(zone)?;
-        pcp.take(frames, list, order)
+        self.zone_mut(zone)?.take(list, order)
     }
 
     /// Puts a block into the cache that its owner gives up (`free_unref_page_commit`).
     #[inline(always)]
     pub fn put(&mut self, block: Block) -> Put {
         if block.descriptor().is_single_of(self.hot_single) {
-            return self.hot.put_single(&self.frames, block);
+            return self.hot.put_single(block);
         }
         if block.descriptor().is_small_of(self.hot_small) {
-            return self.hot.put_small(&self.frames, block);
+            return self.hot.put_small(block);
         }
         self.put_any(block, End::Hot)
     }
@@ -135,25 +128,16 @@ impl ThreadCache {
     /// Puts a block of any zone and order into the cache, at one of its ends.
     #[inline(never)]
     pub fn put_any(&mut self, block: Block, end: End) -> Put {
-        match self.zone_and_frames(block.descriptor().zone_index()) {
-            Some((pcp, frames)) => pcp.put(frames, block, end),
-            None => Put::NoRoom,
-        }
-    }
-
-    /// Returns the lists of a zone, and the frame table.
-    pub(super) fn zone_and_frames(&mut self, zone: usize) -> Option<(&mut ZonePcp, &FrameTable)> {
-        let pcp = match zone.cmp(&self.hot_index) {
-            core::cmp::Ordering::Equal => &mut self.hot,
-            core::cmp::Ordering::Less => self.others.get_mut(zone)?,
-            core::cmp::Ordering::Greater => self.others.get_mut(zone - 1)?,
-        };
-        Some((pcp, &self.frames))
+        self.zone_mut(block.descriptor().zone_index()).map_or(Put::NoRoom, |pcp| pcp.put(block, end))
     }
 
     /// Returns the lists of a zone for change.
     pub(super) fn zone_mut(&mut self, zone: usize) -> Option<&mut ZonePcp> {
-        self.zone_and_frames(zone).map(|(pcp, _)| pcp)
+        match zone.cmp(&self.hot_index) {
+            core::cmp::Ordering::Equal => Some(&mut self.hot),
+            core::cmp::Ordering::Less => self.others.get_mut(zone),
+            core::cmp::Ordering::Greater => self.others.get_mut(zone - 1),
+        }
     }
 
     /// Returns the lists of all zones by number.

@@ -153,7 +153,7 @@ impl Caches {
         let zones = this.zones.iter().map(|zone| (zone.shared_state(), this.limits(zone)));
         let home = Arc::clone(this);
         let cache =
-            ThreadCache::new(this.frames.clone(), this.preferred, zones, home).map_err(NoCache::NoMemory)?;
+            ThreadCache::new(this.preferred, zones, home).map_err(NoCache::NoMemory)?;
         let owner = Owner::new(cache);
         this.registry.register(Arc::clone(owner.cell())).map_err(|_closed| NoCache::Closed)?;
         this.resize();
@@ -190,12 +190,12 @@ impl Caches {
     fn shrink(&self, cache: &mut ThreadCache, zone: usize, frames: u32) -> u64 {
         let mut left = frames;
         let mut drained = 0;
-        let Some((pcp, table)) = cache.zone_and_frames(zone) else { return 0 };
+        let Some(pcp) = cache.zone_mut(zone) else { return 0 };
         for (list, order) in (0..PcpList::COUNT).map(PcpList::with_index) {
             while left > 0 && !pcp.lists().list(list).is_empty() {
                 let mut batch = FrameBatch::new();
-                pcp.give_up(table, list, left.div_ceil(order.frames()) as usize, &mut batch);
-                let moved = u32::try_from(batch.len()).expect("at most 512") * order.frames();
+                let blocks = left.div_ceil(order.frames()) as usize;
+                let moved = pcp.give_up(&self.frames, list, blocks, &mut batch) * order.frames();
                 left = left.saturating_sub(moved);
                 drained += u64::from(moved);
                 self.free_to_zone(zone, list, &batch);

@@ -17,5 +17,5 @@ mod zone_pcp;
 pub use cache::{End, Put, ThreadCache};
 pub use caches::{CachedTotals, Caches, Drained, NoCache};
 pub use ledger::{Ledger, OnLast};
-pub use refill::{Refill, check_new_page};
+pub use refill::Refill;
 pub use zone_pcp::ZonePcp;

@@ -6,7 +6,9 @@ use super::{
     sizing::FreeMode,
 };
 use crate::{
-    frame::{Block, Descriptor, FrameBatch, FrameState, LIST_FRAMES_MAX, Order, PcpList, Pfn, ZoneNumber},
+    frame::{
+        Block, Descriptor, FrameBatch, LIST_FRAMES_MAX, PcpList, ZoneNumber, free_pages_prepare, prep_new_page,
+    },
     gfp::{AllocFlags, MigrateType},
     sync::Owner,
 };
@@ -70,16 +72,22 @@ impl Caches {
         let mut back = FrameBatch::new();
         let first = match owner.enter() {
             Ok(mut cache) => {
-                let (pcp, frames) = cache.zone_and_frames(zone.index())?;
+                let pcp = cache.zone_mut(zone.index())?;
+                let mut first = None;
                 // Highest first, so that the lowest comes out first.
-                for pfn in batch.iter().skip(1).rev() {
-                    let cached =
-                        |found| check_new_page(Some(found)).map(|found| found.cached(list, zone, order));
-                    if pcp.refill(frames, pfn, list, cached).is_err() {
-                        back.push(pfn);
+                for pfn in batch.iter().rev() {
+                    let Some(block) = prep_new_page(&self.frames, pfn, list, zone, order) else {
+                        pcp.count_bad();
+                        continue;
+                    };
+                    if let Some(above) = first.replace(block)
+                        && pcp.refill(above).is_err()
+                    {
+                        let whole = free_pages_prepare(&self.frames, above, Descriptor::freed);
+                        debug_assert!(whole.is_ok(), "it was prepared just now");
+                        back.push(above.pfn());
                     }
                 }
-                let first = batch.iter().next().and_then(|pfn| self.hand_out(pfn, zone, list, order));
                 if first.is_some() {
                     pcp.count_passed_through(order);
                 }
@@ -95,14 +103,6 @@ impl Caches {
             self.free_to_zone(zone.index(), list, &back);
         }
         first
-    }
-
-    fn hand_out(&self, pfn: Pfn, zone: ZoneNumber, list: PcpList, order: Order) -> Option<Block> {
-        let descriptor = self
-            .frames
-            .update(pfn, |found| check_new_page(Some(found)).map(|found| found.allocated(list, zone, order)))
-            .ok()?;
-        Some(Block::new(pfn, descriptor))
     }
 
     /// Commits memory for `more` entries of a list, outside of the cache: touching it may fault.
@@ -145,7 +145,7 @@ impl Caches {
                 self.drain_overflow(owner, zone, list, mode);
                 Ok(())
             }
-            Put::NoRoom | Put::Bad | Put::Reentered | Put::Claimed => Err(block),
+            Put::NoRoom | Put::Reentered | Put::Claimed => Err(block),
         }
     }
 
@@ -166,15 +166,16 @@ impl Caches {
         };
         while left > 0 {
             let mut batch = FrameBatch::new();
-            {
+            let moved = {
                 let Ok(mut cache) = owner.enter() else { return false };
                 let Some(pcp) = cache.zone_mut(zone) else { return false };
-                pcp.give_up(&self.frames, list, left.div_ceil(order.frames()) as usize, &mut batch);
-            }
-            if batch.is_empty() {
+                let blocks = left.div_ceil(order.frames()) as usize;
+                pcp.give_up(&self.frames, list, blocks, &mut batch) * order.frames()
+            };
+            if moved == 0 {
                 break;
             }
-            left = left.saturating_sub(u32::try_from(batch.len()).expect("at most 512") * order.frames());
+            left = left.saturating_sub(moved);
             self.free_to_zone(zone, list, &batch);
         }
         // Closes the gap that was left at the cold end.
@@ -198,27 +199,18 @@ impl Caches {
         for (list, order) in lists.map(PcpList::with_index) {
             while left > 0 {
                 let mut batch = FrameBatch::new();
-                {
+                let moved = {
                     let Ok(mut cache) = owner.enter() else { return };
                     let Some(pcp) = cache.zone_mut(zone) else { return };
                     let blocks = left.div_ceil(order.frames()) as usize;
-                    pcp.give_up(&self.frames, list, blocks, &mut batch);
-                }
-                if batch.is_empty() {
+                    pcp.give_up(&self.frames, list, blocks, &mut batch) * order.frames()
+                };
+                if moved == 0 {
                     break;
                 }
-                let moved = u32::try_from(batch.len()).expect("at most 512") * order.frames();
                 left = left.saturating_sub(moved);
                 self.free_to_zone(zone, list, &batch);
             }
         }
     }
-}
-
-/// Lets only a frame that is free by its descriptor out of the buddy (`check_new_page`).
-///
-/// The kernel looks at the map count, the mapping, the reference count and the flags; here they are one state, and
-/// a frame in any other is left out of circulation.
-pub fn check_new_page(found: Option<Descriptor>) -> Option<Descriptor> {
-    found.filter(|found| found.state() == Some(FrameState::FreeOrInterior))
 }

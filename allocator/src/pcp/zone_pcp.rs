@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     frame::{
-        Block, Descriptor, FrameBatch, FrameLists, FrameStack, FrameTable, Order, PcpList, Pfn, StackMemory,
+        Block, Descriptor, FrameBatch, FrameLists, FrameTable, Order, PcpList, StackMemory,
     },
     gfp::{AllocFlags, ZoneType},
     sync::ZeroedSliceError,
@@ -135,7 +135,6 @@ impl ZonePcp {
     #[inline(always)]
     pub(super) fn take_above_low(
         &mut self,
-        frames: &FrameTable,
         highest: ZoneType,
         flags: AllocFlags,
         list: PcpList,
@@ -144,36 +143,24 @@ impl ZonePcp {
         if !self.state.get().above_low(highest, flags) {
             return None;
         }
-        self.take(frames, list, order)
+        self.take(list, order)
     }
 
     /// Takes the hottest block of a list.
     #[inline(always)]
-    pub(super) fn take(&mut self, frames: &FrameTable, list: PcpList, order: Order) -> Option<Block> {
+    pub(super) fn take(&mut self, list: PcpList, order: Order) -> Option<Block> {
         let block = self.lists.list_mut(list).pop()?;
         self.spare += signed(order.frames());
-        let same = |found: Descriptor| Some(found.handed_out()).filter(|&word| word == block.descriptor());
-        if frames.update(block.pfn(), same).is_err() {
-            self.leak(order);
-            return None;
-        }
         self.tuning.note_alloc();
         self.allocated_frames += u64::from(order.frames());
         Some(block)
     }
 
-    /// Leaves a block in a wrong state out of circulation, as the kernel does with a bad page.
-    #[cold]
-    fn leak(&mut self, order: Order) {
-        self.bad_blocks += 1;
-        self.inflow_frames -= i64::from(order.frames());
-    }
-
     /// Puts in a block of one frame.
     #[inline(always)]
-    pub(super) fn put_single(&mut self, frames: &FrameTable, block: Block) -> Put {
-        if let Err(refused) = self.push(frames, block, FrameStack::push) {
-            return refused;
+    pub(super) fn put_single(&mut self, block: Block) -> Put {
+        if self.lists.list_mut(block.descriptor().list()).push(block).is_err() {
+            return Put::NoRoom;
         }
         self.note_single()
     }
@@ -188,21 +175,22 @@ impl ZonePcp {
 
     /// Puts in a block of order 1 to 3.
     #[inline(always)]
-    pub(super) fn put_small(&mut self, frames: &FrameTable, block: Block) -> Put {
-        if let Err(refused) = self.push(frames, block, FrameStack::push) {
-            return refused;
+    pub(super) fn put_small(&mut self, block: Block) -> Put {
+        if self.lists.list_mut(block.descriptor().list()).push(block).is_err() {
+            return Put::NoRoom;
         }
         self.note_high_order(block.descriptor().order())
     }
 
     /// Puts in a block of any order that there is a list for, at an end of the list.
-    pub(super) fn put(&mut self, frames: &FrameTable, block: Block, end: End) -> Put {
+    pub(super) fn put(&mut self, block: Block, end: End) -> Put {
+        let list = self.lists.list_mut(block.descriptor().list());
         let pushed = match end {
-            End::Hot => self.push(frames, block, FrameStack::push),
-            End::Cold => self.push(frames, block, FrameStack::push_cold),
+            End::Hot => list.push(block),
+            End::Cold => list.push_cold(block),
         };
         match (pushed, block.descriptor().order()) {
-            (Err(refused), _) => refused,
+            (Err(_), _) => Put::NoRoom,
             (Ok(()), Order::ZERO) => self.note_single(),
             (Ok(()), order) => self.note_high_order(order),
         }
@@ -216,49 +204,18 @@ impl ZonePcp {
         if self.spare >= 0 && mode == FreeMode::Ordinary { Put::Cached } else { Put::Overflow(mode) }
     }
 
-    #[inline(always)]
-    fn push(
-        &mut self,
-        frames: &FrameTable,
-        block: Block,
-        push: impl FnOnce(&mut FrameStack, Block) -> Result<(), Block>,
-    ) -> Result<(), Put> {
-        let same = |found: Descriptor| (found == block.descriptor()).then(|| found.taken_back());
-        if frames.update(block.pfn(), same).is_err() {
-            return Err(Put::Bad);
-        }
-        if push(self.lists.list_mut(block.descriptor().list()), block.next_generation()).is_err() {
-            return Err(Self::undo(frames, block));
-        }
+    /// Adds a block that came from the zone, unless there is no room.
+    pub(super) fn refill(&mut self, block: Block) -> Result<(), Block> {
+        let descriptor = block.descriptor();
+        self.lists.list_mut(descriptor.list()).push(block)?;
+        self.spare -= signed(descriptor.order().frames());
+        self.inflow_frames += i64::from(descriptor.order().frames());
         Ok(())
     }
 
-    #[cold]
-    fn undo(frames: &FrameTable, block: Block) -> Put {
-        match frames.update(block.pfn(), |_| Some(block.descriptor())) {
-            Ok(_) => Put::NoRoom,
-            Err(_) => Put::Bad,
-        }
-    }
-
-    /// Adds a block that came from the zone.
-    pub(super) fn refill(
-        &mut self,
-        frames: &FrameTable,
-        pfn: Pfn,
-        list: PcpList,
-        cached: impl FnOnce(Descriptor) -> Option<Descriptor>,
-    ) -> Result<(), Pfn> {
-        let (_, order) = PcpList::with_index(list.index());
-        let stack = self.lists.list_mut(list);
-        if stack.room() == 0 {
-            return Err(pfn);
-        }
-        let descriptor = frames.update(pfn, cached).map_err(|bad| bad.pfn)?;
-        stack.push(Block::new(pfn, descriptor.handed_out())).map_err(Block::pfn)?;
-        self.spare -= signed(order.frames());
-        self.inflow_frames += i64::from(order.frames());
-        Ok(())
+    /// Counts a block of the zone that was found in a wrong state and is left out of circulation.
+    pub(super) const fn count_bad(&mut self) {
+        self.bad_blocks += 1;
     }
 
     /// Counts a block that came from the zone and goes straight to its owner.
@@ -268,24 +225,31 @@ impl ZonePcp {
         self.allocated_frames += u64::from(order.frames());
     }
 
-    /// Moves up to `blocks` of the coldest blocks of a list into `batch`; they are free frames then.
+    /// Moves up to `blocks` of the coldest blocks of a list into `batch`; they are free frames then. Returns how many left
+    /// the list.
+    ///
+    /// A block whose descriptor is not the one that it was put in with was freed twice, or its descriptor was overwritten: it is
+    /// counted and left out of circulation, as the kernel does with a bad page.
     pub(super) fn give_up(
         &mut self,
         frames: &FrameTable,
         list: PcpList,
         blocks: usize,
         batch: &mut FrameBatch,
-    ) {
+    ) -> u32 {
         let (_, order) = PcpList::with_index(list.index());
-        let before = batch.len();
-        let taken = self.lists.list_mut(list).take_cold(blocks, batch);
-        let moved = signed(u32::try_from(taken).expect("at most 4096") * order.frames());
-        self.spare += moved;
-        self.inflow_frames -= i64::from(moved);
-        for pfn in batch.iter().skip(before) {
-            let freed = frames.update(pfn, |found| Some(found.freed()));
-            debug_assert!(freed.is_ok(), "every change was accepted");
-        }
+        let bad_blocks = &mut self.bad_blocks;
+        let taken = self.lists.list_mut(list).take_cold(blocks.min(batch.room()), |block| {
+            let same = |found: Descriptor| (found == block.descriptor()).then(|| found.freed());
+            match frames.update(block.pfn(), same) {
+                Ok(_) => batch.push(block.pfn()),
+                Err(_) => *bad_blocks += 1,
+            }
+        });
+        let taken = u32::try_from(taken).expect("at most a batch");
+        self.spare += signed(taken * order.frames());
+        self.inflow_frames -= i64::from(taken * order.frames());
+        taken
     }
 }
 

@@ -1,0 +1,58 @@
+//! The checks of a block's first frame wherever the block changes hands between the buddy, its owner and plain numbers.
+//!
+//! The kernel looks at a page's map count, mapping, reference count and flags; here they are one state of the descriptor.
+
+use super::{
+    BadFrame, Block, FrameTable, Order, PcpList, Pfn, ZoneNumber,
+    descriptor::{Descriptor, FrameState},
+};
+
+/// Lets only a frame that is free by its descriptor out of the buddy (`check_new_page`).
+pub fn check_new_page(found: Descriptor) -> Option<Descriptor> {
+    Some(found).filter(|found| found.state() == Some(FrameState::FreeOrInterior))
+}
+
+/// Makes a block of what the buddy gave, if its first frame is in the state of a free one (`prep_new_page`).
+///
+/// `None` says that it is not: such a block must be left out of circulation.
+#[inline]
+pub fn prep_new_page(
+    frames: &FrameTable,
+    pfn: Pfn,
+    list: PcpList,
+    zone: ZoneNumber,
+    order: Order,
+) -> Option<Block> {
+    let prepared =
+        frames.update(pfn, |found| check_new_page(found).map(|found| found.allocated(list, zone, order)));
+    prepared.ok().map(|descriptor| Block::new(pfn, descriptor))
+}
+
+/// Checks that a block is what its owner says, and gives its first frame the next state (`free_pages_prepare`).
+///
+/// # Errors
+/// The descriptor that was found, when it is another; nothing is changed then.
+#[inline]
+pub fn free_pages_prepare(
+    frames: &FrameTable,
+    block: Block,
+    next: impl FnOnce(Descriptor) -> Descriptor,
+) -> Result<(), BadFrame> {
+    let same = |found: Descriptor| (found == block.descriptor()).then(|| next(found));
+    frames.update(block.pfn(), same).map(|_| ())
+}
+
+/// Makes a block of plain numbers again; of several threads that try it with the same numbers, one succeeds.
+///
+/// # Errors
+/// The descriptor that was found, when no block of this order and generation is out there as plain numbers; nothing is
+/// changed then.
+pub fn put_together(frames: &FrameTable, pfn: Pfn, order: Order, generation: u16) -> Result<Block, BadFrame> {
+    let same = |found: Descriptor| {
+        let named = found.state() == Some(FrameState::Raw)
+            && found.order() == order
+            && found.generation() == generation;
+        named.then(|| found.put_together())
+    };
+    frames.exchange(pfn, same).map(|descriptor| Block::new(pfn, descriptor))
+}
