@@ -111,12 +111,12 @@ fn parts_of_an_earlier_owner_are_stale() {
     for order in [0, 3, 5] {
         let old = take(&allocator, order).into_raw_parts();
         let mut parts = old;
-        // A generation comes back after 512 turns, which is documented; until then it is told apart.
-        for turn in 1..512 {
+        // A generation comes back after 1024 turns, which is documented; until then it is told apart.
+        for turn in 1..1024 {
             free(&allocator, parts);
             parts = take(&allocator, order).into_raw_parts();
             assert_eq!(parts.pfn, old.pfn, "the hottest block comes first");
-            if turn % 64 == 1 || turn == 511 {
+            if turn % 64 == 1 || turn == 1023 {
                 assert_eq!(refused(&allocator, old).misuse, Misuse::Stale, "turn {turn}");
             }
         }

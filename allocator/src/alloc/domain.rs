@@ -1,7 +1,7 @@
 //! Everything that a request and a free need: zones, frames, caches.
 
 use crate::{
-    frame::{FrameTable, Order, ZoneNumber},
+    frame::{AllocatorNumber, FrameTable, Order, ZoneNumber},
     node::Zonelist,
     pcp::{Caches, sizing::HighFraction},
     sync::{
@@ -18,6 +18,8 @@ use crate::{
 /// What a domain is made of.
 #[derive(Clone, Debug)]
 pub struct DomainOptions {
+    /// The allocator's number.
+    pub allocator: AllocatorNumber,
     /// The zones, covering the arena from frame 0 on.
     pub spans: Vec<ZoneSpan>,
     /// The largest order.
@@ -56,7 +58,7 @@ impl Domain {
     /// When the address space for the tables, 4.4 bytes a frame, cannot be had.
     pub fn new(options: &DomainOptions) -> Result<Self, ZeroedSliceError> {
         let frame_count = options.spans.iter().map(|span| span.end.index()).max().unwrap_or(0);
-        let frames = FrameTable::new(frame_count)?;
+        let frames = FrameTable::new(options.allocator, frame_count)?;
         let zonelist = Zonelist::new(&options.spans);
         let preferred = zonelist.preferred();
         let sizes: Vec<_> =

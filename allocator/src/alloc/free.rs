@@ -87,8 +87,8 @@ pub fn free_pages_ok(domain: &Domain, block: Block, waiting: Waiting) -> Result<
 
 /// Frees a block that was checked to its zone, and merges it there (`free_one_page`).
 pub fn free_one_page(domain: &Domain, block: Block) {
-    let (order, list) = (block.descriptor().order(), block.descriptor().list());
-    let zone = domain.zone_at(block.descriptor().zone_index());
+    let (order, list) = (block.order(), block.list());
+    let zone = domain.zone_at(block.zone_index());
     // Nothing of the allocator may be touched after a free into an open zone: the block was what kept it.
     if let Freed::Closed(frames) = zone.free_one(block.pfn(), order, list) {
         domain.caches().settle(frames);
@@ -100,7 +100,7 @@ pub fn free_one_page(domain: &Domain, block: Block) {
 #[cold]
 fn free_without_waiting(domain: &Domain, block: Block) -> Result<(), BadFrame> {
     free_pages_prepare(domain.frames(), block, Descriptor::pending)?;
-    let zone = domain.zone_at(block.descriptor().zone_index());
+    let zone = domain.zone_at(block.zone_index());
     if let Freed::Closed(frames) = zone.free_without_waiting(block.pfn()) {
         domain.caches().settle(frames);
     }

@@ -3,11 +3,11 @@
 use core::ptr::NonNull;
 use std::{ffi::CStr, sync::OnceLock};
 
-use super::{Allocator, MisuseHook, core::Core};
+use super::{Allocator, MisuseHook, core::Core, numbers::Number};
 use crate::{
     alloc::{Domain, DomainOptions},
     error::BuildError,
-    frame::{FRAME_SHIFT, MAX_MAX_ORDER, MIN_MAX_ORDER, Order},
+    frame::{AllocatorNumber, FRAME_SHIFT, MAX_MAX_ORDER, MIN_MAX_ORDER, Order},
     node::{ZonePlan, zone_spans},
     pcp::sizing::HighFraction,
     platform::{
@@ -214,7 +214,8 @@ impl Builder {
     /// # Errors
     /// An option that makes no sense, or what the system refused. Nothing is left behind then.
     pub fn build(self) -> Result<Allocator, BuildError> {
-        let options = self.domain_options()?;
+        let number = Number::take().map_err(|error| BuildError::platform("numbering it", error))?;
+        let options = self.domain_options(number.get())?;
         let mut arena = match self.lent {
             None => Arena::new(&self.arena),
             // SAFETY: the caller of `from_raw` promised what this asks for.
@@ -226,12 +227,12 @@ impl Builder {
         }
         let domain = Domain::new(&options)
             .map_err(|error| BuildError::platform("reserving the frame table", error))?;
-        let core = Core::new(domain, arena, self.on_misuse);
+        let core = Core::new(domain, arena, self.on_misuse, number);
         Allocator::new(core, self.maintain)
             .map_err(|error| BuildError::platform("starting the maintenance thread", error))
     }
 
-    fn domain_options(&self) -> Result<DomainOptions, BuildError> {
+    fn domain_options(&self, allocator: AllocatorNumber) -> Result<DomainOptions, BuildError> {
         if !(MIN_MAX_ORDER..=MAX_MAX_ORDER).contains(&self.max_order) {
             let problem =
                 format!("{} was asked; it must be {MIN_MAX_ORDER} to {MAX_MAX_ORDER}", self.max_order);
@@ -260,6 +261,7 @@ impl Builder {
         let cpus = u32::try_from(topology.cpus().len()).unwrap_or(u32::MAX);
         let slices = topology.cpus().iter().filter_map(Cpu::cache_slice_bytes);
         Ok(DomainOptions {
+            allocator,
             spans,
             max_order: Order::new(self.max_order),
             rule: self.rule,

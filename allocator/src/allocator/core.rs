@@ -1,14 +1,14 @@
 //! What an allocator, its handles and its blocks share.
 
-use core::{num::NonZeroUsize, ops::Deref, ptr::NonNull};
+use core::{num::NonZeroUsize, ptr::NonNull};
 
-use super::id::AllocatorId;
+use super::{id::AllocatorId, numbers::Number};
 use crate::{
     alloc::{
-        Busy, Domain, alloc_pages, free_page, free_pages_cold, free_pages_ok, free_unref_page, put_cached,
+        Busy, Domain, alloc_pages, free_page, free_pages_cold, free_pages_ok, free_unref_page,
     },
     error::{AllocError, FrameStory, FreeError, Misuse},
-    frame::{BadFrame, Block, Descriptor, FrameState, Order, Pfn, free_pages_prepare},
+    frame::{AllocatorNumber, BadFrame, Block, Descriptor, FrameState, Order, Pfn, free_pages_prepare},
     gfp::Gfp,
     pcp::{Put, ThreadCache, local},
     platform::Arena,
@@ -29,22 +29,37 @@ pub(super) struct Core {
     on_misuse: Option<MisuseHook>,
     misuses: AtomicU64,
     id: AllocatorId,
+    number: Number,
 }
 
 impl Core {
-    pub(super) fn new(domain: Domain, arena: Arena, on_misuse: Option<MisuseHook>) -> Self {
-        Self { domain, arena, on_misuse, misuses: AtomicU64::new(0), id: AllocatorId::next() }
+    pub(super) fn new(
+        domain: Domain,
+        arena: Arena,
+        on_misuse: Option<MisuseHook>,
+        number: Number,
+    ) -> Arc<Self> {
+        let id = AllocatorId::next();
+        let core = Arc::new(Self { domain, arena, on_misuse, misuses: AtomicU64::new(0), id, number });
+        core.number.publish(&core);
+        core
     }
 
-    /// Returns the allocator's number.
+    /// Returns what tells the allocator from every other of the process, earlier ones included.
     pub(super) const fn id(&self) -> AllocatorId {
         self.id
+    }
+
+    /// Returns the allocator's number among those that are alive.
+    #[inline(always)]
+    pub(super) const fn number(&self) -> AllocatorNumber {
+        self.number.get()
     }
 
     /// Names the allocator among those that a thread uses.
     #[inline(always)]
     pub(super) fn key(&self) -> NonZeroUsize {
-        NonNull::from(self).addr()
+        key(self.number.get())
     }
 
     /// Returns the address of a frame.
@@ -53,20 +68,11 @@ impl Core {
         self.arena.ptr_at(pfn.offset_bytes())
     }
 
-    /// Frees a block through the calling thread's cache, or past it if the thread has none (`__free_page`).
-    #[inline(always)]
-    pub(super) fn free(&self, block: Block) {
-        let left = local::with_last(self.key(), |entered| put_cached(entered, block));
-        if left != Some(Put::Cached) {
-            self.free_slow(block, left);
-        }
-    }
-
-    /// Does what the fast path left to be done. A thread that only frees gets a cache too: what it frees is what it will
+    /// Does what the fast path of a drop left to be done. A thread that only frees gets a cache too: what it frees is what it will
     /// ask for.
     #[cold]
     #[inline(never)]
-    fn free_slow(&self, block: Block, left: Option<Put>) {
+    pub(super) fn free_slow(&self, block: Block, left: Option<Put>) {
         let busy = Busy::enter();
         let freed = match (self.owner(&busy), left) {
             (Some(owner), Some(left)) => free_unref_page(&self.domain, &owner, block, left, busy.waiting()),
@@ -76,9 +82,7 @@ impl Core {
         self.report(freed, block);
     }
 
-    /// Does what the caller's cache left to be done.
-    #[cold]
-    #[inline(never)]
+    /// Does what the caller's cache left to be done with a block of this allocator.
     pub(super) fn finish_free(&self, owner: &Owner<ThreadCache>, block: Block, left: Put) {
         let busy = Busy::enter();
         self.report(free_unref_page(&self.domain, owner, block, left, busy.waiting()), block);
@@ -104,9 +108,13 @@ impl Core {
     }
 
     /// Notes in a block's descriptor that its owner holds it as plain numbers from now on.
-    pub(super) fn take_apart(&self, block: Block) {
+    ///
+    /// Returns how often that had been so before, modulo 1024.
+    pub(super) fn take_apart(&self, block: Block) -> u16 {
         let taken = free_pages_prepare(self.domain.frames(), block, Descriptor::taken_apart);
-        self.report(taken, block);
+        let generation = taken.as_ref().map_or(0, |descriptor| descriptor.generation());
+        self.report(taken.map(|_| ()), block);
+        generation
     }
 
     fn report(&self, freed: Result<(), BadFrame>, block: Block) {
@@ -128,13 +136,7 @@ impl Core {
     fn report_misuse(&self, bad: BadFrame, block: Block) {
         self.misuses.fetch_add(1, Ordering::Relaxed);
         if let Some(hook) = &self.on_misuse {
-            let (order, generation) = (block.descriptor().order(), block.descriptor().generation());
-            let mut error = self.explain(bad, order, generation);
-            if error.misuse == Misuse::NotAllocated {
-                // There was a block, so that what is free now was freed before.
-                error.misuse = Misuse::DoubleFree;
-            }
-            hook(&error);
+            hook(&self.explain(bad, block.order(), None));
         }
     }
 
@@ -143,9 +145,10 @@ impl Core {
         self.misuses.load(Ordering::Relaxed)
     }
 
-    /// Says what is wrong with a free, from what the frame's descriptor said and what it should have said.
+    /// Says what is wrong with a free, from what the frame's descriptor said and what was expected: of raw parts their
+    /// generation.
     #[cold]
-    pub(super) fn explain(&self, bad: BadFrame, order: Order, generation: u16) -> FreeError {
+    pub(super) fn explain(&self, bad: BadFrame, order: Order, generation: Option<u16>) -> FreeError {
         let pfn = bad.pfn;
         let Some(found) = bad.found else {
             return FreeError::new(Misuse::OutOfRange, pfn.get(), order.get(), FrameStory::Unknown);
@@ -157,13 +160,19 @@ impl Core {
         };
         let (misuse, story) = match found.state() {
             _ if !pfn.is_aligned(order) => (Misuse::Misaligned, FrameStory::Unknown),
-            Some(FrameState::Raw) if found.generation() != generation => (Misuse::Stale, seen),
-            Some(FrameState::Raw) => (Misuse::WrongOrder, seen),
-            Some(FrameState::Allocated) if found.order() != order => (Misuse::WrongOrder, seen),
-            Some(FrameState::Allocated) => (Misuse::DoubleFree, seen),
+            Some(FrameState::Raw) if generation.is_some_and(|other| other != found.generation()) => {
+                (Misuse::Stale, seen)
+            }
+            Some(FrameState::Raw | FrameState::Allocated) if found.order() != order => {
+                (Misuse::WrongOrder, seen)
+            }
+            Some(FrameState::Raw | FrameState::Allocated) => (Misuse::DoubleFree, seen),
             Some(FrameState::Pending) => (Misuse::DoubleFree, FrameStory::Free),
             Some(FrameState::FreeOrInterior) if self.is_tail(pfn) => (Misuse::Tail, FrameStory::Interior),
-            Some(FrameState::FreeOrInterior) if found.bits() == 0 => (Misuse::NotAllocated, FrameStory::Free),
+            // Whoever has a block got it; raw parts may be of anything.
+            Some(FrameState::FreeOrInterior) if found.bits() == 0 && generation.is_some() => {
+                (Misuse::NotAllocated, FrameStory::Free)
+            }
             Some(FrameState::FreeOrInterior) => (Misuse::DoubleFree, FrameStory::Free),
             None => (Misuse::NotAllocated, FrameStory::Unknown),
         };
@@ -182,30 +191,10 @@ impl Core {
     }
 }
 
-/// A reference to a core that is kept open by what stands beside it.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct CoreRef {
-    core: NonNull<Core>,
-}
-
-impl CoreRef {
-    /// Makes the reference.
-    ///
-    /// # Safety
-    /// The core outlives the value.
-    pub(super) unsafe fn new(core: &Core) -> Self {
-        Self { core: NonNull::from(core) }
-    }
-}
-
-impl Deref for CoreRef {
-    type Target = Core;
-
-    #[inline(always)]
-    fn deref(&self) -> &Core {
-        // SAFETY: the maker of this promised that the core outlives it.
-        unsafe { self.core.as_ref() }
-    }
+/// Names an allocator among those that a thread uses.
+#[inline(always)]
+pub(super) fn key(number: AllocatorNumber) -> NonZeroUsize {
+    NonZeroUsize::from(number.non_zero())
 }
 
 impl core::fmt::Debug for Core {

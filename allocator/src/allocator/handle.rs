@@ -1,14 +1,10 @@
 //! The shortest way for one thread.
 
-use super::{
-    Allocator,
-    core::{Core, CoreRef},
-    pages::Pages,
-};
+use super::{Allocator, pages::Pages};
 use crate::{
     alloc::{Busy, alloc_pages, put_cached, take_cached},
     error::AllocError,
-    frame::Order,
+    frame::{Block, Order},
     gfp::Gfp,
     pcp::{Put, ThreadCache},
     sync::Owner,
@@ -30,26 +26,18 @@ use crate::{
 /// ```
 #[derive(Debug)]
 pub struct Handle {
-    core: CoreRef,
     allocator: Allocator,
     owner: Owner<ThreadCache>,
 }
 
 impl Handle {
     pub(super) fn new(allocator: Allocator, owner: Owner<ThreadCache>) -> Self {
-        // SAFETY: `allocator` stands beside it and keeps the core.
-        let core = unsafe { CoreRef::new(allocator.core()) };
-        Self { core, allocator, owner }
+        Self { allocator, owner }
     }
 
     /// Returns the allocator.
     pub const fn allocator(&self) -> &Allocator {
         &self.allocator
-    }
-
-    #[inline(always)]
-    fn core(&self) -> &Core {
-        &self.core
     }
 
     /// Allocates a block of 2^order frames (`alloc_pages`).
@@ -58,9 +46,8 @@ impl Handle {
     /// Says what was asked, which zones were tried and why each refused.
     #[inline(always)]
     pub fn alloc_pages(&self, gfp: Gfp, order: Order) -> Result<Pages, AllocError> {
-        let core = self.core();
         let pages = match take_cached(self.owner.enter(), gfp, order) {
-            Some(block) => Pages::new(core, block),
+            Some(block) => Pages::new(block),
             None => self.alloc_pages_slow(gfp, order)?,
         };
         Ok(if gfp.contains(Gfp::ZERO) { pages.zero().into_pages() } else { pages })
@@ -69,9 +56,8 @@ impl Handle {
     #[cold]
     #[inline(never)]
     fn alloc_pages_slow(&self, gfp: Gfp, order: Order) -> Result<Pages, AllocError> {
-        let (core, busy) = (self.core(), Busy::enter());
-        alloc_pages(&core.domain, Some(&self.owner), gfp, order, busy.waiting())
-            .map(|block| Pages::new(core, block))
+        let (domain, busy) = (&self.allocator.core().domain, Busy::enter());
+        alloc_pages(domain, Some(&self.owner), gfp, order, busy.waiting()).map(Pages::new)
     }
 
     /// Allocates one frame (`alloc_page`).
@@ -90,14 +76,21 @@ impl Handle {
     #[doc(alias = "__free_pages")]
     #[inline(always)]
     pub fn free_pages(&self, pages: Pages) {
-        let core = self.core();
-        if pages.core() != core.into() {
-            return drop(pages);
-        }
         let block = pages.into_block();
         let left = put_cached(self.owner.enter(), block);
         if left != Put::Cached {
+            self.free_pages_slow(block, left);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn free_pages_slow(&self, block: Block, left: Put) {
+        let core = self.allocator.core();
+        if block.allocator() == core.number() {
             core.finish_free(&self.owner, block, left);
+        } else {
+            Pages::new(block).free();
         }
     }
 

@@ -5,6 +5,7 @@ mod core;
 mod handle;
 mod id;
 mod maintenance;
+mod numbers;
 mod pages;
 mod raw;
 mod report;
@@ -75,8 +76,7 @@ impl Allocator {
         Builder::new(bytes)
     }
 
-    fn new(core: Core, maintain: Maintain) -> Result<Self, crate::platform::PlatformError> {
-        let core = Arc::new(core);
+    fn new(core: Arc<Core>, maintain: Maintain) -> Result<Self, crate::platform::PlatformError> {
         let maintenance = match maintain {
             Maintain::EverySecond => Some(Maintenance::start(Arc::downgrade(&core))?),
             Maintain::ByHand => None,
@@ -107,7 +107,7 @@ impl Allocator {
     pub fn alloc_pages(&self, gfp: Gfp, order: Order) -> Result<Pages, AllocError> {
         let core = self.core();
         let pages = match local::with_last(core.key(), |entered| take_cached(entered, gfp, order)) {
-            Some(Some(block)) => Pages::new(core, block),
+            Some(Some(block)) => Pages::new(block),
             _ => self.alloc_pages_slow(gfp, order)?,
         };
         Ok(if gfp.contains(Gfp::ZERO) { pages.zero().into_pages() } else { pages })
@@ -116,7 +116,7 @@ impl Allocator {
     #[cold]
     #[inline(never)]
     fn alloc_pages_slow(&self, gfp: Gfp, order: Order) -> Result<Pages, AllocError> {
-        self.core().alloc_slow(gfp, order).map(|block| Pages::new(self.core(), block))
+        self.core().alloc_slow(gfp, order).map(Pages::new)
     }
 
     /// Allocates one frame (`alloc_page`).
@@ -171,9 +171,9 @@ impl Allocator {
     /// # Safety
     /// The parts come from [`Pages::into_raw_parts`] of a block of this allocator, and nobody makes a block of them a second
     /// time or frees them otherwise. What breaks this rule is refused, also when two threads do it at the same moment, unless a
-    /// block of the same order and generation (one in 512) has been taken apart there since.
+    /// block of the same order and generation (one in 1024) has been taken apart there since.
     pub unsafe fn from_raw_parts(&self, parts: RawParts) -> Result<Pages, FreeError> {
-        parts.put_together(self.core()).map(|block| Pages::new(self.core(), block))
+        parts.put_together(self.core()).map(Pages::new)
     }
 
     /// Frees a block by its parts.

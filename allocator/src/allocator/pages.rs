@@ -8,41 +8,42 @@ use core::{
     slice,
 };
 
-use super::{core::Core, raw::RawParts};
-use crate::frame::{Block, Order, Pfn};
+use super::{
+    core::{Core, key},
+    numbers::core_of,
+    raw::RawParts,
+};
+use crate::{
+    alloc::put_cached,
+    frame::{Block, Order, Pfn},
+    pcp::{Put, local},
+};
 
 /// A block of 2^order frames that its holder owns.
 ///
-/// Two machine words, so that it travels in registers. It may go to any thread, has no lifetime and counts no references;
+/// One machine word, so that it travels in a register, and many are as compact as pointers. It may go to any thread, has no lifetime and counts no references;
 /// dropping it frees it through the cache of the thread that drops it. A block outlives its allocator: the mapping goes
 /// with the last one.
 #[must_use = "dropping it frees the block"]
 pub struct Pages {
-    core: NonNull<Core>,
     block: Block,
 }
 
-// SAFETY: a block is memory that nobody else uses, and a pointer to what may be used from any thread.
-unsafe impl Send for Pages {}
-// SAFETY: a shared reference gives only numbers, and shared access to the memory.
-unsafe impl Sync for Pages {}
-
 impl Pages {
     #[inline(always)]
-    pub(super) fn new(core: &Core, block: Block) -> Self {
-        Self { core: NonNull::from(core), block }
+    pub(super) const fn new(block: Block) -> Self {
+        Self { block }
     }
 
-    #[inline(always)]
-    pub(super) const fn core(&self) -> NonNull<Core> {
-        self.core
-    }
-
-    /// Frees the block inline; a drop calls a function that the compiler may not inline.
+    /// Frees the block inline, through the calling thread's cache, or past it if the thread has none (`__free_page`); a drop
+    /// calls a function that the compiler may not inline.
     #[inline(always)]
     pub(super) fn free(self) {
         let pages = ManuallyDrop::new(self);
-        pages.shared().free(pages.block);
+        let left = local::with_last(key(pages.block.allocator()), |entered| put_cached(entered, pages.block));
+        if left != Some(Put::Cached) {
+            pages.shared().free_slow(pages.block, left);
+        }
     }
 
     /// Frees the block at the cold end of the calling thread's cache.
@@ -59,8 +60,8 @@ impl Pages {
 
     #[inline(always)]
     fn shared(&self) -> &Core {
-        // SAFETY: a core lives until its last block has come back, and this one has not.
-        unsafe { self.core.as_ref() }
+        // SAFETY: a core lives, under its number, until its last block has come back, and this one has not.
+        unsafe { core_of(self.block.allocator()).as_ref() }
     }
 
     /// Returns the number of the first frame in the arena.
@@ -72,7 +73,7 @@ impl Pages {
     /// Returns the order.
     #[inline]
     pub const fn order(&self) -> Order {
-        self.block.descriptor().order()
+        self.block.order()
     }
 
     /// Returns the size in bytes: 4096 × 2^order.
@@ -120,15 +121,19 @@ impl Pages {
     pub fn into_raw_parts(self) -> RawParts {
         let pages = ManuallyDrop::new(self);
         let core = pages.shared();
-        core.take_apart(pages.block);
-        RawParts::of(pages.block, core.id())
+        RawParts {
+            pfn: pages.pfn(),
+            order: pages.order(),
+            allocator: core.id(),
+            generation: core.take_apart(pages.block),
+        }
     }
 }
 
 impl Drop for Pages {
     #[inline(always)]
     fn drop(&mut self) {
-        self.shared().free(self.block);
+        Self { block: self.block }.free();
     }
 }
 

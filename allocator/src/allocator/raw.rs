@@ -18,21 +18,12 @@ pub struct RawParts {
     pub order: Order,
     /// Which allocator of this process the block belongs to.
     pub allocator: AllocatorId,
-    /// How often blocks that begin at this frame had been made of their parts before, modulo 512: it tells these parts from
-    /// earlier ones, except for one in 512.
+    /// How often blocks that begin at this frame had been made of their parts before, modulo 1024: it tells these parts from
+    /// earlier ones, except for one in 1024.
     pub generation: u16,
 }
 
 impl RawParts {
-    pub(super) const fn of(block: Block, allocator: AllocatorId) -> Self {
-        Self {
-            allocator,
-            pfn: block.pfn(),
-            order: block.descriptor().order(),
-            generation: block.descriptor().generation(),
-        }
-    }
-
     /// Makes the block that these parts name, unless it was made before.
     pub(super) fn put_together(self, core: &Core) -> Result<Block, FreeError> {
         if self.allocator != core.id() {
@@ -40,6 +31,6 @@ impl RawParts {
             return Err(FreeError::new(Misuse::Foreign, pfn, order, FrameStory::Unknown));
         }
         put_together(core.domain.frames(), self.pfn, self.order, self.generation)
-            .map_err(|bad| core.explain(bad, self.order, self.generation))
+            .map_err(|bad| core.explain(bad, self.order, Some(self.generation)))
     }
 }

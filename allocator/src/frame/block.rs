@@ -1,27 +1,37 @@
-//! An allocated block in one word.
+//! A block outside of the buddy, in one word.
 
 use core::{fmt, num::NonZeroU64};
 
-use super::{Descriptor, FrameState, Pfn};
+use super::{AllocatorNumber, Descriptor, Order, PcpList, Pfn, ZoneNumber};
 
-/// A block outside of the buddy, in a cache or with its owner: its first frame, and that frame's descriptor.
+/// A block outside of the buddy, in a cache or with its owner.
 ///
-/// One word, and not zero, so that an optional block travels in a register too; a copy through memory that is wider than
-/// the stores that made it costs 10 ns (a stalled store forwarding).
+/// | bits | field | meaning |
+/// |---|---|---|
+/// | 0–31 | pfn | the first frame |
+/// | 32–35 | list | [`PcpList`] |
+/// | 36–40 | order | |
+/// | 41–49 | zone | number of the zone in its allocator |
+/// | 50–63 | allocator | number of the allocator in its process, never 0 |
+///
+/// One word, and not zero, so that an optional block travels in a register too, and an array of blocks is as small as one
+/// of pointers. The fields from the list on stand as in the frame's [`Descriptor`].
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[repr(transparent)]
 pub struct Block(NonZeroU64);
 
 impl Block {
-    /// The state of an owned block, where it stands in this word.
-    const ALLOCATED: NonZeroU64 =
-        NonZeroU64::new((Descriptor::ALLOCATED as u64) << 32).expect("not all states are 0");
+    const TAG_SHIFT: u32 = 32;
+    const KIND_SHIFT: u32 = Self::TAG_SHIFT + Descriptor::ORDER_SHIFT;
+    const ALLOCATOR_SHIFT: u32 = Self::TAG_SHIFT + Descriptor::STATE_SHIFT;
 
-    /// Makes a block of its first frame and that frame's descriptor, which says allocated.
+    /// Makes a block of its first frame and what that frame's descriptor says.
     #[inline(always)]
-    pub fn new(pfn: Pfn, descriptor: Descriptor) -> Self {
-        debug_assert_eq!(descriptor.state(), Some(FrameState::Allocated));
-        Self(Self::ALLOCATED | u64::from(descriptor.bits()) << 32 | u64::from(pfn.get()))
+    pub const fn new(allocator: AllocatorNumber, pfn: Pfn, descriptor: Descriptor) -> Self {
+        let allocator = (allocator.get() as u64) << Self::ALLOCATOR_SHIFT;
+        let bits = allocator | (descriptor.tag() as u64) << Self::TAG_SHIFT | pfn.get() as u64;
+        // SAFETY: an allocator's number is not 0, and its 14 bits stay inside of the word.
+        Self(unsafe { NonZeroU64::new_unchecked(bits) })
     }
 
     #[inline(always)]
@@ -39,6 +49,18 @@ impl Block {
         Self(unsafe { NonZeroU64::new_unchecked(bits) })
     }
 
+    /// Returns what the block has in common with a descriptor.
+    #[inline(always)]
+    const fn descriptor(self) -> Descriptor {
+        Descriptor::from_bits((self.0.get() >> Self::TAG_SHIFT) as u32)
+    }
+
+    /// Tells whether the descriptor of the first frame says that the block is outside of the buddy, as what it is.
+    #[inline(always)]
+    pub const fn is_described_by(self, found: Descriptor) -> bool {
+        found.is_allocated_as(self.descriptor())
+    }
+
     /// Returns the first frame.
     #[inline(always)]
     #[expect(clippy::cast_possible_truncation, reason = "the low half is the frame's number")]
@@ -46,15 +68,105 @@ impl Block {
         Pfn::new(self.0.get() as u32)
     }
 
-    /// Returns the descriptor of the first frame.
+    /// Returns the list of a cache that the block belongs to.
     #[inline(always)]
-    pub const fn descriptor(self) -> Descriptor {
-        Descriptor::from_bits((self.0.get() >> 32) as u32)
+    pub const fn list(self) -> PcpList {
+        self.descriptor().list()
+    }
+
+    /// Returns the order.
+    #[inline(always)]
+    pub const fn order(self) -> Order {
+        self.descriptor().order()
+    }
+
+    /// Returns the zone's number.
+    #[inline(always)]
+    pub const fn zone_index(self) -> usize {
+        self.descriptor().zone_index()
+    }
+
+    /// Returns the number of the allocator.
+    #[inline(always)]
+    pub fn allocator(self) -> AllocatorNumber {
+        AllocatorNumber::of_block((self.0.get() >> Self::ALLOCATOR_SHIFT).to_le_bytes())
+    }
+
+    /// Tells whether this is a block of one frame in the zone that `hot` stands for.
+    #[inline(always)]
+    pub const fn is_single_of(self, hot: HotZone) -> bool {
+        self.kind() == hot.0
+    }
+
+    /// Tells whether this is a block of at most order 3 in the zone that `hot` stands for.
+    #[inline(always)]
+    pub const fn is_small_of(self, hot: HotZone) -> bool {
+        self.kind() & !(PcpList::SMALL_ORDER_MAX as u32) == hot.0
+    }
+
+    /// Returns order, zone and allocator.
+    #[inline(always)]
+    #[expect(clippy::cast_possible_truncation, reason = "28 bits are left")]
+    const fn kind(self) -> u32 {
+        (self.0.get() >> Self::KIND_SHIFT) as u32
     }
 }
 
 impl fmt::Debug for Block {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Block").field("pfn", &self.pfn()).field("descriptor", &self.descriptor()).finish()
+        f.debug_struct("Block")
+            .field("allocator", &self.allocator())
+            .field("zone", &self.zone_index())
+            .field("pfn", &self.pfn())
+            .field("order", &self.order())
+            .field("list", &self.list())
+            .finish()
+    }
+}
+
+/// Order 0, a zone and an allocator as they stand in a block: one comparison tells whether a block is of the common kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(transparent)]
+pub struct HotZone(u32);
+
+impl HotZone {
+    /// Returns what the single frames of a zone have in common.
+    pub const fn new(allocator: AllocatorNumber, zone: ZoneNumber) -> Self {
+        const ZONE_SHIFT: u32 = Descriptor::ZONE_SHIFT - Descriptor::ORDER_SHIFT;
+        Self(
+            (allocator.get() as u32) << (Block::ALLOCATOR_SHIFT - Block::KIND_SHIFT)
+                | zone.to_bits() << ZONE_SHIFT,
+        )
+    }
+}
+
+#[cfg(all(test, not(any(loom, shuttle))))]
+mod tests {
+    use super::*;
+    use crate::gfp::MigrateType;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_block_is_what_it_was_made_of(
+            allocator in 1..=AllocatorNumber::MAX, pfn: u32, order in 0u8..=18, zone in 0usize..512, generation: u32
+        ) {
+            let (order, allocator) = (Order::new(order), AllocatorNumber::new(allocator).expect("in range"));
+            let list = PcpList::of(order, MigrateType::Movable);
+            let found = Descriptor::from_bits(generation).allocated(list, ZoneNumber::new(zone), order);
+            let block = Block::new(allocator, Pfn::new(pfn), found);
+            prop_assert_eq!((block.allocator(), block.pfn(), block.list()), (allocator, Pfn::new(pfn), list));
+            prop_assert_eq!((block.order(), block.zone_index()), (order, zone));
+            prop_assert!(block.is_described_by(found) && !block.is_described_by(found.freed()));
+            prop_assert!(!block.is_described_by(found.taken_apart()) && !block.is_described_by(found.pending()));
+            prop_assert!(block.is_described_by(found.taken_apart().put_together()));
+            let hot = HotZone::new(allocator, ZoneNumber::new(zone));
+            prop_assert_eq!(block.is_single_of(hot), order == Order::ZERO);
+            prop_assert_eq!(block.is_small_of(hot), order.get() <= 3);
+            let other_zone = HotZone::new(allocator, ZoneNumber::new(zone ^ 1));
+            let other_number = if allocator.get() == 1 { 2 } else { 1 };
+            let other = HotZone::new(AllocatorNumber::new(other_number).expect("in range"), ZoneNumber::new(zone));
+            prop_assert!(!block.is_small_of(other_zone) && !block.is_small_of(other));
+        }
     }
 }

@@ -109,11 +109,10 @@ impl PcpList {
 /// | bits | field | meaning |
 /// |---|---|---|
 /// | 0–3 | list | [`PcpList`]: which list of a cache, hence what the block was taken for |
-/// | 4–7 | state | [`FrameState`] |
-/// | 8 | – | always 0 |
+/// | 4–8 | order | of the block that begins here |
 /// | 9–17 | zone | number of the zone in its allocator |
-/// | 18–22 | order | of the block that begins here |
-/// | 23–31 | generation | grows by one, modulo 512, whenever a block that begins here comes back from plain numbers |
+/// | 18–21 | state | [`FrameState`] |
+/// | 22–31 | generation | grows by one, modulo 1024, whenever a block that begins here comes back from plain numbers |
 ///
 /// All-zero is a free frame of generation 0, so that zeroed memory is a valid table. Only the head of a block is written; the
 /// interior keeps the state 0 that it had when it was free.
@@ -126,15 +125,16 @@ impl PcpList {
 pub struct Descriptor(u32);
 
 impl Descriptor {
-    /// The state of an allocated block's head as it stands in a descriptor.
-    pub(super) const ALLOCATED: u32 = (FrameState::Allocated as u32) << Self::STATE_SHIFT;
     const LIST_MASK: u32 = 0xf;
-    const STATE_SHIFT: u32 = 4;
-    const STATE_MASK: u32 = 0xf;
-    const ZONE_SHIFT: u32 = 9;
+    pub(super) const ORDER_SHIFT: u32 = 4;
+    pub(super) const ZONE_SHIFT: u32 = 9;
     const ZONE_MASK: u32 = 0x1ff;
-    const ORDER_SHIFT: u32 = 18;
-    const GENERATION_SHIFT: u32 = 23;
+    pub(super) const STATE_SHIFT: u32 = 18;
+    const STATE_MASK: u32 = 0xf;
+    /// List, order and zone: what an owned block knows of itself.
+    const TAG_MASK: u32 = (1 << Self::STATE_SHIFT) - 1;
+    const ALLOCATED: u32 = (FrameState::Allocated as u32) << Self::STATE_SHIFT;
+    const GENERATION_SHIFT: u32 = 22;
     const GENERATION_ONE: u32 = 1 << Self::GENERATION_SHIFT;
     const GENERATION_MASK: u32 = !(Self::GENERATION_ONE - 1);
 
@@ -168,16 +168,16 @@ impl Descriptor {
         PcpList((self.0 & Self::LIST_MASK) as u8)
     }
 
-    /// Tells whether this is the head of a block of one frame in the zone that `hot` stands for.
+    /// Returns list, order and zone.
     #[inline(always)]
-    pub const fn is_single_of(self, hot: HotZone) -> bool {
-        self.0 & HotZone::MASK == hot.0
+    pub(super) const fn tag(self) -> u32 {
+        self.0 & Self::TAG_MASK
     }
 
-    /// Tells whether this is the head of a block of at most order 3 in the zone that `hot` stands for.
+    /// Tells whether this is the head of an allocated block with the list, order and zone of `other`.
     #[inline(always)]
-    pub const fn is_small_of(self, hot: HotZone) -> bool {
-        self.0 & HotZone::SMALL_MASK == hot.0
+    pub(super) const fn is_allocated_as(self, other: Self) -> bool {
+        self.0 & !Self::GENERATION_MASK == Self::ALLOCATED | other.tag()
     }
 
     /// Returns the zone's number.
@@ -194,7 +194,7 @@ impl Descriptor {
         Order::new(if order > super::number::MAX_MAX_ORDER { super::number::MAX_MAX_ORDER } else { order })
     }
 
-    /// Returns the generation, 0 to 511.
+    /// Returns the generation, 0 to 1023.
     #[inline]
     pub const fn generation(self) -> u16 {
         (self.0 >> Self::GENERATION_SHIFT) as u16
@@ -257,22 +257,6 @@ impl fmt::Debug for Descriptor {
     }
 }
 
-/// Zone and order 0 as they stand in a descriptor: one comparison tells whether a block is of the common kind.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(transparent)]
-pub struct HotZone(u32);
-
-impl HotZone {
-    /// As `MASK`, without the two low bits of the order.
-    const SMALL_MASK: u32 = Self::MASK & !(3 << Descriptor::ORDER_SHIFT);
-    const MASK: u32 = Descriptor::ZONE_MASK << Descriptor::ZONE_SHIFT | 0x1f << Descriptor::ORDER_SHIFT;
-
-    /// Returns what the descriptors of single frames of a zone have in common.
-    pub const fn new(zone: ZoneNumber) -> Self {
-        Self(zone.to_bits() << Descriptor::ZONE_SHIFT)
-    }
-}
-
 /// A frame whose descriptor is not what the operation needs, with the descriptor that was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BadFrame {
@@ -285,7 +269,6 @@ pub struct BadFrame {
 #[cfg(all(test, not(any(loom, shuttle))))]
 mod tests {
     use super::*;
-    use crate::frame::{Block, Pfn};
 
     #[test]
     fn a_list_knows_its_order_and_what_its_blocks_were_taken_for() {
@@ -310,10 +293,8 @@ mod tests {
         let (list, zone) = (PcpList::of(Order::ZERO, MigrateType::Movable), ZoneNumber::new(5));
         let first = Descriptor::from_bits(0).allocated(list, zone, Order::ZERO);
         let mut word = first;
-        for turn in 0..512u16 {
+        for turn in 0..1024u16 {
             assert_eq!((word.generation(), word.state()), (turn, Some(FrameState::Allocated)));
-            let block = Block::new(Pfn::new(7), word);
-            assert_eq!((block.pfn(), block.descriptor()), (Pfn::new(7), word));
             let raw = word.taken_apart();
             assert_eq!((raw.generation(), raw.state()), (turn, Some(FrameState::Raw)));
             assert_eq!((raw.zone_index(), raw.order(), raw.list()), (5, Order::ZERO, list));
@@ -328,7 +309,7 @@ mod tests {
         let list = PcpList::of(order, MigrateType::Movable);
         let word = Descriptor::from_bits(0).allocated(list, ZoneNumber::new(2), order);
         let again = word.taken_apart().put_together();
-        assert_eq!(again.freed().bits(), 1 << 23);
+        assert_eq!(again.freed().bits(), 1 << 22);
         assert_eq!(again.pending().state(), Some(FrameState::Pending));
         assert_eq!(again.pending().freed(), again.freed());
     }

@@ -12,10 +12,10 @@ mod stack;
 mod table;
 
 pub use batch::FrameBatch;
-pub use block::Block;
-pub use descriptor::{BadFrame, Descriptor, FrameState, HotZone, Mobility, PcpList};
+pub use block::{Block, HotZone};
+pub use descriptor::{BadFrame, Descriptor, FrameState, Mobility, PcpList};
 pub use number::{
-    FRAME_BYTES, FRAME_SHIFT, MAX_MAX_ORDER, MIN_MAX_ORDER, Order, PAGEBLOCK_ORDER, Pfn, ZONES_MAX,
+    AllocatorNumber, FRAME_BYTES, FRAME_SHIFT, MAX_MAX_ORDER, MIN_MAX_ORDER, Order, PAGEBLOCK_ORDER, Pfn, ZONES_MAX,
     ZoneNumber,
 };
 pub use prepare::{check_new_page, free_pages_prepare, prep_new_page, put_together};

@@ -1,6 +1,6 @@
 //! The numbers of frames and of block sizes.
 
-use core::fmt;
+use core::{fmt, num::NonZeroU16};
 
 /// log2 of a frame's size in bytes.
 pub const FRAME_SHIFT: u32 = 12;
@@ -162,5 +162,42 @@ impl ZoneNumber {
     /// Returns the number as it stands in a descriptor.
     pub(super) const fn to_bits(self) -> u32 {
         self.0 as u32
+    }
+}
+
+/// The number of an allocator among those that are alive in the process, from 1 on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(transparent)]
+pub struct AllocatorNumber(NonZeroU16);
+
+impl AllocatorNumber {
+    /// The highest number: what the allocator's field of a block can hold.
+    pub const MAX: u16 = (1 << 14) - 1;
+
+    /// Makes a number; `None` for 0 and above [`MAX`](Self::MAX).
+    pub const fn new(number: u16) -> Option<Self> {
+        match NonZeroU16::new(number) {
+            Some(number) if number.get() <= Self::MAX => Some(Self(number)),
+            _ => None,
+        }
+    }
+
+    /// Reads the highest field of a block, which is not 0.
+    #[inline(always)]
+    pub(super) fn of_block(field: [u8; 8]) -> Self {
+        let number = NonZeroU16::new(u16::from_le_bytes([field[0], field[1]]));
+        // SAFETY: a block is made with a number that is not 0, and nothing changes it.
+        Self(unsafe { number.unwrap_unchecked() })
+    }
+
+    /// Returns the number.
+    #[inline(always)]
+    pub const fn get(self) -> u16 {
+        self.0.get()
+    }
+    /// Returns the number, which is not 0.
+    #[inline(always)]
+    pub const fn non_zero(self) -> NonZeroU16 {
+        self.0
     }
 }

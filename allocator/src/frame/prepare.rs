@@ -25,10 +25,11 @@ pub fn prep_new_page(
 ) -> Option<Block> {
     let prepared =
         frames.update(pfn, |found| check_new_page(found).map(|found| found.allocated(list, zone, order)));
-    prepared.ok().map(|descriptor| Block::new(pfn, descriptor))
+    prepared.ok().map(|descriptor| Block::new(frames.allocator(), pfn, descriptor))
 }
 
-/// Checks that a block is what its owner says, and gives its first frame the next state (`free_pages_prepare`).
+/// Checks that a block is what its owner says, and gives its first frame the next state, which is returned
+/// (`free_pages_prepare`).
 ///
 /// # Errors
 /// The descriptor that was found, when it is another; nothing is changed then.
@@ -37,9 +38,8 @@ pub fn free_pages_prepare(
     frames: &FrameTable,
     block: Block,
     next: impl FnOnce(Descriptor) -> Descriptor,
-) -> Result<(), BadFrame> {
-    let same = |found: Descriptor| (found == block.descriptor()).then(|| next(found));
-    frames.update(block.pfn(), same).map(|_| ())
+) -> Result<Descriptor, BadFrame> {
+    frames.update(block.pfn(), |found| block.is_described_by(found).then(|| next(found)))
 }
 
 /// Makes a block of plain numbers again; of several threads that try it with the same numbers, one succeeds.
@@ -54,5 +54,5 @@ pub fn put_together(frames: &FrameTable, pfn: Pfn, order: Order, generation: u16
             && found.generation() == generation;
         named.then(|| found.put_together())
     };
-    frames.exchange(pfn, same).map(|descriptor| Block::new(pfn, descriptor))
+    frames.exchange(pfn, same).map(|descriptor| Block::new(frames.allocator(), pfn, descriptor))
 }

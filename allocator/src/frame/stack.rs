@@ -249,7 +249,7 @@ impl FrameLists {
 #[cfg(all(test, not(any(loom, shuttle))))]
 mod tests {
     use super::*;
-    use crate::frame::{Descriptor, Order, Pfn, ZoneNumber};
+    use crate::frame::{AllocatorNumber, Descriptor, Order, Pfn, ZoneNumber};
     use crate::gfp::MigrateType;
 
     fn lists() -> FrameLists {
@@ -258,7 +258,8 @@ mod tests {
 
     fn block(pfn: u32) -> Block {
         let list = PcpList::of(Order::ZERO, MigrateType::Movable);
-        Block::new(Pfn::new(pfn), Descriptor::from_bits(0).allocated(list, ZoneNumber::new(0), Order::ZERO))
+        let descriptor = Descriptor::from_bits(0).allocated(list, ZoneNumber::new(0), Order::ZERO);
+        Block::new(AllocatorNumber::new(1).expect("not 0"), Pfn::new(pfn), descriptor)
     }
 
     #[test]

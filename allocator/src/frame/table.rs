@@ -2,7 +2,7 @@
 
 use core::ptr::NonNull;
 
-use super::{BadFrame, Pfn, descriptor::Descriptor};
+use super::{AllocatorNumber, BadFrame, Pfn, descriptor::Descriptor};
 use crate::sync::{
     Arc, ZeroedSlice, ZeroedSliceError,
     atomic::{AtomicU32, Ordering},
@@ -19,6 +19,7 @@ pub struct FrameTable {
     /// The words of `memory`, at hand without two more loads.
     words: NonNull<AtomicU32>,
     frames: usize,
+    allocator: AllocatorNumber,
     /// One less than the number of words, which is a power of two.
     mask: usize,
     _memory: Arc<ZeroedSlice<AtomicU32>>,
@@ -30,17 +31,23 @@ unsafe impl Send for FrameTable {}
 unsafe impl Sync for FrameTable {}
 
 impl FrameTable {
-    /// Makes a table in which all frames are free.
+    /// Makes the table of an allocator, in which all frames are free.
     ///
     /// # Errors
     /// When the address space for 4 bytes a frame cannot be had.
-    pub fn new(frames: usize) -> Result<Self, ZeroedSliceError> {
+    pub fn new(allocator: AllocatorNumber, frames: usize) -> Result<Self, ZeroedSliceError> {
         // Rounded up to a power of two, at the price of address space, so that a mask keeps every access inside.
         let memory = Arc::new(ZeroedSlice::new(frames.next_power_of_two())?);
         let slice: &[AtomicU32] = &memory;
         // A slice's pointer is never null.
         let words = NonNull::new(slice.as_ptr().cast_mut()).unwrap_or(NonNull::dangling());
-        Ok(Self { words, frames, mask: slice.len() - 1, _memory: memory })
+        Ok(Self { words, frames, allocator, mask: slice.len() - 1, _memory: memory })
+    }
+
+    /// Returns whose frames these are.
+    #[inline(always)]
+    pub const fn allocator(&self) -> AllocatorNumber {
+        self.allocator
     }
 
     /// Returns the number of frames.

@@ -5,7 +5,7 @@ use super::{
     sizing::{FreeMode, PcpLimits},
 };
 use crate::{
-    frame::{Block, HotZone, Order, PcpList, ZoneNumber},
+    frame::{AllocatorNumber, Block, HotZone, Order, PcpList, ZoneNumber},
     gfp::{AllocFlags, NR_ZONE_TYPES, ZoneType},
     sync::{Arc, ZeroedSliceError},
     zone::SharedZoneState,
@@ -19,7 +19,7 @@ pub enum Put {
     Cached,
     /// The block is cached, and the cache holds more than it should now.
     Overflow(FreeMode),
-    /// The block is not cached: its list has no memory, or there is none for its order.
+    /// The block is not cached: its list has no memory, there is none for its order, or it is another allocator's.
     NoRoom,
     /// The block is not cached: this is a signal handler that interrupted the thread inside its cache.
     Reentered,
@@ -42,12 +42,13 @@ pub enum End {
 #[derive(Debug)]
 #[repr(C)]
 pub struct ThreadCache {
-    /// What the descriptors of single frames of the hot zone have in common.
+    /// What single frames of the hot zone have in common.
     hot_single: HotZone,
     /// The same, for small blocks: each is compared where it lies, without being loaded first.
     hot_small: HotZone,
     hot: ZonePcp,
     hot_index: usize,
+    allocator: AllocatorNumber,
     /// For each highest zone that a request may name, the first zone to try.
     preferred: [Option<ZoneNumber>; NR_ZONE_TYPES],
     /// The other zones by number; the hot one's place is taken out.
@@ -63,6 +64,7 @@ impl ThreadCache {
     /// When there is no zone.
     pub(super) fn new(
         preferred: [Option<ZoneNumber>; NR_ZONE_TYPES],
+        allocator: AllocatorNumber,
         zones: impl Iterator<Item = (SharedZoneState, PcpLimits)>,
         home: Arc<Caches>,
     ) -> Result<Self, ZeroedSliceError> {
@@ -71,8 +73,9 @@ impl ThreadCache {
             .collect::<Result<Vec<_>, ZeroedSliceError>>()?;
         let hot = preferred[ZoneType::Normal.index()].unwrap_or(ZoneNumber::new(0));
         Ok(Self {
-            hot_single: HotZone::new(hot),
-            hot_small: HotZone::new(hot),
+            hot_single: HotZone::new(allocator, hot),
+            hot_small: HotZone::new(allocator, hot),
+            allocator,
             hot: zones.remove(hot.index()),
             hot_index: hot.index(),
             preferred,
@@ -116,10 +119,10 @@ impl ThreadCache {
     /// Puts a block into the cache that its owner gives up (`free_unref_page_commit`).
     #[inline(always)]
     pub fn put(&mut self, block: Block) -> Put {
-        if block.descriptor().is_single_of(self.hot_single) {
+        if block.is_single_of(self.hot_single) {
             return self.hot.put_single(block);
         }
-        if block.descriptor().is_small_of(self.hot_small) {
+        if block.is_small_of(self.hot_small) {
             return self.hot.put_small(block);
         }
         self.put_any(block, End::Hot)
@@ -128,7 +131,10 @@ impl ThreadCache {
     /// Puts a block of any zone and order into the cache, at one of its ends.
     #[inline(never)]
     pub fn put_any(&mut self, block: Block, end: End) -> Put {
-        self.zone_mut(block.descriptor().zone_index()).map_or(Put::NoRoom, |pcp| pcp.put(block, end))
+        if block.allocator() != self.allocator {
+            return Put::NoRoom;
+        }
+        self.zone_mut(block.zone_index()).map_or(Put::NoRoom, |pcp| pcp.put(block, end))
     }
 
     /// Returns the lists of a zone for change.

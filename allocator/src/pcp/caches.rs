@@ -153,7 +153,7 @@ impl Caches {
         let zones = this.zones.iter().map(|zone| (zone.shared_state(), this.limits(zone)));
         let home = Arc::clone(this);
         let cache =
-            ThreadCache::new(this.preferred, zones, home).map_err(NoCache::NoMemory)?;
+            ThreadCache::new(this.preferred, this.frames.allocator(), zones, home).map_err(NoCache::NoMemory)?;
         let owner = Owner::new(cache);
         this.registry.register(Arc::clone(owner.cell())).map_err(|_closed| NoCache::Closed)?;
         this.resize();

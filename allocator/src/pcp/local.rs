@@ -17,7 +17,7 @@ crate::sync::thread_local! {
 
 /// Calls `f` with the entered cache of the thread, if the allocator is the one that was used last.
 ///
-/// `key` is the allocator's address. `None` also when the thread is ending.
+/// `key` is the allocator's number. `None` also when the thread is ending.
 #[inline(always)]
 pub fn with_last<R>(
     key: NonZeroUsize,

@@ -132,7 +132,7 @@ impl Caches {
     /// Does what a free into the cache asked for; gives the block back if it must go to its zone.
     #[cold]
     pub fn put_slow(&self, owner: &Owner<ThreadCache>, block: Block, put: Put) -> Result<(), Block> {
-        let (zone, list) = (block.descriptor().zone_index(), block.descriptor().list());
+        let (zone, list) = (block.zone_index(), block.list());
         let put = if put == Put::NoRoom && self.make_room(owner, zone, list) {
             let Ok(mut cache) = owner.enter() else { return Err(block) };
             cache.put(block)

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     frame::{
-        Block, Descriptor, FrameBatch, FrameLists, FrameTable, Order, PcpList, StackMemory,
+        Block, Descriptor, FrameBatch, FrameLists, FrameTable, Order, PcpList, StackMemory, free_pages_prepare,
     },
     gfp::{AllocFlags, ZoneType},
     sync::ZeroedSliceError,
@@ -159,7 +159,7 @@ impl ZonePcp {
     /// Puts in a block of one frame.
     #[inline(always)]
     pub(super) fn put_single(&mut self, block: Block) -> Put {
-        if self.lists.list_mut(block.descriptor().list()).push(block).is_err() {
+        if self.lists.list_mut(block.list()).push(block).is_err() {
             return Put::NoRoom;
         }
         self.note_single()
@@ -176,20 +176,20 @@ impl ZonePcp {
     /// Puts in a block of order 1 to 3.
     #[inline(always)]
     pub(super) fn put_small(&mut self, block: Block) -> Put {
-        if self.lists.list_mut(block.descriptor().list()).push(block).is_err() {
+        if self.lists.list_mut(block.list()).push(block).is_err() {
             return Put::NoRoom;
         }
-        self.note_high_order(block.descriptor().order())
+        self.note_high_order(block.order())
     }
 
     /// Puts in a block of any order that there is a list for, at an end of the list.
     pub(super) fn put(&mut self, block: Block, end: End) -> Put {
-        let list = self.lists.list_mut(block.descriptor().list());
+        let list = self.lists.list_mut(block.list());
         let pushed = match end {
             End::Hot => list.push(block),
             End::Cold => list.push_cold(block),
         };
-        match (pushed, block.descriptor().order()) {
+        match (pushed, block.order()) {
             (Err(_), _) => Put::NoRoom,
             (Ok(()), Order::ZERO) => self.note_single(),
             (Ok(()), order) => self.note_high_order(order),
@@ -206,10 +206,9 @@ impl ZonePcp {
 
     /// Adds a block that came from the zone, unless there is no room.
     pub(super) fn refill(&mut self, block: Block) -> Result<(), Block> {
-        let descriptor = block.descriptor();
-        self.lists.list_mut(descriptor.list()).push(block)?;
-        self.spare -= signed(descriptor.order().frames());
-        self.inflow_frames += i64::from(descriptor.order().frames());
+        self.lists.list_mut(block.list()).push(block)?;
+        self.spare -= signed(block.order().frames());
+        self.inflow_frames += i64::from(block.order().frames());
         Ok(())
     }
 
@@ -240,8 +239,7 @@ impl ZonePcp {
         let (_, order) = PcpList::with_index(list.index());
         let bad_blocks = &mut self.bad_blocks;
         let taken = self.lists.list_mut(list).take_cold(blocks.min(batch.room()), |block| {
-            let same = |found: Descriptor| (found == block.descriptor()).then(|| found.freed());
-            match frames.update(block.pfn(), same) {
+            match free_pages_prepare(frames, block, Descriptor::freed) {
                 Ok(_) => batch.push(block.pfn()),
                 Err(_) => *bad_blocks += 1,
             }

@@ -2,7 +2,7 @@
 
 use super::{FirstFor, Grouping, Zone, ZoneSpan, ZoneState, watermark::Watermarks};
 use crate::{
-    frame::{FrameTable, Order, PcpList, Pfn, ZoneNumber},
+    frame::{AllocatorNumber, FrameTable, Order, PcpList, Pfn, ZoneNumber},
     gfp::{AllocFlags, MigrateType, NR_ZONE_TYPES, WmarkIndex, ZoneType},
     zone::watermark::WatermarkRule,
 };
@@ -18,7 +18,7 @@ fn zone(rule: WatermarkRule, marks: Watermarks, reserve: [u64; NR_ZONE_TYPES]) -
         end: Pfn::new(FRAMES),
     };
     let first_for = FirstFor::collect(|highest| highest >= ZoneType::Normal);
-    let frames = FrameTable::new(FRAMES as usize).expect("16 KiB");
+    let frames = FrameTable::new(AllocatorNumber::new(1).expect("not 0"), FRAMES as usize).expect("16 KiB");
     let zone = Zone::new(span, Order::new(10), rule, frames, first_for, Grouping::ByMobility).expect("small");
     zone.set_watermarks(marks, reserve);
     zone

@@ -23,6 +23,8 @@ mod types {
         pub type AtomicU64 = core::sync::atomic::AtomicU64;
         /// `core::sync::atomic::AtomicUsize`.
         pub type AtomicUsize = core::sync::atomic::AtomicUsize;
+        /// `core::sync::atomic::AtomicPtr`.
+        pub type AtomicPtr<T> = core::sync::atomic::AtomicPtr<T>;
 
         /// Orders memory accesses as `core::sync::atomic::fence` does.
         #[inline(always)]
