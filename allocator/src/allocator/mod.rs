@@ -15,14 +15,17 @@ mod tests;
 use crate::{
     alloc::{Busy, take_cached},
     error::{AllocError, FreeError},
-    frame::Order,
+    frame::{AllocatorNumber, Order},
     gfp::Gfp,
     pcp::{Drained, NoCache, local},
     platform::Arena,
     sync::Arc,
 };
 
-use self::{core::Core, maintenance::Maintenance};
+use self::{
+    core::{Core, key},
+    maintenance::Maintenance,
+};
 
 pub use self::{
     builder::{Builder, Maintain},
@@ -52,6 +55,8 @@ pub use self::{
 #[derive(Clone, Debug)]
 pub struct Allocator {
     face: Arc<Face>,
+    /// The core's number, at hand without two loads.
+    number: AllocatorNumber,
 }
 
 /// What keeps an allocator open.
@@ -81,7 +86,8 @@ impl Allocator {
             Maintain::EverySecond => Some(Maintenance::start(Arc::downgrade(&core))?),
             Maintain::ByHand => None,
         };
-        Ok(Self { face: Arc::new(Face { core, maintenance }) })
+        let number = core.number();
+        Ok(Self { face: Arc::new(Face { core, maintenance }), number })
     }
 
     #[inline(always)]
@@ -105,8 +111,7 @@ impl Allocator {
     /// Says what was asked, which zones were tried and why each refused.
     #[inline(always)]
     pub fn alloc_pages(&self, gfp: Gfp, order: Order) -> Result<Pages, AllocError> {
-        let core = self.core();
-        let pages = match local::with_last(core.key(), |entered| take_cached(entered, gfp, order)) {
+        let pages = match local::with_last(key(self.number), |entered| take_cached(entered, gfp, order)) {
             Some(Some(block)) => Pages::new(block),
             _ => self.alloc_pages_slow(gfp, order)?,
         };

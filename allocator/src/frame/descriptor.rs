@@ -54,6 +54,10 @@ impl PcpList {
     pub const COUNT: usize = 14;
     /// Highest order of the small lists (`PAGE_ALLOC_COSTLY_ORDER`).
     pub const SMALL_ORDER_MAX: u8 = 3;
+    /// Single unmovable frames.
+    pub const UNMOVABLE: Self = Self(0);
+    /// Single movable frames.
+    pub const MOVABLE: Self = Self(1);
     const UNLISTED_MOVABLE: Self = Self(14);
     const UNLISTED_FIXED: Self = Self(15);
 

@@ -12,7 +12,7 @@ mod stack;
 mod table;
 
 pub use batch::FrameBatch;
-pub use block::{Block, HotZone};
+pub use block::{Block, HotList, HotZone};
 pub use descriptor::{BadFrame, Descriptor, FrameState, Mobility, PcpList};
 pub use number::{
     AllocatorNumber, FRAME_BYTES, FRAME_SHIFT, MAX_MAX_ORDER, MIN_MAX_ORDER, Order, PAGEBLOCK_ORDER, Pfn, ZONES_MAX,

@@ -5,7 +5,7 @@ use super::{
     sizing::{FreeMode, PcpLimits},
 };
 use crate::{
-    frame::{AllocatorNumber, Block, HotZone, Order, PcpList, ZoneNumber},
+    frame::{AllocatorNumber, Block, HotList, HotZone, Order, PcpList, ZoneNumber},
     gfp::{AllocFlags, NR_ZONE_TYPES, ZoneType},
     sync::{Arc, ZeroedSliceError},
     zone::SharedZoneState,
@@ -42,10 +42,8 @@ pub enum End {
 #[derive(Debug)]
 #[repr(C)]
 pub struct ThreadCache {
-    /// What single frames of the hot zone have in common.
-    hot_single: HotZone,
-    /// The same, for small blocks: each is compared where it lies, without being loaded first.
-    hot_small: HotZone,
+    /// What blocks of the hot zone have in common.
+    hot_zone: HotZone,
     hot: ZonePcp,
     hot_index: usize,
     allocator: AllocatorNumber,
@@ -73,8 +71,7 @@ impl ThreadCache {
             .collect::<Result<Vec<_>, ZeroedSliceError>>()?;
         let hot = preferred[ZoneType::Normal.index()].unwrap_or(ZoneNumber::new(0));
         Ok(Self {
-            hot_single: HotZone::new(allocator, hot),
-            hot_small: HotZone::new(allocator, hot),
+            hot_zone: HotZone::new(allocator, hot),
             allocator,
             hot: zones.remove(hot.index()),
             hot_index: hot.index(),
@@ -119,13 +116,13 @@ impl ThreadCache {
     /// Puts a block into the cache that its owner gives up (`free_unref_page_commit`).
     #[inline(always)]
     pub fn put(&mut self, block: Block) -> Put {
-        if block.is_single_of(self.hot_single) {
-            return self.hot.put_single(block);
+        match block.hot_list(self.hot_zone) {
+            HotList::Unmovable => self.hot.put_single(PcpList::UNMOVABLE, block),
+            HotList::Movable => self.hot.put_single(PcpList::MOVABLE, block),
+            HotList::Small(kind) if kind.order() == Order::ZERO => self.hot.put_single(kind.list(), block),
+            HotList::Small(kind) => self.hot.put_small(kind.list(), kind.order(), block),
+            HotList::Other => self.put_any(block, End::Hot),
         }
-        if block.is_small_of(self.hot_small) {
-            return self.hot.put_small(block);
-        }
-        self.put_any(block, End::Hot)
     }
 
     /// Puts a block of any zone and order into the cache, at one of its ends.

@@ -1,6 +1,7 @@
 //! All caches of an allocator: who has one, how large they may be, and how they are visited.
 
 use core::fmt;
+use core::num::NonZeroUsize;
 use core::time::Duration;
 
 use super::{
@@ -143,18 +144,18 @@ impl Caches {
         PcpLimits::new(zone.managed(), zone.watermarks().low, divisor, self.fraction)
     }
 
-    /// Makes a cache for the calling thread.
+    /// Makes a cache for the calling thread, which finds it again by `key`.
     ///
     /// The only point on the way of a request that allocates from the heap, once in a thread's life.
     ///
     /// # Errors
     /// When the allocator is closed, or there is no memory.
-    pub fn register(this: &Arc<Self>) -> Result<Owner<ThreadCache>, NoCache> {
+    pub fn register(this: &Arc<Self>, key: NonZeroUsize) -> Result<Owner<ThreadCache>, NoCache> {
         let zones = this.zones.iter().map(|zone| (zone.shared_state(), this.limits(zone)));
         let home = Arc::clone(this);
         let cache =
             ThreadCache::new(this.preferred, this.frames.allocator(), zones, home).map_err(NoCache::NoMemory)?;
-        let owner = Owner::new(cache);
+        let owner = Owner::with_key(key, cache);
         this.registry.register(Arc::clone(owner.cell())).map_err(|_closed| NoCache::Closed)?;
         this.resize();
         Ok(owner)

@@ -38,11 +38,11 @@ pub fn get_or_register(key: NonZeroUsize, caches: &Arc<Caches>) -> Result<Owner<
                 if !owner.cell().is_kept() {
                     return Ok(owner);
                 }
-                // Of an allocator that was closed, and whose address is in use again.
+                // Of an allocator that was closed, and whose number is in use again.
                 local.remove(key);
             }
-            let owner = Caches::register(caches)?;
-            local.insert(key, owner.clone());
+            let owner = Caches::register(caches, key)?;
+            local.insert(owner.clone());
             Ok(owner)
         })
         .unwrap_or(Err(NoCache::ThreadEnds))

@@ -158,8 +158,8 @@ impl ZonePcp {
 
     /// Puts in a block of one frame.
     #[inline(always)]
-    pub(super) fn put_single(&mut self, block: Block) -> Put {
-        if self.lists.list_mut(block.list()).push(block).is_err() {
+    pub(super) fn put_single(&mut self, list: PcpList, block: Block) -> Put {
+        if self.lists.list_mut(list).push(block).is_err() {
             return Put::NoRoom;
         }
         self.note_single()
@@ -175,11 +175,11 @@ impl ZonePcp {
 
     /// Puts in a block of order 1 to 3.
     #[inline(always)]
-    pub(super) fn put_small(&mut self, block: Block) -> Put {
-        if self.lists.list_mut(block.list()).push(block).is_err() {
+    pub(super) fn put_small(&mut self, list: PcpList, order: Order, block: Block) -> Put {
+        if self.lists.list_mut(list).push(block).is_err() {
             return Put::NoRoom;
         }
-        self.note_high_order(block.order())
+        self.note_high_order(order)
     }
 
     /// Puts in a block of any order that there is a list for, at an end of the list.

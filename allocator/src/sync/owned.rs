@@ -23,6 +23,7 @@ use super::seeded::{SeededBug, seeded};
 use super::{Arc, spin_until};
 use std::fmt;
 use std::marker::PhantomData;
+use std::num::NonZeroUsize;
 use std::ops::{Deref, DerefMut};
 use std::time::Duration;
 
@@ -54,6 +55,9 @@ const FALLBACK: u32 = 4;
 /// hot words and the beginning of the `T` share the first line.
 #[repr(C, align(128))]
 pub struct OwnedCell<T> {
+    /// By what the owner finds the cell again ([`OwnerSlot`](super::OwnerSlot)), or 0. Stands first, so that it is read
+    /// without knowing the `T`.
+    key: usize,
     inside: AtomicU32,
     claimed: AtomicU32,
     value: UnsafeCell<T>,
@@ -88,8 +92,18 @@ pub struct Inside<'a, T> {
 impl<T> Owner<T> {
     /// Makes a cell that the calling thread owns.
     pub fn new(value: T) -> Self {
+        Self::make(0, value)
+    }
+
+    /// Makes a cell that the calling thread owns, and finds again by `key`.
+    pub fn with_key(key: NonZeroUsize, value: T) -> Self {
+        Self::make(key.get(), value)
+    }
+
+    fn make(key: usize, value: T) -> Self {
         let fallback = if asymmetric::available() { 0 } else { FALLBACK };
         let cell = OwnedCell {
+            key,
             inside: AtomicU32::new(0),
             claimed: AtomicU32::new(fallback),
             value: UnsafeCell::new(value),
@@ -111,18 +125,8 @@ impl<T> Owner<T> {
     /// When the thread is inside already, or a drainer has the cell; never waits.
     #[inline(always)]
     pub fn enter(&self) -> Result<Inside<'_, T>, NotEntered> {
-        let cell: &OwnedCell<T> = &self.cell;
-        // A handler that interrupts between this load and the store comes and goes as a whole.
-        if cell.inside_by_owner() != 0 {
-            return Err(NotEntered::Reentered);
-        }
-        cell.inside.store(1, Ordering::Relaxed);
-        asymmetric::light();
-        // Acquires what the last drainer did.
-        if cell.claimed.load(Ordering::Acquire) != 0 {
-            cell.enter_claimed()?;
-        }
-        Ok(Inside { cell, access: Exclusive::begin(&cell.value), _not_send: PhantomData })
+        // SAFETY: an owner stays on its thread.
+        unsafe { self.cell.enter_by_owner() }
     }
 
     /// Answers whether the thread is inside.
@@ -170,6 +174,32 @@ impl<T> Owner<T> {
 }
 
 impl<T> OwnedCell<T> {
+    /// Returns the key, 0 for none.
+    #[must_use]
+    pub const fn key(&self) -> usize {
+        self.key
+    }
+
+    /// Enters the cell: see [`Owner::enter`].
+    ///
+    /// # Safety
+    ///
+    /// The calling thread is the owner's.
+    #[inline(always)]
+    pub(super) unsafe fn enter_by_owner(&self) -> Result<Inside<'_, T>, NotEntered> {
+        // A handler that interrupts between this load and the store comes and goes as a whole.
+        if self.inside_by_owner() != 0 {
+            return Err(NotEntered::Reentered);
+        }
+        self.inside.store(1, Ordering::Relaxed);
+        asymmetric::light();
+        // Acquires what the last drainer did.
+        if self.claimed.load(Ordering::Acquire) != 0 {
+            self.enter_claimed()?;
+        }
+        Ok(Inside { cell: self, access: Exclusive::begin(&self.value), _not_send: PhantomData })
+    }
+
     /// Answers whether the cell was claimed for ever.
     #[must_use]
     pub fn is_kept(&self) -> bool {

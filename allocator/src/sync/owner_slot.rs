@@ -1,55 +1,31 @@
 //! What a thread-local holds to find the thread's own cells by key.
 
-use super::owned::{Inside, NotEntered, Owner};
+use super::owned::{Inside, NotEntered, OwnedCell, Owner};
 use super::thread::LocalKey;
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::marker::PhantomData;
 use std::num::NonZeroUsize;
-use std::ptr::NonNull;
 
-/// The thread's own, so nothing that a model should see.
-#[expect(clippy::disallowed_types, reason = "const, and written by one thread only")]
-type Key = std::sync::atomic::AtomicUsize;
-const RELAXED: std::sync::atomic::Ordering = std::sync::atomic::Ordering::Relaxed;
+/// What a cell begins with: its key.
+type Key = usize;
 
-/// The key in front of an entry; 0 in the mark, and in an entry that was removed.
-#[repr(transparent)]
-struct Head {
-    key: Key,
-}
+/// Stands for no cell: no cell has the key 0 that is looked for.
+static NONE: Key = 0;
 
-impl Head {
-    /// Reads the key on the thread that alone writes it: an ordinary read, which the compiler may fold into a comparison.
-    #[inline(always)]
-    fn get(&self) -> usize {
-        // SAFETY: the pointer is valid, and other threads at most read the mark's, which nobody writes.
-        unsafe { *self.key.as_ptr() }
-    }
-}
-
-/// `last` has no entry.
-static NONE: Head = Head { key: Key::new(0) };
-
-#[repr(C)]
-struct Entry<T> {
-    head: Head,
-    owner: Owner<T>,
-}
-
-/// The owner that a thread used last, at hand: one word, without a destructor, so that it is reached without a look at
+/// The cell that a thread used last, at hand: one word, without a destructor, so that it is reached without a look at
 /// whether it still exists.
 ///
 /// | `last` points to | meaning |
 /// |---|---|
 /// | the mark `NONE` | nothing at hand |
-/// | an entry with a key | that owner is at hand |
+/// | a cell, which begins with its key | that cell is at hand |
 ///
 /// Written by the thread's [`OwnerSlot`] only.
 #[derive(Debug)]
 pub struct LastOwner<T> {
-    last: Cell<*const Head>,
-    owners: PhantomData<*const Owner<T>>,
+    last: Cell<*const Key>,
+    cells: PhantomData<*const OwnedCell<T>>,
 }
 
 impl<T: 'static> LastOwner<T> {
@@ -57,7 +33,7 @@ impl<T: 'static> LastOwner<T> {
     #[must_use]
     #[expect(clippy::new_without_default, reason = "made in a thread_local only")]
     pub const fn new() -> Self {
-        Self { last: Cell::new(&raw const NONE), owners: PhantomData }
+        Self { last: Cell::new(&raw const NONE), cells: PhantomData }
     }
 
     /// Enters the calling thread's cell at hand if its key is `key`, one comparison and [`Owner::enter`], and calls `f` with
@@ -72,59 +48,30 @@ impl<T: 'static> LastOwner<T> {
     ) -> Option<R> {
         // Not all of it inside of `with`, which is inlined only around something small.
         let last = at_hand.with(|at_hand| at_hand.last.get());
-        // SAFETY: `last` points to the mark, which is static, or to an entry, which is freed only after `last` was pointed
-        // elsewhere, and by this thread.
-        let head = unsafe { &*last };
-        if head.get() != key.get() {
+        // SAFETY: `last` points to the mark, which is static, or to a cell, which begins with its key, which nobody changes;
+        // and a cell is freed only after `last` was pointed elsewhere, by this thread.
+        if unsafe { *last } != key.get() {
             return None;
         }
-        // SAFETY: the mark has key 0, so this is an entry; and none is freed while its cell is in use.
-        let entry = unsafe { &*last.cast::<Entry<T>>() };
-        Some(f(entry.owner.enter()))
+        // SAFETY: the mark has key 0, so this is a cell; and none is freed while its owner is inside.
+        let cell = unsafe { &*last.cast::<OwnedCell<T>>() };
+        // SAFETY: the slot holds the owners of this thread.
+        Some(f(unsafe { cell.enter_by_owner() }))
     }
 }
 
-/// The cells that a thread owns, by key (an allocator's address, say).
+/// The cells that a thread owns, by key (an allocator's number, say).
 ///
 /// Lives in a `thread_local!`, beside the [`LastOwner`] that it keeps. [`LastOwner::enter`] and [`find`](Self::find) may be
 /// called from a signal handler that interrupts any of the methods: what they need is one word, and a list that is
 /// left alone while it changes. [`insert`](Self::insert) may not.
 ///
-/// An entry that was removed is freed by a later insertion, once its cell is not in use any more.
+/// An owner that was removed is dropped by a later insertion, once its cell is not in use any more.
 pub struct OwnerSlot<T: 'static> {
     last: &'static LocalKey<LastOwner<T>>,
-    entries: RefCell<Vec<EntryBox<T>>>,
-    removed: RefCell<Vec<EntryBox<T>>>,
+    owners: RefCell<Vec<Owner<T>>>,
+    removed: RefCell<Vec<Owner<T>>>,
     retire: fn(NonZeroUsize, Owner<T>),
-}
-
-/// An entry at a stable address; not a `Box`, whose moves would end the validity of pointers to the entry.
-struct EntryBox<T>(NonNull<Entry<T>>);
-
-impl<T> EntryBox<T> {
-    fn new(key: NonZeroUsize, owner: Owner<T>) -> Self {
-        Self(NonNull::from(Box::leak(Box::new(Entry { head: Head { key: Key::new(key.get()) }, owner }))))
-    }
-
-    fn get(&self) -> &Entry<T> {
-        // SAFETY: the entry lives as long as this value, and is changed through shared references only.
-        unsafe { self.0.as_ref() }
-    }
-
-    fn address(&self) -> *const Head {
-        self.0.as_ptr().cast_const().cast()
-    }
-
-    fn key(&self) -> usize {
-        self.get().head.get()
-    }
-}
-
-impl<T> Drop for EntryBox<T> {
-    fn drop(&mut self) {
-        // SAFETY: the entry came out of a box in `new`, and this is its only owner.
-        drop(unsafe { Box::from_raw(self.0.as_ptr()) });
-    }
 }
 
 impl<T: 'static> OwnerSlot<T> {
@@ -132,11 +79,17 @@ impl<T: 'static> OwnerSlot<T> {
     /// with its key.
     #[must_use]
     pub const fn new(last: &'static LocalKey<LastOwner<T>>, retire: fn(NonZeroUsize, Owner<T>)) -> Self {
-        Self { last, entries: RefCell::new(Vec::new()), removed: RefCell::new(Vec::new()), retire }
+        Self { last, owners: RefCell::new(Vec::new()), removed: RefCell::new(Vec::new()), retire }
     }
 
-    fn set_last(&self, last: *const Head) {
+    fn set_last(&self, last: *const Key) {
         self.last.with(|at_hand| at_hand.last.set(last));
+    }
+
+    /// Returns where a cell begins.
+    fn address(owner: &Owner<T>) -> *const Key {
+        let cell: *const OwnedCell<T> = &raw const **owner.cell();
+        cell.cast()
     }
 
     /// Returns the owner whose key is `key`, and has it at hand next time; `None` when there is none.
@@ -144,22 +97,25 @@ impl<T: 'static> OwnerSlot<T> {
     /// `None` as well in a signal handler that interrupts a change of the list.
     #[cold]
     pub fn find(&self, key: NonZeroUsize) -> Option<Owner<T>> {
-        let entries = self.entries.try_borrow().ok()?;
-        let entry = entries.iter().find(|entry| entry.key() == key.get())?;
-        self.set_last(entry.address());
-        Some(entry.get().owner.clone())
+        let owners = self.owners.try_borrow().ok()?;
+        let owner = owners.iter().find(|owner| owner.cell().key() == key.get())?;
+        self.set_last(Self::address(owner));
+        Some(owner.clone())
     }
 
-    /// Adds `owner` under `key` and has it at hand; returns the one that had the key before.
+    /// Adds `owner`, whose cell has a key, and has it at hand; returns the one that had the key before.
     ///
-    /// Allocates, and frees what was removed before and is not in use; not for signal handlers.
-    pub fn insert(&self, key: NonZeroUsize, owner: Owner<T>) -> Option<Owner<T>> {
+    /// Allocates, and drops what was removed before and is not in use; not for signal handlers.
+    ///
+    /// # Panics
+    ///
+    /// When the cell has no key.
+    pub fn insert(&self, owner: Owner<T>) -> Option<Owner<T>> {
+        let key = NonZeroUsize::new(owner.cell().key()).expect("the cell was made with a key");
         let before = self.remove(key);
-        let entry = EntryBox::new(key, owner);
-        self.set_last(entry.address());
-        self.entries.borrow_mut().push(entry);
-        let freed: Vec<_> =
-            self.removed.borrow_mut().extract_if(.., |entry| !entry.get().owner.is_inside()).collect();
+        self.set_last(Self::address(&owner));
+        self.owners.borrow_mut().push(owner);
+        let freed: Vec<_> = self.removed.borrow_mut().extract_if(.., |owner| !owner.is_inside()).collect();
         // Outside of the borrow: what a cell holds may come back to the slot when it is dropped.
         drop(freed);
         before
@@ -167,40 +123,25 @@ impl<T: 'static> OwnerSlot<T> {
 
     /// Takes the owner whose key is `key` out, without retiring it.
     pub fn remove(&self, key: NonZeroUsize) -> Option<Owner<T>> {
-        let entry = {
-            let mut entries = self.entries.borrow_mut();
-            let position = entries.iter().position(|entry| entry.key() == key.get())?;
-            entries.swap_remove(position)
+        let owner = {
+            let mut owners = self.owners.borrow_mut();
+            let position = owners.iter().position(|owner| owner.cell().key() == key.get())?;
+            owners.swap_remove(position)
         };
-        entry.get().head.key.store(0, RELAXED);
-        if self.last.with(|at_hand| at_hand.last.get()) == entry.address() {
+        if self.last.with(|at_hand| at_hand.last.get()) == Self::address(&owner) {
             self.set_last(&raw const NONE);
         }
-        let owner = entry.get().owner.clone();
-        self.removed.borrow_mut().push(entry);
+        self.removed.borrow_mut().push(owner.clone());
         Some(owner)
-    }
-
-    /// Calls `f` with every owner and its key.
-    pub fn for_each(&self, mut f: impl FnMut(NonZeroUsize, &Owner<T>)) {
-        let all: Vec<_> = self
-            .entries
-            .borrow()
-            .iter()
-            .filter_map(|entry| Some((NonZeroUsize::new(entry.key())?, entry.get().owner.clone())))
-            .collect();
-        for (key, owner) in &all {
-            f(*key, owner);
-        }
     }
 }
 
 impl<T: 'static> Drop for OwnerSlot<T> {
     fn drop(&mut self) {
         self.set_last(&raw const NONE);
-        for entry in self.entries.take() {
-            if let Some(key) = NonZeroUsize::new(entry.key()) {
-                (self.retire)(key, entry.get().owner.clone());
+        for owner in self.owners.take() {
+            if let Some(key) = NonZeroUsize::new(owner.cell().key()) {
+                (self.retire)(key, owner);
             }
         }
     }
@@ -243,28 +184,25 @@ mod tests {
     fn the_last_owner_is_at_hand_and_others_are_found() {
         let slot = OwnerSlot::new(&LAST, ignore);
         assert_eq!(at_hand(key(1)), None);
-        assert!(slot.insert(key(1), Owner::new(10)).is_none());
-        assert!(slot.insert(key(2), Owner::new(20)).is_none());
+        assert!(slot.insert(Owner::with_key(key(1), 10)).is_none());
+        assert!(slot.insert(Owner::with_key(key(2), 20)).is_none());
         assert_eq!(at_hand(key(2)), Some(20));
         assert_eq!(at_hand(key(1)), None, "not at hand");
         assert_eq!(found(&slot, key(1)), Some(10));
         assert_eq!(at_hand(key(1)), Some(10), "at hand since it was found");
         assert_eq!(found(&slot, key(3)), None);
-        let mut sum = 0;
-        slot.for_each(|key, owner| sum += key.get() + value(owner) as usize);
-        assert_eq!(sum, 33);
     }
 
     #[test]
     fn a_key_may_be_used_again() {
         let slot = OwnerSlot::new(&LAST, ignore);
-        slot.insert(key(1), Owner::new(10));
+        slot.insert(Owner::with_key(key(1), 10));
         let removed = slot.remove(key(1)).expect("it was there");
         assert_eq!(value(&removed), 10);
         assert_eq!((at_hand(key(1)), found(&slot, key(1))), (None, None));
-        slot.insert(key(1), Owner::new(11));
+        slot.insert(Owner::with_key(key(1), 11));
         assert_eq!(at_hand(key(1)), Some(11));
-        let replaced = slot.insert(key(1), Owner::new(12)).expect("the key was in use");
+        let replaced = slot.insert(Owner::with_key(key(1), 12)).expect("the key was in use");
         assert_eq!(value(&replaced), 11);
         assert_eq!(at_hand(key(1)), Some(12));
     }
@@ -272,15 +210,15 @@ mod tests {
     #[test]
     fn a_cell_in_use_outlives_its_removal() {
         let slot = OwnerSlot::new(&LAST, ignore);
-        slot.insert(key(1), Owner::new(10));
+        slot.insert(Owner::with_key(key(1), 10));
         LastOwner::enter(&LAST, key(1), |entered| {
             let inside = entered.expect("nobody has it");
             drop(slot.remove(key(1)));
-            slot.insert(key(1), Owner::new(11));
+            slot.insert(Owner::with_key(key(1), 11));
             assert_eq!((*inside, slot.removed.borrow().len()), (10, 1));
         })
         .expect("at hand");
-        slot.insert(key(2), Owner::new(20));
+        slot.insert(Owner::with_key(key(2), 20));
         assert_eq!(slot.removed.borrow().len(), 0, "the next insertion frees it");
         assert_eq!(found(&slot, key(1)), Some(11));
     }
@@ -303,8 +241,8 @@ mod tests {
         std::thread::scope(|scope| {
             scope.spawn(move || {
                 SLOT.with(|slot| {
-                    slot.insert(key(1), Owner::new((10, report.clone())));
-                    slot.insert(key(2), Owner::new((20, report)));
+                    slot.insert(Owner::with_key(key(1), (10, report.clone())));
+                    slot.insert(Owner::with_key(key(2), (20, report)));
                 });
             });
         });

@@ -75,7 +75,7 @@ impl RivalThread for HandleThread {
     }
 }
 
-/// gfp without handles: every call finds the thread's cache, and a block is freed by its drop.
+/// gfp without handles: every call finds the thread's cache.
 #[derive(Debug)]
 pub struct WithoutHandle(Allocator);
 
@@ -115,7 +115,7 @@ impl RivalThread for &Allocator {
 
     #[inline(always)]
     fn free(&mut self, block: Pages, _order: u32) {
-        drop(block);
+        self.free_pages(block);
     }
 
     #[inline(always)]
