@@ -10,7 +10,8 @@ use super::Pfn;
 /// memory is not cleared when it is made.
 pub struct FrameBatch {
     len: usize,
-    pfns: [MaybeUninit<u32>; Self::CAPACITY],
+    /// More than fit, because [`push_bits`](Self::push_bits) writes four at a time.
+    pfns: [MaybeUninit<u32>; Self::CAPACITY + 4],
 }
 
 impl FrameBatch {
@@ -20,7 +21,7 @@ impl FrameBatch {
     /// Makes an empty batch.
     #[inline]
     pub const fn new() -> Self {
-        Self { len: 0, pfns: [const { MaybeUninit::uninit() }; Self::CAPACITY] }
+        Self { len: 0, pfns: [const { MaybeUninit::uninit() }; Self::CAPACITY + 4] }
     }
 
     /// Returns how many more blocks fit.
@@ -35,6 +36,7 @@ impl FrameBatch {
     /// When the batch is full.
     #[inline]
     pub fn push(&mut self, pfn: Pfn) {
+        assert!(self.len < Self::CAPACITY, "a batch has room for 512 blocks");
         self.pfns[self.len].write(pfn.get());
         self.len += 1;
     }
@@ -45,11 +47,36 @@ impl FrameBatch {
     /// When they do not fit.
     #[inline]
     pub fn push_run(&mut self, first: Pfn, count: u32) {
-        let run = &mut self.pfns[self.len..self.len + count as usize];
+        let run = &mut self.pfns[..Self::CAPACITY][self.len..self.len + count as usize];
         for (slot, pfn) in run.iter_mut().zip(first.get()..) {
             slot.write(pfn);
         }
         self.len += count as usize;
+    }
+
+    /// Appends the frames that are set bits of a word, counted from `first` on.
+    ///
+    /// Writes four places at a time, and only then asks whether that was all: how many bits are set is not to be guessed where
+    /// they are few, and often there is none.
+    ///
+    /// # Panics
+    /// When they do not fit.
+    #[inline]
+    pub fn push_bits(&mut self, first: Pfn, bits: u64) {
+        let mut left = bits;
+        let mut len = self.len;
+        loop {
+            for _ in 0..4 {
+                self.pfns[len].write(first.get().wrapping_add(left.trailing_zeros()));
+                len += usize::from(left != 0);
+                left &= left.wrapping_sub(1);
+            }
+            assert!(len <= Self::CAPACITY, "a batch has room for 512 blocks");
+            if left == 0 {
+                self.len = len;
+                return;
+            }
+        }
     }
 
     /// Removes all blocks.

@@ -73,21 +73,19 @@ impl Caches {
         let first = match owner.enter() {
             Ok(mut cache) => {
                 let pcp = cache.zone_mut(zone.index())?;
-                let mut first = None;
+                let (mut first, mut bad) = (None, 0);
                 // Highest first, so that the lowest comes out first.
-                for pfn in batch.iter().rev() {
-                    let Some(block) = prep_new_page(&self.frames, pfn, list, zone, order) else {
-                        pcp.count_bad();
-                        continue;
-                    };
-                    if let Some(above) = first.replace(block)
-                        && pcp.refill(above).is_err()
-                    {
-                        let whole = free_pages_prepare(&self.frames, above, Descriptor::freed);
-                        debug_assert!(whole.is_ok(), "it was prepared just now");
-                        back.push(above.pfn());
-                    }
-                }
+                let above = batch.iter().rev().filter_map(|pfn| {
+                    let block = prep_new_page(&self.frames, pfn, list, zone, order);
+                    bad += u64::from(block.is_none());
+                    block.and_then(|block| first.replace(block))
+                });
+                pcp.refill(list, order, above, |block| {
+                    let whole = free_pages_prepare(&self.frames, block, Descriptor::freed);
+                    debug_assert!(whole.is_ok(), "it was prepared just now");
+                    back.push(block.pfn());
+                });
+                pcp.count_bad(bad);
                 if first.is_some() {
                     pcp.count_passed_through(order);
                 }

@@ -204,17 +204,22 @@ impl ZonePcp {
         if self.spare >= 0 && mode == FreeMode::Ordinary { Put::Cached } else { Put::Overflow(mode) }
     }
 
-    /// Adds a block that came from the zone, unless there is no room.
-    pub(super) fn refill(&mut self, block: Block) -> Result<(), Block> {
-        self.lists.list_mut(block.list()).push(block)?;
-        self.spare -= signed(block.order().frames());
-        self.inflow_frames += i64::from(block.order().frames());
-        Ok(())
+    /// Adds blocks that came from the zone to a list, and calls `refused` with those that it has no room for.
+    pub(super) fn refill(
+        &mut self,
+        list: PcpList,
+        order: Order,
+        blocks: impl Iterator<Item = Block>,
+        refused: impl FnMut(Block),
+    ) {
+        let added = self.lists.list_mut(list).push_all(blocks, refused);
+        self.spare -= signed(added * order.frames());
+        self.inflow_frames += i64::from(added * order.frames());
     }
 
-    /// Counts a block of the zone that was found in a wrong state and is left out of circulation.
-    pub(super) const fn count_bad(&mut self) {
-        self.bad_blocks += 1;
+    /// Counts blocks of the zone that were found in a wrong state and are left out of circulation.
+    pub(super) const fn count_bad(&mut self, blocks: u64) {
+        self.bad_blocks += blocks;
     }
 
     /// Counts a block that came from the zone and goes straight to its owner.

@@ -354,13 +354,7 @@ impl Zone {
         let (_, order) = PcpList::with_index(list.index());
         self.locked(self.areas.lock(), |areas, _| {
             areas.unsettled += batch.len() as u64 * u64::from(order.frames());
-            if order == Order::ZERO {
-                areas.buddy.free_frames_batch(batch.numbers(), self.taken_for(list));
-            } else {
-                for pfn in batch.iter() {
-                    areas.buddy.free(pfn, order, self.taken_for(list));
-                }
-            }
+            areas.buddy.free_batch(batch.numbers(), order, self.taken_for(list));
             areas.freed()
         })
     }

@@ -29,7 +29,7 @@ impl<B> Slots<B> {
         Self { cells: (0..count).map(|_| UnsafeCell::new(None)).collect() }
     }
 
-    /// Puts the block of an allocation into its slot; `None` is an allocation that failed.
+    /// Puts the block of an allocation into its slot, which is empty; `None` is an allocation that failed.
     ///
     /// # Safety
     ///
@@ -37,8 +37,10 @@ impl<B> Slots<B> {
     #[inline(always)]
     pub(super) unsafe fn put(&self, slot: u32, block: Option<B>) {
         let cell = self.cells[slot as usize].get();
+        // Written without a look at what is there: an assignment would drop it, and so read the slot first, of those
+        // allocators alone whose blocks have a drop.
         // SAFETY: the caller is the only one to touch the cell.
-        unsafe { *cell = block };
+        unsafe { cell.write(block) };
     }
 
     /// Takes the block out of its slot, if its allocation did not fail.

@@ -276,7 +276,7 @@ impl Buddy {
         for index in self.pageblock_leaves(pfn) {
             for order in 0..=LEAF_ORDER {
                 let listed = if order < LEAF_ORDER {
-                    u32::from(self.leaves[index].count(order))
+                    u32::from(self.leaves[index].counts().get(order))
                 } else {
                     u32::from(self.sets.contains(self.set_of(order, from), index))
                 };

@@ -1,5 +1,6 @@
 //! One leaf of the buddy: 1 MiB of frames in one cache line.
 
+use super::counts::{CountsChange, OrderCounts, Orders};
 use crate::{frame::Mobility, sync::zeroable};
 
 /// log2 of the frames of a leaf.
@@ -23,15 +24,15 @@ zeroable! {
     ///
     /// A leaf is *whole* when its map is all-zero: it then is, or lies in, one block of order 8 and more, which the index
     /// of the buddy knows to be free or not. A zeroed leaf is therefore a valid initial state that costs no memory. A
-    /// leaf of which some frame is in use is *split*: its map says which, and `count[k]` how many of its maximal
-    /// free blocks have order k.
+    /// leaf of which some frame is in use is *split*: its map says which, and `counts` how many of its maximal
+    /// free blocks have which order.
     #[derive(Debug)]
     #[repr(C, align(64))]
     pub(super) struct Leaf {
         /// A set bit is a frame in use.
         used: [u64; 4],
-        /// Maximal free blocks by order. At order 0 at most 128, so it fits.
-        count: [u8; LEAF_ORDER as usize],
+        /// Maximal free blocks.
+        counts: OrderCounts,
         /// Frames in use that were taken for movable data.
         movable: u16,
     }
@@ -43,7 +44,7 @@ const fn mask_of(offset: u32, order: u8) -> (usize, u64) {
     ((offset >> 6) as usize & 3, ones << (offset & 63))
 }
 
-/// Returns, for each k from 0 to 6, how many aligned runs of 2^k bits of `free` are all set.
+/// Returns how many aligned runs of 2^k bits of `free` are all set, for each k from 0 to 6.
 fn runs(free: u64) -> [u32; 7] {
     let mut counts = [free.count_ones(); 7];
     let mut mask = free;
@@ -105,16 +106,27 @@ impl Leaf {
         }
     }
 
-    /// Returns how many maximal free blocks of `order`, at most 7, there are.
+    /// Returns the maximal free blocks.
     #[inline]
-    pub(super) const fn count(&self, order: u8) -> u8 {
-        self.count[order as usize & 7]
+    pub(super) const fn counts(&self) -> OrderCounts {
+        self.counts
     }
 
-    /// Returns the count of `order`, at most 7, for change.
+    /// Counts so many blocks of an order more, or less, and returns how many there were and are.
     #[inline]
-    pub(super) const fn count_mut(&mut self, order: u8) -> &mut u8 {
-        &mut self.count[order as usize & 7]
+    pub(super) const fn count(&mut self, order: u8, blocks: i32) -> (u8, u8) {
+        let before = self.counts.get(order);
+        self.counts = self.counts.changed_by(CountsChange::of(order, blocks));
+        (before, self.counts.get(order))
+    }
+
+    /// Changes the counts, and returns the orders that have blocks now and had none, or the other way round.
+    #[inline]
+    pub(super) const fn change_counts(&mut self, change: CountsChange) -> Orders {
+        let since = self.counts.changed_by(change);
+        let orders = self.counts.appeared_or_vanished(since);
+        self.counts = since;
+        orders
     }
 
     /// Returns the offset of the lowest maximal free block of `order`, at most 7.
@@ -188,10 +200,10 @@ impl Leaf {
         }
     }
 
-    /// Returns, in one word of the map, the frames that are maximal free blocks of order 0.
+    /// Returns, in one word of the map, the lowest frames of the maximal free blocks of `order`, at most 5.
     #[inline]
-    pub(super) const fn singles(&self, word: usize) -> u64 {
-        maximal(!self.used[word & 3], 0)
+    pub(super) const fn starts(&self, word: usize, order: u8) -> u64 {
+        maximal(!self.used[word & 3], order)
     }
 
     /// Marks frames of one word in use.
@@ -200,15 +212,39 @@ impl Leaf {
         self.used[word & 3] |= mask;
     }
 
-    /// Marks frames of one word free, and returns by how much the number of maximal blocks of order 0 to 5 in it grew,
-    /// and whether the word is all free now.
+    /// Marks frames of one word free, and returns by how much the number of maximal blocks of order 0 to 5 in it grew. If the
+    /// word is all free since, it has none: it is a part of a larger block.
     #[inline]
-    pub(super) fn mark_mask_free(&mut self, word: usize, mask: u64) -> ([i32; 6], bool) {
+    pub(super) fn mark_mask_free(&mut self, word: usize, mask: u64) -> [i32; 6] {
         let old = runs(!self.used[word & 3]);
         self.used[word & 3] &= !mask;
         let new = runs(!self.used[word & 3]);
         let maximal = |runs: &[u32; 7], k: usize| (runs[k] - 2 * runs[k + 1]).cast_signed();
-        (core::array::from_fn(|k| maximal(&new, k) - maximal(&old, k)), new[6] == 1)
+        core::array::from_fn(|k| maximal(&new, k) - maximal(&old, k))
+    }
+
+    /// Tells whether all of a word is free.
+    #[inline]
+    pub(super) const fn is_free_word(&self, word: usize) -> bool {
+        self.used[word & 3] == 0
+    }
+
+    /// Returns the order of the largest aligned block around the free block at `offset` that is all free; 6 stands for the
+    /// whole word and what may be free beyond it.
+    ///
+    /// A block around a frame is free if it does not reach the nearest frame in use on either side, and it reaches frame q
+    /// if it is larger than the highest bit in which the numbers of the two frames differ. No branch: whether a frame's
+    /// buddies are free is not to be guessed.
+    #[inline]
+    pub(super) const fn merged_order(&self, offset: u32) -> u8 {
+        let (used, bit) = (self.used[(offset >> 6) as usize & 3], offset & 63);
+        // Beyond the word, where nothing is in use, lies a number that differs in bit 6 or above.
+        let above = bit + (used >> bit).trailing_zeros();
+        let below = bit.wrapping_sub((used << (63 - bit)).leading_zeros());
+        let (above, below) = (above ^ bit, below ^ bit);
+        let nearest = if above < below { above } else { below };
+        let order = nearest.ilog2();
+        (if order > 6 { 6 } else { order }).to_le_bytes()[0]
     }
 
     /// Tells whether all of `mask` in one word is in use.

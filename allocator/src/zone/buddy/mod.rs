@@ -6,6 +6,7 @@
 //! of the index, whatever the size of the zone; and zeroed memory means "all free", so that a huge zone costs
 //! nothing until it is used. A search takes the lowest address.
 
+mod counts;
 mod fallback;
 mod index;
 mod leaf;
@@ -13,6 +14,7 @@ mod leaf;
 mod tests;
 
 use self::{
+    counts::{CountsChange, Merges, Orders},
     index::LeafSets,
     leaf::{LEAF_FRAMES, LEAF_ORDER, Leaf},
 };
@@ -28,6 +30,8 @@ pub use fallback::{Fallback, Grouping, RmqueueMode};
 pub const ORDERS: usize = MAX_MAX_ORDER as usize + 1;
 /// Number of migrate types.
 pub const TYPES: usize = NR_MIGRATE_TYPES;
+/// Order of the frames of one word of a leaf's map.
+const WORD_ORDER: u8 = 6;
 /// Frames of a pageblock.
 pub const PAGEBLOCK_FRAMES: u32 = 1 << PAGEBLOCK_ORDER;
 
@@ -164,46 +168,60 @@ impl Buddy {
     fn count_blocks(&mut self, order: u8, migratetype: MigrateType, change: i32) {
         let count = &mut self.nr_free[migratetype as usize][usize::from(order)];
         *count = count.wrapping_add_signed(change);
-        let bit = 1 << order;
-        if *count == 0 {
-            self.available[migratetype as usize] &= !bit;
-        } else {
-            self.available[migratetype as usize] |= bit;
-        }
+        self.note_available(order, migratetype);
+    }
+
+    /// Notes whether there are free blocks of an order.
+    #[inline]
+    const fn note_available(&mut self, order: u8, migratetype: MigrateType) {
+        let some = self.nr_free[migratetype as usize][order as usize] > 0;
+        let orders = &mut self.available[migratetype as usize];
+        *orders = *orders & !(1 << order) | (some as u32) << order;
     }
 
     /// Lists a free block. Its frames are already marked free.
     #[inline]
     fn insert(&mut self, pfn: Pfn, order: u8, migratetype: MigrateType) {
-        let leaf = self.leaf_of(pfn);
-        let first = if order < LEAF_ORDER {
-            let count = self.leaves[leaf].count_mut(order);
-            *count += 1;
-            *count == 1
-        } else {
-            true
-        };
-        if first {
-            self.sets.insert(self.set_of(order, migratetype), leaf);
-        }
-        self.count_blocks(order, migratetype, 1);
+        self.list(self.leaf_of(pfn), order, migratetype, 1);
     }
 
     /// Takes a free block off its list. Its frames stay marked free.
     #[inline]
     fn remove(&mut self, pfn: Pfn, order: u8, migratetype: MigrateType) {
-        let leaf = self.leaf_of(pfn);
-        let last = if order < LEAF_ORDER {
-            let count = self.leaves[leaf].count_mut(order);
-            *count -= 1;
-            *count == 0
+        self.list(self.leaf_of(pfn), order, migratetype, -1);
+    }
+
+    /// Lists that many blocks more of an order in a leaf, or less.
+    #[inline]
+    fn list(&mut self, leaf: usize, order: u8, migratetype: MigrateType, blocks: i32) {
+        let set = self.set_of(order, migratetype);
+        let (before, since) = if order < LEAF_ORDER {
+            self.leaves[leaf].count(order, blocks)
         } else {
-            true
+            (u8::from(blocks < 0), u8::from(blocks > 0))
         };
-        if last {
-            self.sets.remove(self.set_of(order, migratetype), leaf);
+        if before == 0 {
+            self.sets.insert(set, leaf);
+        } else if since == 0 {
+            self.sets.remove(set, leaf);
         }
-        self.count_blocks(order, migratetype, -1);
+        self.count_blocks(order, migratetype, blocks);
+    }
+
+    /// Brings the index up to date with those orders of a leaf that have blocks now and had none, or the other way round.
+    #[inline]
+    fn index_orders(&mut self, leaf: usize, migratetype: MigrateType, orders: Orders) {
+        if !orders.is_empty() {
+            let counts = self.leaves[leaf].counts();
+            for order in orders {
+                let set = self.set_of(order, migratetype);
+                if counts.get(order) > 0 {
+                    self.sets.insert(set, leaf);
+                } else {
+                    self.sets.remove(set, leaf);
+                }
+            }
+        }
     }
 
     /// Returns the lowest free block of exactly this order and type.
@@ -271,10 +289,13 @@ impl Buddy {
         let mut left = count;
         while left > 0 && self.available[migratetype as usize] != 0 {
             let order = self.available[migratetype as usize].trailing_zeros().to_le_bytes()[0];
-            let taken = if order == 0 {
-                self.take_singles(left, migratetype, taken_for, batch)
-            } else {
-                self.take_run(order, left, migratetype, taken_for, batch)
+            let taken = match order {
+                // With a constant order: most of what is in pieces is single frames.
+                0 => self.take_whole(0, left, migratetype, taken_for, batch),
+                1..WORD_ORDER if left >> order > 0 => {
+                    self.take_whole(order, left, migratetype, taken_for, batch)
+                }
+                _ => self.take_run(order, left, migratetype, taken_for, batch),
             };
             left -= taken;
         }
@@ -282,39 +303,52 @@ impl Buddy {
         count - left
     }
 
-    /// Takes single frames from the lowest leaf that has maximal blocks of order 0.
-    fn take_singles(
+    /// Takes whole blocks of `order`, at most 5, from the lowest leaf that has some, when there is no smaller block.
+    #[inline(always)]
+    fn take_whole(
         &mut self,
+        order: u8,
         want: u32,
         migratetype: MigrateType,
         taken_for: Mobility,
         batch: &mut FrameBatch,
     ) -> u32 {
-        let set = self.set_of(0, migratetype);
-        let Some(index) = self.sets.first(set) else { return 0 };
+        let Some(index) = self.sets.first(self.set_of(order, migratetype)) else { return 0 };
         let start = self.leaf_start(index);
         let leaf = &mut self.leaves[index];
-        let mut taken = 0;
+        let (most, ones) = (want >> order, (1u64 << (1u32 << order)) - 1);
+        let mut blocks = u32::from(leaf.counts().get(order));
+        if order == 0 && blocks <= most {
+            for word in 0..4u32 {
+                let starts = leaf.starts(word as usize, order);
+                batch.push_bits(start.add(word * 64), starts);
+                leaf.mark_mask_used(word as usize, starts);
+            }
+            leaf.account_taken(blocks, taken_for);
+            self.list(index, order, migratetype, -blocks.cast_signed());
+            return blocks;
+        }
+        blocks = 0;
         for word in 0..4u32 {
-            let mut singles = leaf.singles(word as usize);
+            let mut starts = leaf.starts(word as usize, order);
             let mut mask = 0;
-            while singles != 0 && taken < want {
-                let bit = singles.trailing_zeros();
-                batch.push(start.add(word * 64 + bit));
-                mask |= 1 << bit;
-                singles &= singles - 1;
-                taken += 1;
+            while starts != 0 && blocks < most {
+                let bit = starts.trailing_zeros();
+                let first = start.add(word * 64 + bit);
+                if order == 0 {
+                    batch.push(first);
+                } else {
+                    batch.push_run(first, 1 << order);
+                }
+                mask |= ones << bit;
+                starts &= starts - 1;
+                blocks += 1;
             }
             leaf.mark_mask_used(word as usize, mask);
         }
-        leaf.account_taken(taken, taken_for);
-        let count = leaf.count_mut(0);
-        *count -= taken.to_le_bytes()[0];
-        if *count == 0 {
-            self.sets.remove(set, index);
-        }
-        self.count_blocks(0, migratetype, -taken.cast_signed());
-        taken
+        leaf.account_taken(blocks << order, taken_for);
+        self.list(index, order, migratetype, -blocks.cast_signed());
+        blocks << order
     }
 
     /// Takes the low frames of the lowest block of `order`, when there is no smaller block.
@@ -361,45 +395,101 @@ impl Buddy {
     }
 
     fn free_piece(&mut self, pfn: Pfn, order: Order, taken_for: Mobility) {
+        if order.get() < WORD_ORDER {
+            let mut merges = Merges::new(order);
+            self.free_in_word(pfn, order, taken_for, &mut merges);
+            return self.count_merges(&merges);
+        }
         let migratetype = self.pageblock_type(pfn);
         self.free_frames[migratetype as usize] += u64::from(order.frames());
-        if order.get() <= LEAF_ORDER {
-            let index = self.leaf_of(pfn);
-            let leaf = &mut self.leaves[index];
-            leaf.account_returned(order.frames(), taken_for);
-            if order.get() < LEAF_ORDER {
-                debug_assert!(leaf.is_used(Self::offset_of(pfn), order.get()), "{pfn} was free already");
-                leaf.mark_free(Self::offset_of(pfn), order.get());
-                return self.merge_in_leaf(index, Self::offset_of(pfn), order.get(), migratetype);
-            }
+        if order.get() > LEAF_ORDER {
+            return self.merge_leaves(pfn, order.get(), migratetype);
         }
-        self.merge_leaves(pfn, order.get(), migratetype);
+        let index = self.leaf_of(pfn);
+        let leaf = &mut self.leaves[index];
+        leaf.account_returned(order.frames(), taken_for);
+        if order.get() < LEAF_ORDER {
+            debug_assert!(leaf.is_used(Self::offset_of(pfn), order.get()), "{pfn} was free already");
+            leaf.mark_free(Self::offset_of(pfn), order.get());
+        }
+        self.merge_words(index, Self::offset_of(pfn), order.get(), migratetype);
     }
 
-    /// Frees single frames, the same as so many calls of [`free`](Self::free), but runs of them a word at a time.
-    pub fn free_frames_batch(&mut self, frames: &[u32], taken_for: Mobility) {
-        // Below this many frames of one word, merging one by one is cheaper than counting the runs of the word anew.
-        const RUN_WORTH_COUNTING: u32 = 4;
+    /// Frees a block of at most order 5, and merges it with its free buddies; what became of those inside of its word of the
+    /// map is left to be counted.
+    #[inline(always)]
+    fn free_in_word(&mut self, pfn: Pfn, order: Order, taken_for: Mobility, merges: &mut Merges) {
+        let migratetype = self.pageblock_type(pfn);
+        let index = self.leaf_of(pfn);
+        let leaf = &mut self.leaves[index];
+        let offset = Self::offset_of(pfn);
+        debug_assert!(leaf.is_used(offset, order.get()), "{pfn} was free already");
+        leaf.account_returned(order.frames(), taken_for);
+        leaf.mark_free(offset, order.get());
+        if leaf.is_free(offset ^ order.frames(), order.get()) {
+            return self.merge_in_word(index, offset, migratetype, merges);
+        }
+        // Where a zone is well filled, most blocks that come back stay what they are.
+        merges.note(migratetype, order.get());
+        let (before, _) = leaf.count(order.get(), 1);
+        if before == 0 {
+            self.sets.insert(self.set_of(order.get(), migratetype), index);
+        }
+    }
+
+    /// Merges a block with its buddies, of which the first is free.
+    #[inline(never)]
+    fn merge_in_word(&mut self, index: usize, offset: u32, migratetype: MigrateType, merges: &mut Merges) {
+        let merged = self.leaves[index].merged_order(offset);
+        merges.note(migratetype, merged);
+        let changed = self.leaves[index].change_counts(CountsChange::merge(merges.order.get(), merged));
+        self.index_orders(index, migratetype, changed);
+        if merged == WORD_ORDER {
+            self.merge_words(index, offset & !63, WORD_ORDER, migratetype);
+        }
+    }
+
+    /// Counts the blocks that merges in words made and used up.
+    fn count_merges(&mut self, merges: &Merges) {
+        for (kind, became) in merges.by_type() {
+            let mut frees = 0;
+            // From the top: a block that became larger has used up a buddy of each order below.
+            for order in (merges.order.get()..=WORD_ORDER).rev() {
+                let here = if order < WORD_ORDER { became[usize::from(order)].cast_signed() } else { 0 };
+                self.count_blocks(order, kind, here - frees);
+                frees += became[usize::from(order)].cast_signed();
+            }
+            self.free_frames[kind as usize] += u64::from(frees.cast_unsigned()) << merges.order.get();
+        }
+    }
+
+    /// Frees blocks of one order, the same as so many calls of [`free`](Self::free), but runs of single frames a word at a
+    /// time.
+    pub fn free_batch(&mut self, blocks: &[u32], order: Order, taken_for: Mobility) {
+        if order.get() >= WORD_ORDER {
+            return blocks.iter().for_each(|&pfn| self.free(Pfn::new(pfn), order, taken_for));
+        }
+        let mut merges = Merges::new(order);
+        if order == Order::ZERO {
+            self.free_frames_in_words(blocks, taken_for, &mut merges);
+        } else {
+            for &pfn in blocks {
+                self.free_in_word(Pfn::new(pfn), order, taken_for, &mut merges);
+            }
+        }
+        self.count_merges(&merges);
+    }
+
+    fn free_frames_in_words(&mut self, frames: &[u32], taken_for: Mobility, merges: &mut Merges) {
         let mut rest = frames;
-        while let Some((&first, tail)) = rest.split_first() {
-            let mut mask = 1u64 << (first & 63);
-            let mut length = 1;
-            for &pfn in tail {
-                if pfn >> 6 != first >> 6 {
-                    break;
-                }
-                mask |= 1 << (pfn & 63);
-                length += 1;
-            }
-            let (run, behind) = rest.split_at(length as usize);
-            if length < RUN_WORTH_COUNTING || mask.count_ones() < length {
-                for &pfn in run {
-                    self.free_piece(Pfn::new(pfn), Order::ZERO, taken_for);
-                }
-            } else {
-                self.free_word(Pfn::new(first), mask, length, taken_for);
-            }
+        while let Some((&first, behind)) = rest.split_first() {
             rest = behind;
+            if let Some((mask, length)) = run_in_word(first, behind) {
+                self.free_word(Pfn::new(first), mask, length, taken_for);
+                rest = &behind[length as usize - 1..];
+            } else {
+                self.free_in_word(Pfn::new(first), Order::ZERO, taken_for, merges);
+            }
         }
     }
 
@@ -411,28 +501,20 @@ impl Buddy {
         let leaf = &mut self.leaves[index];
         debug_assert!(leaf.is_mask_used(word, mask), "a frame near {pfn} was free already");
         leaf.account_returned(frames, taken_for);
-        let (grown, whole_word) = leaf.mark_mask_free(word, mask);
+        let grown = leaf.mark_mask_free(word, mask);
+        let whole_word = leaf.is_free_word(word);
         for (order, change) in (0u8..).zip(grown) {
             if change != 0 {
-                let count = self.leaves[index].count_mut(order);
-                let was = *count;
-                *count = was.wrapping_add_signed(change.to_le_bytes()[0].cast_signed());
-                if *count == 0 {
-                    self.sets.remove(self.set_of(order, migratetype), index);
-                } else if was == 0 {
-                    self.sets.insert(self.set_of(order, migratetype), index);
-                }
-                self.count_blocks(order, migratetype, change);
+                self.list(index, order, migratetype, change);
             }
         }
         if whole_word {
-            self.merge_in_leaf(index, Self::offset_of(pfn) & !63, 6, migratetype);
+            self.merge_words(index, Self::offset_of(pfn) & !63, WORD_ORDER, migratetype);
         }
     }
 
-    /// Merges a block of which all frames are marked free, and lists what it has become.
-    #[inline]
-    fn merge_in_leaf(&mut self, index: usize, offset: u32, order: u8, migratetype: MigrateType) {
+    /// Merges a block of whole words of the map, all marked free, buddy by buddy, and lists what it has become.
+    fn merge_words(&mut self, index: usize, offset: u32, order: u8, migratetype: MigrateType) {
         let (mut at, mut order) = (offset, order);
         let start = self.leaf_start(index);
         while order < LEAF_ORDER {
@@ -482,4 +564,18 @@ impl Buddy {
             self.set_pageblock_type(pfn.add(block << PAGEBLOCK_ORDER), migratetype);
         }
     }
+}
+
+/// Returns the frames of one word of the map that `first` and those behind it are, if there are enough of them to count the
+/// word anew instead of merging one by one.
+#[inline]
+fn run_in_word(first: u32, behind: &[u32]) -> Option<(u64, u32)> {
+    const WORTH_COUNTING: u32 = 4;
+    let is_near = |pfn: &u32| pfn >> 6 == first >> 6;
+    if !behind.get(WORTH_COUNTING as usize - 2).is_some_and(is_near) {
+        return None;
+    }
+    let run = behind.iter().take_while(|pfn| is_near(pfn));
+    let (mask, length) = run.fold((1u64 << (first & 63), 1), |(mask, length), pfn| (mask | 1 << (pfn & 63), length + 1));
+    (length >= WORTH_COUNTING && mask.count_ones() == length).then_some((mask, length))
 }

@@ -239,7 +239,7 @@ impl Reference {
                 self.give_back(vec![held], false)
             }
             Step::FreeBatch { position, count, together } => {
-                let blocks = self.singles(position, count, together);
+                let blocks = self.alike(position, count, together);
                 self.give_back(blocks, true)
             }
             Step::FreeMost { left } => {
@@ -260,22 +260,22 @@ impl Reference {
         }
     }
 
-    /// Takes up to `count` single frames that were taken for the same out of what is held.
-    fn singles(&mut self, position: u32, count: u32, together: bool) -> Vec<Held> {
+    /// Takes up to `count` blocks of one order that were taken for the same out of what is held.
+    fn alike(&mut self, position: u32, count: u32, together: bool) -> Vec<Held> {
         let Some(&first) = self.held.get(position as usize % self.held.len().max(1)) else {
             return Vec::new();
         };
-        let wanted = |held: &Held| held.order == 0 && held.taken_for == first.taken_for;
+        let wanted = |held: &Held| held.order == first.order && held.taken_for == first.taken_for;
         let mut blocks = Vec::new();
         let limit = count as usize;
         if together {
-            let mut singles: Vec<Held> =
+            let mut near: Vec<Held> =
                 self.held.iter().copied().filter(|held| wanted(held) && held.pfn >= first.pfn).collect();
-            singles.sort_unstable_by_key(|held| held.pfn);
-            singles.truncate(limit);
+            near.sort_unstable_by_key(|held| held.pfn);
+            near.truncate(limit);
             self.held
-                .retain(|held| !(wanted(held) && singles.binary_search_by_key(&held.pfn, |s| s.pfn).is_ok()));
-            blocks = singles;
+                .retain(|held| !(wanted(held) && near.binary_search_by_key(&held.pfn, |s| s.pfn).is_ok()));
+            blocks = near;
         } else {
             self.held.retain(|held| {
                 let take = blocks.len() < limit && wanted(held);
@@ -365,7 +365,7 @@ impl Tested {
     fn give_back(&mut self, blocks: &[Held], batch: bool) {
         if batch {
             let pfns: Vec<u32> = blocks.iter().map(|held| held.pfn).collect();
-            self.buddy.free_frames_batch(&pfns, blocks[0].taken_for);
+            self.buddy.free_batch(&pfns, Order::new(blocks[0].order), blocks[0].taken_for);
         } else {
             for held in blocks {
                 self.buddy.free(Pfn::new(held.pfn), Order::new(held.order), held.taken_for);
