@@ -1,5 +1,6 @@
 //! The fast path: a block that lies in the caller's cache.
 
+use super::Domain;
 use crate::{
     frame::{Block, Order, PcpList},
     gfp::{AllocFlags, Gfp, ZoneType, gfp_migratetype, gfp_zone},
@@ -43,10 +44,18 @@ pub fn take_cached(
     cache.take(highest, flags, list, order)
 }
 
-/// Takes a block from the caller's cache for a request that tries another zone than most first: DMA, for example.
-pub(super) fn take_cached_elsewhere(owner: &Owner<ThreadCache>, gfp: Gfp, order: Order) -> Option<Block> {
+/// Takes a block from the caller's cache, from the first zone that is above the low mark: for a request that tries another zone
+/// than most first, DMA for example, and for all when the first zone is short of memory.
+pub(super) fn take_cached_elsewhere(
+    domain: &Domain,
+    owner: &Owner<ThreadCache>,
+    gfp: Gfp,
+    order: Order,
+) -> Option<Block> {
     let CachedRequest { highest, flags, list } = cached_request(gfp, order)?;
-    owner.enter().ok()?.take_elsewhere(highest, flags, list, order)
+    let mut cache = owner.enter().ok()?;
+    let mut zones = domain.zonelist().zones(highest);
+    zones.find_map(|(_, zone)| cache.take_in_turn(zone, highest, flags, list, order)).flatten()
 }
 
 /// Puts a block into the caller's cache, at its hot end (`free_unref_page_commit`), and says what is left to be done.

@@ -27,7 +27,7 @@ pub fn alloc_pages(
     order: Order,
     waiting: Waiting,
 ) -> Result<Block, AllocError> {
-    match owner.and_then(|owner| take_cached_elsewhere(owner, gfp, order)) {
+    match owner.and_then(|owner| take_cached_elsewhere(domain, owner, gfp, order)) {
         Some(block) => Ok(block),
         None => alloc_pages_nodemask(domain, owner, gfp, order, waiting),
     }

@@ -4,9 +4,7 @@ use core::{num::NonZeroUsize, ptr::NonNull};
 
 use super::{id::AllocatorId, numbers::Number};
 use crate::{
-    alloc::{
-        Busy, Domain, alloc_pages, free_page, free_pages_cold, free_pages_ok, free_unref_page,
-    },
+    alloc::{Busy, Domain, alloc_pages, free_page, free_pages_cold, free_pages_ok, free_unref_page},
     error::{AllocError, FrameStory, FreeError, Misuse},
     frame::{AllocatorNumber, BadFrame, Block, Descriptor, FrameState, Order, Pfn, free_pages_prepare},
     gfp::Gfp,

@@ -47,8 +47,6 @@ pub struct ThreadCache {
     hot: ZonePcp,
     hot_index: usize,
     allocator: AllocatorNumber,
-    /// For each highest zone that a request may name, the first zone to try.
-    preferred: [Option<ZoneNumber>; NR_ZONE_TYPES],
     /// The other zones by number; the hot one's place is taken out.
     others: Box<[ZonePcp]>,
     /// Where the cache is registered; gone once the allocator is closed.
@@ -75,7 +73,6 @@ impl ThreadCache {
             allocator,
             hot: zones.remove(hot.index()),
             hot_index: hot.index(),
-            preferred,
             others: zones.into_boxed_slice(),
             home: Some(home),
         })
@@ -93,19 +90,17 @@ impl ThreadCache {
         self.hot.take_above_low(highest, flags, list, order)
     }
 
-    /// Takes a cached block of the zone that the request tries first, if that is another than the hot one.
-    pub fn take_elsewhere(
+    /// Takes a cached block of any zone for a request whose turn it is there, if it is above its low mark; `None` if it is not.
+    pub fn take_in_turn(
         &mut self,
+        zone: ZoneNumber,
         highest: ZoneType,
         flags: AllocFlags,
         list: PcpList,
         order: Order,
-    ) -> Option<Block> {
-        let zone = self.preferred[highest.index()]?.index();
-        if zone == self.hot_index {
-            return None;
-        }
-        self.zone_mut(zone)?.take_above_low(highest, flags, list, order)
+    ) -> Option<Option<Block>> {
+        let pcp = self.zone_mut(zone.index())?;
+        pcp.is_willing(highest, flags).then(|| pcp.take(list, order))
     }
 
     /// Takes a cached block of a zone, whatever its marks; the caller has checked them.

@@ -38,7 +38,7 @@ pub struct Caches {
     /// Frames that fit into one CPU's share of its last-level cache.
     pub(super) cache_slice_frames: u64,
     /// How many caches share the zones, rounded up; the limits of every cache follow from it.
-    divisor: AtomicU32,
+    shares: AtomicU32,
     pub(super) ledger: Ledger,
     /// What the caches of ended threads had handed out and taken back, by zone. Written under the registry's lock.
     ended: Box<[Traffic]>,
@@ -98,13 +98,13 @@ impl fmt::Display for NoCache {
 
 impl std::error::Error for NoCache {}
 
-/// Returns by how many caches the zones are shared: the number of CPUs, or of caches if that is more.
+/// Returns by how many caches the zones are shared: as many as there are, at least one.
 ///
-/// Above 8 the number of caches is rounded up to eighths of a power of two, so that a thousand threads do not change the
-/// limits of all caches a thousand times.
-fn divisor_of(cpus: u32, caches: u32) -> u32 {
+/// Above 8 the number is rounded up to eighths of a power of two, so that a thousand threads do not change the limits of all
+/// caches a thousand times.
+fn shares_of(caches: u32) -> u32 {
     let step = if caches < 8 { 1 } else { 1 << (caches.ilog2() - 3) };
-    let _ = cpus; caches.next_multiple_of(step).max(1)
+    caches.next_multiple_of(step).max(1)
 }
 
 impl Caches {
@@ -126,7 +126,7 @@ impl Caches {
             cpus,
             fraction,
             cache_slice_frames,
-            divisor: AtomicU32::new(divisor_of(cpus, 0)),
+            shares: AtomicU32::new(shares_of(0)),
             ledger: Ledger::default(),
             ended,
             skipped: AtomicU64::new(0),
@@ -140,8 +140,8 @@ impl Caches {
 
     /// Returns the limits of each cache of a zone as of now.
     pub(super) fn limits(&self, zone: &Zone) -> PcpLimits {
-        let divisor = self.divisor.load(Ordering::Relaxed);
-        PcpLimits::new(zone.managed(), zone.watermarks().low, divisor, self.fraction)
+        let shares = self.shares.load(Ordering::Relaxed);
+        PcpLimits::new(zone.managed(), zone.watermarks().low, self.cpus, shares, self.fraction)
     }
 
     /// Makes a cache for the calling thread, which finds it again by `key`.
@@ -153,8 +153,8 @@ impl Caches {
     pub fn register(this: &Arc<Self>, key: NonZeroUsize) -> Result<Owner<ThreadCache>, NoCache> {
         let zones = this.zones.iter().map(|zone| (zone.shared_state(), this.limits(zone)));
         let home = Arc::clone(this);
-        let cache =
-            ThreadCache::new(this.preferred, this.frames.allocator(), zones, home).map_err(NoCache::NoMemory)?;
+        let cache = ThreadCache::new(this.preferred, this.frames.allocator(), zones, home)
+            .map_err(NoCache::NoMemory)?;
         let owner = Owner::with_key(key, cache);
         this.registry.register(Arc::clone(owner.cell())).map_err(|_closed| NoCache::Closed)?;
         this.resize();
@@ -165,8 +165,8 @@ impl Caches {
     fn resize(&self) {
         self.registry.with_entries(|entries| {
             let caches = u32::try_from(entries.len()).unwrap_or(u32::MAX);
-            let divisor = divisor_of(self.cpus, caches);
-            if self.divisor.swap(divisor, Ordering::Relaxed) != divisor {
+            let shares = shares_of(caches);
+            if self.shares.swap(shares, Ordering::Relaxed) != shares {
                 self.visit(entries, |cache| self.fit(cache));
             }
         });

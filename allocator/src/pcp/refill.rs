@@ -7,7 +7,8 @@ use super::{
 };
 use crate::{
     frame::{
-        Block, Descriptor, FrameBatch, LIST_FRAMES_MAX, PcpList, ZoneNumber, free_pages_prepare, prep_new_page,
+        Block, Descriptor, FrameBatch, LIST_FRAMES_MAX, PcpList, ZoneNumber, free_pages_prepare,
+        prep_new_page,
     },
     gfp::{AllocFlags, MigrateType},
     sync::Owner,

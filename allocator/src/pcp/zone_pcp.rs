@@ -6,7 +6,8 @@ use super::{
 };
 use crate::{
     frame::{
-        Block, Descriptor, FrameBatch, FrameLists, FrameTable, Order, PcpList, StackMemory, free_pages_prepare,
+        Block, Descriptor, FrameBatch, FrameLists, FrameTable, Order, PcpList, StackMemory,
+        free_pages_prepare,
     },
     gfp::{AllocFlags, ZoneType},
     sync::ZeroedSliceError,
@@ -144,6 +145,11 @@ impl ZonePcp {
             return None;
         }
         self.take(list, order)
+    }
+
+    /// Tells whether the zone's state lets a request of this kind have a block when its turn comes to the zone.
+    pub(super) fn is_willing(&self, highest: ZoneType, flags: AllocFlags) -> bool {
+        self.state.get().is_willing(highest, flags)
     }
 
     /// Takes the hottest block of a list.

@@ -63,7 +63,7 @@ unsafe impl<T: Zeroable> Zeroable for CachePadded<T> {
 ///
 /// The `unsafe impl` is in here, with the proof, so that modules that deny unsafe code can use it.
 ///
-/// ```ignore
+/// ```text
 /// zeroable! {
 ///     /// One cache line of the buddy.
 ///     #[derive(Debug)]
@@ -104,7 +104,7 @@ pub(crate) use zeroable;
 
 /// A boxed slice whose elements start as zeroes; parts that nobody touches cost address space only.
 ///
-/// The start is aligned to 64 bytes, and to 4096 from 64 KiB on. In models it is built element by element.
+/// The start is aligned to 64 bytes, and to 4096 from 64 KiB on, which is a mapping of its own. In models it is built element by element.
 pub struct ZeroedSlice<T: Zeroable> {
     memory: memory::Memory<T>,
 }

@@ -4,7 +4,7 @@ use crate::{
     gfp::{AllocFlags, NR_ZONE_TYPES, WmarkIndex, ZoneType},
     sync::{
         Arc, CachePadded, SeededBug,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicU64, Ordering},
         seeded,
     },
 };
@@ -15,7 +15,7 @@ use crate::{
 /// changed it; whoever reads it gets the state of some moment since then. It has cache lines of its own.
 #[derive(Clone, Debug)]
 pub struct SharedZoneState {
-    word: Arc<CachePadded<AtomicU32>>,
+    word: Arc<CachePadded<AtomicU64>>,
 }
 
 impl Default for SharedZoneState {
@@ -27,7 +27,7 @@ impl Default for SharedZoneState {
 impl SharedZoneState {
     /// Makes the word of a zone that refuses every request.
     pub fn new() -> Self {
-        Self { word: Arc::new(CachePadded::new(AtomicU32::new(0))) }
+        Self { word: Arc::new(CachePadded::new(AtomicU64::new(0))) }
     }
 
     /// Returns the state.
@@ -40,7 +40,7 @@ impl SharedZoneState {
     #[inline]
     pub fn publish(&self, state: ZoneState) {
         if seeded(SeededBug::StatePublishedInParts) {
-            const LOW_MARK: u32 = 0x3333_3333;
+            const LOW_MARK: u64 = 0x3333_3333;
             self.word.store(state.0 & LOW_MARK, Ordering::Relaxed);
         }
         self.word.store(state.0, Ordering::Relaxed);
@@ -71,18 +71,18 @@ impl FirstFor {
 
 /// A zone's answers to the watermark test of an order-0 request without reserves.
 ///
-/// The low-mark bits are set only for requests that try this zone first: a cache then needs no other test.
-///
-/// For each highest zone that a request may name (bits 4 × zone type):
+/// For each highest zone that a request may name, by the number of its type:
 ///
 /// | bit | set when the test passes |
 /// |---|---|
-/// | +0 | at the low mark, CMA frames not counted |
-/// | +1 | at the low mark, CMA frames counted |
-/// | +2 | at the high mark, CMA frames counted |
+/// | 4 × type + 0 | at the low mark, CMA frames not counted, and such a request tries this zone first: a cache then needs no other test |
+/// | 4 × type + 1 | the same, CMA frames counted |
+/// | 4 × type + 2 | at the high mark, CMA frames counted |
+/// | 32 + 2 × type + 0 | at the low mark, CMA frames not counted, whichever zone is tried first |
+/// | 32 + 2 × type + 1 | the same, CMA frames counted |
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(transparent)]
-pub struct ZoneState(u32);
+pub struct ZoneState(u64);
 
 impl ZoneState {
     /// Asks `test` for every bit: highest zone, mark, flags.
@@ -90,20 +90,31 @@ impl ZoneState {
         let mut bits = 0;
         for highest in ZoneType::ALL {
             let at = 4 * highest.index();
+            let low = u64::from(test(highest, WmarkIndex::Low, AllocFlags::empty()))
+                | u64::from(test(highest, WmarkIndex::Low, AllocFlags::CMA)) << 1;
             if first_for.contains(highest) {
-                bits |= u32::from(test(highest, WmarkIndex::Low, AllocFlags::empty())) << at;
-                bits |= u32::from(test(highest, WmarkIndex::Low, AllocFlags::CMA)) << (at + 1);
+                bits |= low << at;
             }
-            bits |= u32::from(test(highest, WmarkIndex::High, AllocFlags::CMA)) << (at + 2);
+            bits |= low << (Self::ANY_ZONE + 2 * highest.index());
+            bits |= u64::from(test(highest, WmarkIndex::High, AllocFlags::CMA)) << (at + 2);
         }
         Self(bits)
     }
 
-    /// Tells whether an order-0 request at the low mark may be served.
+    /// Where the bits begin that are the same whichever zone is tried first.
+    const ANY_ZONE: usize = 32;
+
+    /// Tells whether an order-0 request at the low mark tries this zone first and may be served.
     #[inline(always)]
     pub const fn above_low(self, highest: ZoneType, flags: AllocFlags) -> bool {
         let cma = if flags.contains(AllocFlags::CMA) { 1 } else { 0 };
         self.0 >> (4 * highest.index() + cma) & 1 == 1
+    }
+
+    /// Tells whether an order-0 request at the low mark may be served, when its turn comes to this zone.
+    pub const fn is_willing(self, highest: ZoneType, flags: AllocFlags) -> bool {
+        let cma = if flags.contains(AllocFlags::CMA) { 1 } else { 0 };
+        self.0 >> (Self::ANY_ZONE + 2 * highest.index() + cma) & 1 == 1
     }
 
     /// Tells whether the zone has more than its high mark for every request (not `ZONE_BELOW_HIGH`).

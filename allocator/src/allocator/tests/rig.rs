@@ -248,8 +248,9 @@ impl Rig {
     fn take_one(&mut self, thread: usize, asked: Asked, by_handle: bool) {
         let Asked { gfp, order } = asked;
         let before = self.views();
-        let listed = self.preferred(asked).and_then(|zone| Some((zone, self.list(asked)?)));
-        let cache = listed.and_then(|(zone, list)| self.cache(zone, list));
+        let list = self.list(asked);
+        let caches: Vec<_> =
+            (0..before.len()).map(|zone| list.and_then(|list| self.cache(zone, list))).collect();
         let result = if by_handle {
             let handle = self.allocator.handle().expect("a thread may have a handle");
             handle.alloc_pages(gfp, Order::new(order))
@@ -258,7 +259,7 @@ impl Rig {
         };
         self.coverage.asked(asked);
         match result {
-            Ok(pages) => self.took(thread, asked, pages, &before, cache),
+            Ok(pages) => self.took(thread, asked, pages, &before, &caches),
             Err(error) => self.was_refused(asked, &error, &before),
         }
         let sum = |of: fn(&ZoneView) -> u64, views: &[ZoneView]| views.iter().map(of).sum::<u64>();
@@ -291,7 +292,7 @@ impl Rig {
         asked: Asked,
         mut pages: Pages,
         before: &[ZoneView],
-        cache: Option<CacheView>,
+        caches: &[Option<CacheView>],
     ) {
         let highest = asked.highest().expect("a request that contradicts itself is refused");
         let zone = self.zone_of(&pages);
@@ -299,17 +300,18 @@ impl Rig {
         assert!(view.kind <= highest && view.kind != ZoneType::Movable, "{asked:?} got {:?}", view.kind);
         assert_eq!(pages.order().get(), asked.order);
         assert!(pages.pfn().is_aligned(pages.order()));
-        let in_list = cache.filter(|_| self.preferred(asked) == Some(zone)).map_or(0, |cache| cache.in_list);
+        let in_list = caches[zone].as_ref().map_or(0, |cache| cache.in_list);
         let served = granted_by_the_rules(asked, view, in_list);
         assert!(served.is_some(), "{asked:?} was served from {view:?}");
         self.coverage.served(served.expect("just checked"));
         if asked.order == 0 {
             self.check_preference(asked, zone, before);
         }
-        let branch = match cache {
+        let branch = match in_list {
             _ if self.list(asked).is_none() => "direct",
-            _ if in_list > 0 => "hit",
-            _ => "refill",
+            0 => "refill",
+            _ if self.preferred(asked) == Some(zone) => "hit",
+            _ => "hit in a later zone",
         };
         self.coverage.count("alloc", branch);
         let preferred = self.preferred(asked).expect("it was served");

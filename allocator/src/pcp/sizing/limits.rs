@@ -75,20 +75,21 @@ impl PcpLimits {
     #[doc(alias = "zone_pcp_disable")]
     pub const OFF: Self = Self { batch: 1, high_min: 0, high_max: 0 };
 
-    /// Returns the limits of each cache of a zone of `managed` frames, when `divisor` caches share it.
+    /// Returns the limits of each cache of a zone of `managed` frames, when `caches` caches share it on `cpus` CPUs.
     ///
-    /// `low_wmark` is the zone's low watermark. As in the kernel, caches start at their share of the low watermark
-    /// and grow to their share of an eighth of the zone (or are fixed by `fraction`), but at least four batches.
-    /// Unlike the kernel's, all caches together never exceed that eighth: where four batches are more than the share,
-    /// the share is the size and the batch shrinks to a quarter of it, down to no caching at all. So a thousand
-    /// sleeping threads cannot strand a small arena. And unlike the kernel's, the batch of a zone below 1 GiB, where
-    /// [`zone_batchsize`] falls to a single frame, is a quarter of the share, up to what a large zone has: a small arena
-    /// in user space is no less busy than a large one.
+    /// `low_wmark` is the zone's low watermark. As in the kernel, caches start at a CPU's share of the low watermark and grow
+    /// to a share of an eighth of the zone (or are fixed by `fraction`), but at least four batches. Unlike the kernel's, of
+    /// which there is one for each CPU, used or not, the caches that there are share that eighth; and all together never
+    /// exceed it: where four batches are more than the share, the share is the size and the batch shrinks to a quarter of it,
+    /// down to no caching at all. So one thread may have a whole eighth of a small arena, and a thousand sleeping threads
+    /// cannot strand it. And unlike the kernel's, the batch of a zone below 1 GiB, where [`zone_batchsize`] falls to a single
+    /// frame, is a quarter of the share, up to what a large zone has: a small arena in user space is no less busy than a
+    /// large one.
     #[doc(alias = "zone_highsize")]
     #[must_use]
-    pub fn new(managed: u64, low_wmark: u64, divisor: u32, fraction: HighFraction) -> Self {
-        let divisor = u64::from(divisor.max(1));
-        let bound = frames(managed / MANAGED_SHARE / divisor);
+    pub fn new(managed: u64, low_wmark: u64, cpus: u32, caches: u32, fraction: HighFraction) -> Self {
+        let bound = frames(managed / MANAGED_SHARE / u64::from(caches.max(1)));
+        let divisor = u64::from(cpus.max(caches).max(1));
         let batch = zone_batchsize(managed).max((bound / 4).min(SMALL_ZONE_BATCH));
         let four_batches = 4 * batch;
         if bound == 0 {
@@ -122,7 +123,7 @@ mod tests {
 
     #[test]
     fn limits_of_a_64_gib_zone_shared_by_16_threads() {
-        let limits = PcpLimits::new(16_777_216, 24_969, 16, HighFraction::AUTO);
+        let limits = PcpLimits::new(16_777_216, 24_969, 16, 16, HighFraction::AUTO);
         assert_eq!(limits, PcpLimits { batch: 63, high_min: 1560, high_max: 131_072 });
     }
 
@@ -138,7 +139,7 @@ mod tests {
     #[test]
     fn a_fixed_fraction_sets_both_limits() {
         let fixed = HighFraction::new(64).unwrap();
-        let limits = PcpLimits::new(1 << 24, 24_969, 16, fixed);
+        let limits = PcpLimits::new(1 << 24, 24_969, 16, 3, fixed);
         assert_eq!((limits.high_min, limits.high_max), (16_384, 16_384));
         assert_eq!(HighFraction::new(0), Ok(HighFraction::AUTO));
         assert_eq!(HighFraction::new(7), Err(BadHighFraction(7)));
@@ -148,20 +149,27 @@ mod tests {
     #[test]
     fn many_threads_shrink_the_batch_down_to_no_caching() {
         // 2^20 / 8 = 131072 frames for all caches; four batches are 252.
-        let of = |threads| PcpLimits::new(1 << 20, 2000, threads, HighFraction::AUTO);
+        let of = |threads| PcpLimits::new(1 << 20, 2000, 1, threads, HighFraction::AUTO);
         assert_eq!(of(520), PcpLimits { batch: 63, high_min: 252, high_max: 252 });
         assert_eq!(of(1000), PcpLimits { batch: 32, high_min: 131, high_max: 131 });
         assert_eq!(of(131_072), PcpLimits { batch: 1, high_min: 1, high_max: 1 });
         assert_eq!(of(131_073), PcpLimits::OFF);
     }
 
+    #[test]
+    fn one_thread_of_a_small_zone_has_the_whole_eighth_whatever_the_number_of_cpus() {
+        let limits = PcpLimits::new(3072, 100, 64, 1, HighFraction::AUTO);
+        assert_eq!(limits, PcpLimits { batch: 63, high_min: 252, high_max: 384 });
+    }
+
     proptest! {
         #[test]
         fn all_caches_together_stay_within_an_eighth_of_the_zone(
-            managed in 0_u64..1 << 32, low in 0_u64..1 << 32, threads in 1_u32..1 << 20, fraction in 0_u32..100
+            managed in 0_u64..1 << 32, low in 0_u64..1 << 32, cpus in 1_u32..1024, threads in 1_u32..1 << 20,
+            fraction in 0_u32..100
         ) {
             let Ok(fraction) = HighFraction::new(fraction) else { return Ok(()) };
-            let limits = PcpLimits::new(managed, low, threads, fraction);
+            let limits = PcpLimits::new(managed, low, cpus, threads, fraction);
             prop_assert!(u64::from(limits.high_max) * u64::from(threads) <= managed / 8);
             prop_assert!(limits.high_min <= limits.high_max);
             prop_assert!(limits.batch >= 1);

@@ -1,24 +1,30 @@
-//! The memory of a slice: pages that the system zeroes when they are first touched.
+//! The memory of a slice: from 64 KiB on a mapping of its own, which the system zeroes page by page when it is touched.
+//!
+//! Not `alloc_zeroed` for all: after a large block was freed, malloc serves the next one from recycled heap, and clears it.
 
 use super::{Zeroable, ZeroedSliceError};
+use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous, munmap};
 use std::alloc::{Layout, alloc_zeroed, dealloc};
 use std::ptr::NonNull;
 
 const LINE: usize = 64;
-const PAGE: usize = 4096;
-/// From this size on a slice starts on a page of its own.
+/// From this size on a slice is a mapping.
 const LARGE: usize = 64 << 10;
-/// The largest alignment for which the system's allocator takes zeroed memory from `calloc`. Above it, std
-/// allocates and then writes zeroes, which would touch every page; so the alignment is made here, by hand.
-const CALLOC_ALIGN: usize = 16;
 
-/// An aligned slice inside an allocation.
+/// A slice and where its memory comes from.
 pub(super) struct Memory<T> {
-    /// The first element.
     start: NonNull<T>,
     len: usize,
-    /// What was allocated; `None` when the slice has no bytes.
-    allocation: Option<(NonNull<u8>, Layout)>,
+    origin: Origin,
+}
+
+#[derive(Clone, Copy)]
+enum Origin {
+    /// There are no bytes.
+    Nowhere,
+    Heap(Layout),
+    /// A mapping of so many bytes.
+    Mapping(usize),
 }
 
 // SAFETY: the memory is owned by this value alone.
@@ -29,22 +35,14 @@ unsafe impl<T: Sync> Sync for Memory<T> {}
 impl<T: Zeroable> Memory<T> {
     pub(super) fn new(len: usize) -> Result<Self, ZeroedSliceError> {
         const { assert!(!std::mem::needs_drop::<T>(), "elements are never dropped") };
-        let refused = |bytes| ZeroedSliceError { bytes };
-        let bytes = len.checked_mul(size_of::<T>()).ok_or(refused(usize::MAX))?;
-        if bytes == 0 {
-            return Ok(Self { start: NonNull::dangling(), len, allocation: None });
-        }
-        let align = align_of::<T>().max(if bytes >= LARGE { PAGE } else { LINE });
-        let padded = bytes.checked_add(align - CALLOC_ALIGN).ok_or(refused(bytes))?;
-        let layout = Layout::from_size_align(padded, CALLOC_ALIGN).map_err(|_| refused(bytes))?;
-        // SAFETY: the layout has a size above zero.
-        let allocated = unsafe { alloc_zeroed(layout) };
-        let allocated = NonNull::new(allocated).ok_or(refused(bytes))?;
-        let gap = allocated.addr().get().next_multiple_of(align) - allocated.addr().get();
-        // SAFETY: the gap is at most `align - CALLOC_ALIGN`, because the allocation is aligned to
-        // CALLOC_ALIGN; so gap + bytes lie inside the allocation.
-        let start = unsafe { allocated.add(gap) }.cast();
-        Ok(Self { start, len, allocation: Some((allocated, layout)) })
+        const { assert!(align_of::<T>() <= LINE, "no element is aligned to more than a line") };
+        let bytes = len.checked_mul(size_of::<T>()).ok_or(ZeroedSliceError { bytes: usize::MAX })?;
+        let (start, origin) = match bytes {
+            0 => (NonNull::<T>::dangling().cast(), Origin::Nowhere),
+            1..LARGE => from_heap(bytes)?,
+            _ => (map(bytes)?, Origin::Mapping(bytes)),
+        };
+        Ok(Self { start: start.cast(), len, origin })
     }
 
     #[inline(always)]
@@ -61,11 +59,33 @@ impl<T: Zeroable> Memory<T> {
     }
 }
 
+fn from_heap(bytes: usize) -> Result<(NonNull<u8>, Origin), ZeroedSliceError> {
+    let refused = ZeroedSliceError { bytes };
+    let layout = Layout::from_size_align(bytes, LINE).map_err(|_| refused)?;
+    // SAFETY: the layout has a size above zero.
+    let start = NonNull::new(unsafe { alloc_zeroed(layout) }).ok_or(refused)?;
+    Ok((start, Origin::Heap(layout)))
+}
+
+fn map(bytes: usize) -> Result<NonNull<u8>, ZeroedSliceError> {
+    let flags = MapFlags::PRIVATE | MapFlags::NORESERVE;
+    // SAFETY: a new mapping at an address that the system chooses replaces nothing.
+    let start =
+        unsafe { mmap_anonymous(std::ptr::null_mut(), bytes, ProtFlags::READ | ProtFlags::WRITE, flags) };
+    start.ok().and_then(|start| NonNull::new(start.cast())).ok_or(ZeroedSliceError { bytes })
+}
+
 impl<T> Drop for Memory<T> {
     fn drop(&mut self) {
-        if let Some((allocated, layout)) = self.allocation {
-            // SAFETY: it was allocated in `new` with this layout, and nobody else frees it.
-            unsafe { dealloc(allocated.as_ptr(), layout) };
+        match self.origin {
+            Origin::Nowhere => {}
+            // SAFETY: it was allocated in `from_heap` with this layout, and nobody else frees it.
+            Origin::Heap(layout) => unsafe { dealloc(self.start.as_ptr().cast(), layout) },
+            Origin::Mapping(bytes) => {
+                // SAFETY: it was mapped in `map` with this size, and nobody else uses it.
+                let unmapped = unsafe { munmap(self.start.as_ptr().cast(), bytes) };
+                debug_assert!(unmapped.is_ok(), "the mapping is whole");
+            }
         }
     }
 }

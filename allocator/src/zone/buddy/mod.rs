@@ -420,6 +420,8 @@ impl Buddy {
     #[inline(always)]
     fn free_in_word(&mut self, pfn: Pfn, order: Order, taken_for: Mobility, merges: &mut Merges) {
         let migratetype = self.pageblock_type(pfn);
+        // Not at the end: a merge of pageblocks takes what is free there from one type to another.
+        self.free_frames[migratetype as usize] += u64::from(order.frames());
         let index = self.leaf_of(pfn);
         let leaf = &mut self.leaves[index];
         let offset = Self::offset_of(pfn);
@@ -459,7 +461,6 @@ impl Buddy {
                 self.count_blocks(order, kind, here - frees);
                 frees += became[usize::from(order)].cast_signed();
             }
-            self.free_frames[kind as usize] += u64::from(frees.cast_unsigned()) << merges.order.get();
         }
     }
 
@@ -576,6 +577,7 @@ fn run_in_word(first: u32, behind: &[u32]) -> Option<(u64, u32)> {
         return None;
     }
     let run = behind.iter().take_while(|pfn| is_near(pfn));
-    let (mask, length) = run.fold((1u64 << (first & 63), 1), |(mask, length), pfn| (mask | 1 << (pfn & 63), length + 1));
+    let (mask, length) =
+        run.fold((1u64 << (first & 63), 1), |(mask, length), pfn| (mask | 1 << (pfn & 63), length + 1));
     (length >= WORTH_COUNTING && mask.count_ones() == length).then_some((mask, length))
 }
