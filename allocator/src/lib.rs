@@ -22,7 +22,8 @@
 //!    and in the zone's maps. Zeroed metadata is the initial state, so an arena costs what is used of it.
 //! 3. **Exact under the lock, readable without.** Counts of free blocks change only under the zone's lock; what
 //!    others decide by is published there and read without it.
-//! 4. **Misuse is an answer.** A double free, a wrong order, a foreign or stale block is found by one comparison, and
+//! 4. **Misuse is an answer.** Where the compiler proves that a block has one owner, nothing is checked; where it cannot, a
+//!    double free, a wrong order, a foreign or stale block is found by one exchange of the frame's descriptor, and
 //!    refused with a [typed error](FreeError); a request that fails says [which zones refused and why](AllocError).
 //! 5. **Requests, frees and errors do not allocate.** The exceptions are a thread's first contact with an
 //!    allocator, which makes its cache, and the first use of a list's memory.
@@ -58,8 +59,8 @@
 //! | [`sync::Owner::enter`] | a drainer that has claimed the cache sends the request past it | `sync/owned.rs` |
 //! | [`alloc::take_cached`] | flags and order become a list, computed at compile time if they are constant | `alloc/fast.rs` |
 //! | [`pcp::ThreadCache::take`] | the lists of the zone that the request tries first | `pcp/cache.rs` |
-//! | [`pcp::ZonePcp`] | the zone's [state word](zone::ZoneState) says "above low"; pops; the descriptor goes from cached to allocated | `pcp/zone_pcp.rs`, `zone/state.rs`, `frame/` |
-//! | [`Pages`] | two words: the allocator, and the [frame number with the descriptor](frame::Block) | `allocator/pages.rs` |
+//! | [`pcp::ZonePcp`] | the zone's [state word](zone::ZoneState) says "above low"; pops | `pcp/zone_pcp.rs`, `zone/state.rs`, `frame/stack.rs` |
+//! | [`Pages`] | [one word](frame::Block): frame number, list, order, zone, allocator | `allocator/pages.rs`, `frame/block.rs` |
 //!
 //! That was a hit. On a miss:
 //!
@@ -75,7 +76,7 @@
 //! | [`zone::buddy::Buddy::rmqueue_smallest`] | the lowest block of the smallest order that fits; splits it | `zone/buddy/` |
 //! | nothing found | again at the minimum mark with the reserves of the flags; then, if the caller may block, drains all caches and tries once more | `alloc/freelist.rs` |
 //!
-//! A free is the way back: [`alloc::put_cached`] compares the descriptor and pushes; what that leaves to be done,
+//! A free is the way back: [`alloc::put_cached`] finds the list and pushes; what that leaves to be done,
 //! [`alloc::free_unref_page`] does: overflow goes to [`zone::Zone::free_bulk`], an order without a list to
 //! [`alloc::free_pages_ok`]. The README beside this crate
 //! walks both ways in more detail and says why things are as they are.

@@ -194,7 +194,7 @@ fn of_many_threads_that_free_the_same_parts_one_succeeds() {
             .map(|_| {
                 let allocator = allocator.clone();
                 // SAFETY: parts that name no block are refused; that is what is tested.
-                std::thread::spawn(move || unsafe { allocator.free_raw(parts) }.is_ok())
+                gfp::sync::thread::spawn(move || unsafe { allocator.free_raw(parts) }.is_ok())
             })
             .collect();
         let freed = threads.into_iter().map(|thread| thread.join().expect("no panic"));
@@ -207,9 +207,9 @@ fn of_many_threads_that_free_the_same_parts_one_succeeds() {
 /// Makes the same block twice, as only unsafe code can, and lets `use_up` drop both.
 fn twice(allocator: &Allocator, order: u8, use_up: impl Fn(Pages, Pages)) -> Pfn {
     let block = std::mem::ManuallyDrop::new(take(allocator, order));
-    // SAFETY: the rule that a block has one owner is broken on purpose; the memory of the two is not looked at.
-    let copies = unsafe { (std::ptr::read(&*block), std::ptr::read(&*block)) };
-    use_up(copies.0, copies.1);
+    // SAFETY: the rule that a block has one owner is broken on purpose; the memory of the copies is not looked at.
+    let copy = || unsafe { std::ptr::read(&raw const *block) };
+    use_up(copy(), copy());
     block.pfn()
 }
 

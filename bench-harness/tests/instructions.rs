@@ -28,8 +28,8 @@ struct Way {
 
 const OVERHEAD: Way = Way { name: "loop", run: |_, _, turns| pass_on(turns), at_most: f64::INFINITY };
 const GATED: [Way; 2] = [
-    Way { name: "handle", run: |_, handle, turns| through_the_handle(handle, turns), at_most: 75.0 },
-    Way { name: "thread-local", run: |allocator, _, turns| by_thread(allocator, turns), at_most: 95.0 },
+    Way { name: "handle", run: |_, handle, turns| through_the_handle(handle, turns), at_most: 60.0 },
+    Way { name: "thread-local", run: |allocator, _, turns| by_thread(allocator, turns), at_most: 75.0 },
 ];
 
 /// Passes a block's two words on, as the other loops do.

@@ -93,14 +93,13 @@ impl Block {
 
     /// Tells which list of `hot` the block belongs to, if it is of at most order 3 and of that zone.
     #[inline(always)]
-    #[expect(clippy::cast_possible_truncation, reason = "the high half is all but the frame's number")]
     pub const fn hot_list(self, hot: HotZone) -> HotList {
         // List and order stand lowest: what is left of a block of another zone is large.
         let rest = ((self.0.get() >> Self::TAG_SHIFT) as u32).wrapping_sub(hot.0);
         match rest {
             0 => HotList::Unmovable,
             1 => HotList::Movable,
-            0..HotList::SMALL_END => HotList::Small(Descriptor::from_bits(rest)),
+            2..HotList::SMALL_END => HotList::Small(Descriptor::from_bits(rest)),
             _ => HotList::Other,
         }
     }

@@ -123,7 +123,7 @@ impl PcpList {
 ///
 /// A descriptor changes where a block's way is not followed by the compiler: when it leaves the buddy and when it comes
 /// back, and when it becomes plain numbers and is made of them again. Between a thread's cache and the owner of a
-/// [`Block`] it does not: there, ownership is the proof, and threads whose frames are neighbours share no line.
+/// [`Block`](super::Block) it does not: there, ownership is the proof, and threads whose frames are neighbours share no line.
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[repr(transparent)]
 pub struct Descriptor(u32);

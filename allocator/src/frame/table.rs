@@ -4,8 +4,9 @@ use core::ptr::NonNull;
 
 use super::{AllocatorNumber, BadFrame, Pfn, descriptor::Descriptor};
 use crate::sync::{
-    Arc, ZeroedSlice, ZeroedSliceError,
+    Arc, SeededBug, ZeroedSlice, ZeroedSliceError,
     atomic::{AtomicU32, Ordering},
+    seeded,
 };
 
 /// The descriptors of all frames: 4 bytes a frame, committed when first written.
@@ -123,6 +124,7 @@ impl FrameTable {
             );
             match exchanged {
                 Ok(_) => return Ok(new),
+                Err(_) if seeded(SeededBug::ExchangeLostCas) => return Ok(new),
                 Err(now) => found = Descriptor::from_bits(now),
             }
         }

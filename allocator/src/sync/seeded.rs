@@ -45,6 +45,8 @@ pub enum SeededBug {
     PendingLostBit,
     /// An exiting thread's counters are folded before the registry lock is taken.
     FoldOutsideLock,
+    /// Whoever lost the exchange of a descriptor goes on as if it had won.
+    ExchangeLostCas,
     /// A reference is given back by a load and a store.
     RefPutLostUpdate,
     /// A putter does not release what it wrote.

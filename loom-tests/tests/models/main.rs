@@ -13,6 +13,8 @@ mod owned;
 #[cfg(loom)]
 mod pending;
 #[cfg(loom)]
+mod raw_parts;
+#[cfg(loom)]
 mod references;
 #[cfg(loom)]
 mod registry;
@@ -31,6 +33,7 @@ const TABLES: &[&[loom_tests::Model]] = &[
     owned::MODELS,
     registry::MODELS,
     pending::MODELS,
+    raw_parts::MODELS,
     references::MODELS,
     zone::MODELS,
     ledger::MODELS,
