@@ -5,7 +5,7 @@ use crate::{
     frame::{Block, Order, PcpList},
     gfp::{AllocFlags, Gfp, ZoneType, gfp_migratetype, gfp_zone},
     pcp::{Put, ThreadCache},
-    sync::{Inside, NotEntered, Owner},
+    sync::{Inside, NotEntered, Owner, Visit},
 };
 
 /// What a request is to a cache; known at compile time where its flags and order are.
@@ -42,6 +42,40 @@ pub fn take_cached(
     let CachedRequest { highest, flags, list } = cached_request(gfp, order)?;
     let mut cache = entered.ok()?;
     cache.take(highest, flags, list, order)
+}
+
+/// [`take_cached`] as what is done with a cache.
+#[derive(Clone, Copy, Debug)]
+pub struct TakeCached {
+    /// The mask.
+    pub gfp: Gfp,
+    /// The order.
+    pub order: Order,
+}
+
+impl Visit<ThreadCache> for TakeCached {
+    type Output = Option<Block>;
+
+    #[inline(always)]
+    fn visit(self, entered: Result<Inside<'_, ThreadCache>, NotEntered>) -> Option<Block> {
+        take_cached(entered, self.gfp, self.order)
+    }
+}
+
+/// [`put_cached`] as what is done with a cache.
+#[derive(Clone, Copy, Debug)]
+pub struct PutCached(
+    /// What is freed.
+    pub Block,
+);
+
+impl Visit<ThreadCache> for PutCached {
+    type Output = Put;
+
+    #[inline(always)]
+    fn visit(self, entered: Result<Inside<'_, ThreadCache>, NotEntered>) -> Put {
+        put_cached(entered, self.0)
+    }
 }
 
 /// Takes a block from the caller's cache, from the first zone that is above the low mark: for a request that tries another zone

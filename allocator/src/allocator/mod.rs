@@ -13,7 +13,7 @@ mod report;
 mod tests;
 
 use crate::{
-    alloc::{Busy, take_cached},
+    alloc::{Busy, TakeCached},
     error::{AllocError, FreeError},
     frame::{AllocatorNumber, Order},
     gfp::Gfp,
@@ -111,7 +111,7 @@ impl Allocator {
     /// Says what was asked, which zones were tried and why each refused.
     #[inline(always)]
     pub fn alloc_pages(&self, gfp: Gfp, order: Order) -> Result<Pages, AllocError> {
-        let pages = match local::with_last(key(self.number), |entered| take_cached(entered, gfp, order)) {
+        let pages = match local::with_last(key(self.number), TakeCached { gfp, order }) {
             Some(Some(block)) => Pages::new(block),
             _ => self.alloc_pages_slow(gfp, order)?,
         };

@@ -14,7 +14,7 @@ use super::{
     raw::RawParts,
 };
 use crate::{
-    alloc::put_cached,
+    alloc::PutCached,
     frame::{Block, Order, Pfn},
     pcp::{Put, local},
 };
@@ -40,7 +40,7 @@ impl Pages {
     #[inline(always)]
     pub(super) fn free(self) {
         let pages = ManuallyDrop::new(self);
-        let left = local::with_last(key(pages.block.allocator()), |entered| put_cached(entered, pages.block));
+        let left = local::with_last(key(pages.block.allocator()), PutCached(pages.block));
         if left != Some(Put::Cached) {
             pages.shared().free_slow(pages.block, left);
         }

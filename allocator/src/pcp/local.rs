@@ -3,7 +3,7 @@
 use core::num::NonZeroUsize;
 
 use super::{Caches, NoCache, ThreadCache, caches::retire};
-use crate::sync::{Arc, Inside, LastOwner, NotEntered, Owner, OwnerSlot};
+use crate::sync::{Arc, LastOwner, Owner, OwnerSlot, Visit};
 
 crate::sync::thread_local! {
     /// The cache that this thread used last.
@@ -15,15 +15,12 @@ crate::sync::thread_local! {
     static CACHES: OwnerSlot<ThreadCache> = const { OwnerSlot::new(&LAST, |_, owner| retire(&owner)) };
 }
 
-/// Calls `f` with the entered cache of the thread, if the allocator is the one that was used last.
+/// Visits the cache of the thread, if the allocator is the one that was used last.
 ///
 /// `key` is the allocator's number. `None` also when the thread is ending.
 #[inline(always)]
-pub fn with_last<R>(
-    key: NonZeroUsize,
-    f: impl FnOnce(Result<Inside<'_, ThreadCache>, NotEntered>) -> R,
-) -> Option<R> {
-    LastOwner::enter(&LAST, key, f)
+pub fn with_last<V: Visit<ThreadCache>>(key: NonZeroUsize, visit: V) -> Option<V::Output> {
+    LastOwner::enter(&LAST, key, visit)
 }
 
 /// Returns the thread's cache of an allocator, making one if it has none.

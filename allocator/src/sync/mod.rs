@@ -54,7 +54,7 @@ pub use crossbeam_utils::CachePadded;
 pub use facade::backend_thread_local;
 pub use facade::{Arc, Condvar, Mutex, MutexGuard, atomic, hint, spin_until, thread, thread_local};
 pub use owned::{Claim, Claimed, ClaimsFenced, Inside, NotEntered, OwnedCell, Owner, fence_claims};
-pub use owner_slot::{LastOwner, OwnerSlot};
+pub use owner_slot::{LastOwner, OwnerSlot, Visit};
 pub use pending::PendingMap;
 pub use rank::{LockRank, RankToken};
 pub use ref_field::{Put, RefError, RefField};
