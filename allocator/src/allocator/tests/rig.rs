@@ -184,6 +184,9 @@ impl Rig {
     pub(super) fn step(&mut self, thread: usize, words: (u64, u64)) {
         // Times of plenty, of need, and in between.
         const FULL_PERCENT: [u64; 6] = [60, 120, 90, 120, 97, 120];
+        // A thread's first contact makes its cache, and takes from the others what is above their new share: before anything
+        // is looked at.
+        drop(self.allocator.handle().expect("a thread may have a handle"));
         let full = FULL_PERCENT[usize::try_from(self.steps / 400).expect("small") % FULL_PERCENT.len()];
         self.steps += 1;
         self.coverage.steps += 1;
