@@ -28,7 +28,7 @@
 //! 5. **Requests, frees and errors do not allocate.** The exceptions are a thread's first contact with an
 //!    allocator, which makes its cache, and the first use of a list's memory.
 //! 6. **Unsafe code has few homes.** It lives in [`sync`], [`platform`], [`frame`] and the owned block; the
-//!    allocator's policy ([`zone`], [`pcp`], [`node`], [`alloc`]) is `deny(unsafe_code)`.
+//!    allocator's policy ([`zone`], [`node`], [`pcp`], [`alloc`]) is `deny(unsafe_code)`.
 //! 7. **The kernel's words.** What the kernel has a name for has that name here, and older names are aliases that the search
 //!    of these pages finds.
 //!
@@ -44,8 +44,8 @@
 //! | [`error`] | requests, frees and builds that failed |
 //! | [`frame`] | numbers, descriptors and batches of frames |
 //! | [`zone`] | a range of frames: buddy, pageblocks, fallback, watermarks |
+//! | [`node`] | which zones a request tries, in which order: zonelists, node masks, memory policies |
 //! | [`pcp`] | the thread's cache: lists, sizes, refill, drain, ageing |
-//! | [`node`] | which zones a request tries, in which order |
 //! | [`alloc`] | a request and a free from the flags to the zone |
 //! | [`stats`] | vmstat, buddyinfo and zoneinfo in the kernel's formats |
 //! | `allocator` | the face: [`Allocator`], [`Builder`], [`Handle`], [`Pages`] |

@@ -1,9 +1,12 @@
 //! Everything that a request and a free need: zones, frames, caches.
 
+use super::{Cpuset, NumaCounters};
 use crate::{
-    frame::{AllocatorNumber, FrameTable, Order, ZoneNumber},
-    node::Zonelist,
+    frame::{AllocatorNumber, FrameTable, Nid, Order, ZoneNumber},
+    gfp::ZoneType,
+    node::{Distances, NodeMask, Reach, Zonelists},
     pcp::{Caches, sizing::HighFraction},
+    platform::pin::current_cpu,
     sync::{
         Arc, ZeroedSliceError,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -22,6 +25,12 @@ pub struct DomainOptions {
     pub allocator: AllocatorNumber,
     /// The zones, covering the arena from frame 0 on.
     pub spans: Vec<ZoneSpan>,
+    /// How far the nodes are from each other.
+    pub distances: Distances,
+    /// The nodes that have CPUs.
+    pub nodes_with_cpus: NodeMask,
+    /// By the system's number of a CPU, its node; CPUs beyond are of node 0.
+    pub cpu_nodes: Box<[Nid]>,
     /// The largest order.
     pub max_order: Order,
     /// Which version of the watermark test is used.
@@ -42,7 +51,10 @@ pub struct DomainOptions {
 #[derive(Debug)]
 pub struct Domain {
     zones: Arc<[Zone]>,
-    zonelist: Zonelist,
+    zonelists: Zonelists,
+    cpu_nodes: Box<[Nid]>,
+    cpuset: Cpuset,
+    numa: NumaCounters,
     frames: FrameTable,
     caches: Arc<Caches>,
     max_order: Order,
@@ -59,32 +71,44 @@ impl Domain {
     pub fn new(options: &DomainOptions) -> Result<Self, ZeroedSliceError> {
         let frame_count = options.spans.iter().map(|span| span.end.index()).max().unwrap_or(0);
         let frames = FrameTable::new(options.allocator, frame_count)?;
-        let zonelist = Zonelist::new(&options.spans);
-        let preferred = zonelist.preferred();
+        let zonelists = Zonelists::build(&options.spans, options.distances.clone(), options.nodes_with_cpus);
         let sizes: Vec<_> =
             options.spans.iter().map(|span| ZoneSize { kind: span.kind, managed: span.frames() }).collect();
         let marks = watermarks(&sizes, options);
         let grouping = grouping_by_size(&sizes, &marks);
         let make_zone = |&span: &ZoneSpan| {
+            let preferred = zonelists.node_zonelist(span.node, Reach::AllNodes).preferred();
             let first_for = FirstFor::collect(|highest| preferred[highest.index()] == Some(span.number));
             Zone::new(span, options.max_order, options.rule, frames.clone(), first_for, grouping)
         };
         let zones = options.spans.iter().map(make_zone).collect::<Result<Arc<[_]>, _>>()?;
-        let reserves = lowmem_reserve(&sizes, &LOWMEM_RESERVE_RATIO);
         for (zone, &marks) in zones.iter().zip(&marks) {
+            // What a zone keeps from requests for higher ones is a part of the higher ones on its node.
+            let here = zones.iter().filter(|other| other.span().node == zone.span().node);
+            let sizes: Vec<_> =
+                here.map(|zone| ZoneSize { kind: zone.span().kind, managed: zone.managed() }).collect();
+            let reserves = lowmem_reserve(&sizes, &LOWMEM_RESERVE_RATIO);
             zone.set_watermarks(marks, reserves[zone.span().kind.index()]);
         }
+        let hot_zone = |node| {
+            let preferred = zonelists.node_zonelist(node, Reach::AllNodes).preferred();
+            preferred[ZoneType::Normal.index()].unwrap_or(ZoneNumber::new(0))
+        };
+        let hot_zones = (0..zonelists.nodes()).map(Nid::new).map(hot_zone).collect();
         let caches = Caches::new(
             Arc::clone(&zones),
             frames.clone(),
-            preferred,
+            hot_zones,
             options.cpus,
             options.high_fraction,
             options.cache_slice_frames,
         );
         Ok(Self {
             zones,
-            zonelist,
+            zonelists,
+            cpu_nodes: options.cpu_nodes.clone(),
+            cpuset: Cpuset::default(),
+            numa: NumaCounters::new(options.spans.len()),
             frames,
             caches: Arc::new(caches),
             max_order: options.max_order,
@@ -112,10 +136,37 @@ impl Domain {
         &self.zones[index]
     }
 
-    /// Returns the order in which zones are tried (`node_zonelist`).
-    #[doc(alias = "node_zonelist")]
-    pub const fn zonelist(&self) -> &Zonelist {
-        &self.zonelist
+    /// Returns the orders in which zones are tried.
+    pub const fn zonelists(&self) -> &Zonelists {
+        &self.zonelists
+    }
+
+    /// Returns the nodes that requests may use.
+    pub const fn cpuset(&self) -> &Cpuset {
+        &self.cpuset
+    }
+
+    /// Lets requests use only these nodes from now on (`cpuset.mems`); those that may not wait and have high priority use
+    /// others when need be.
+    pub fn set_mems_allowed(&self, allowed: NodeMask) {
+        self.cpuset.set(allowed);
+        for zone in &*self.zones {
+            zone.set_admitted(allowed.contains(zone.span().node));
+        }
+    }
+
+    /// Returns what was served elsewhere than where it was wanted.
+    pub const fn numa(&self) -> &NumaCounters {
+        &self.numa
+    }
+
+    /// Returns the node of the CPU that the caller runs on, or node 0 for a CPU without one (`numa_mem_id`).
+    #[doc(alias = "numa_node_id")]
+    pub fn numa_mem_id(&self) -> Nid {
+        if self.zonelists.nodes() == 1 {
+            return Nid::new(0);
+        }
+        self.cpu_nodes.get(current_cpu().0 as usize).copied().unwrap_or(Nid::new(0))
     }
 
     /// Returns the descriptors.

@@ -1,9 +1,10 @@
 //! The fast path: a block that lies in the caller's cache.
 
-use super::Domain;
+use super::{Domain, prepare::reach};
 use crate::{
     frame::{Block, Order, PcpList},
     gfp::{AllocFlags, Gfp, ZoneType, gfp_migratetype, gfp_zone},
+    node::{Target, ZoneRef},
     pcp::{Put, ThreadCache},
     sync::{Inside, NotEntered, Owner, Visit},
 };
@@ -85,11 +86,15 @@ pub(super) fn take_cached_elsewhere(
     owner: &Owner<ThreadCache>,
     gfp: Gfp,
     order: Order,
-) -> Option<Block> {
+    target: &Target,
+) -> Option<(ZoneRef, Block)> {
     let CachedRequest { highest, flags, list } = cached_request(gfp, order)?;
     let mut cache = owner.enter().ok()?;
-    let mut zones = domain.zonelist().zones(highest);
-    zones.find_map(|(_, zone)| cache.take_in_turn(zone, highest, flags, list, order)).flatten()
+    let zonelist = domain.zonelists().node_zonelist(target.node, reach(gfp));
+    let mut zones = zonelist.zones(highest, target.first);
+    let (zone, block) = zones
+        .find_map(|zone| Some((zone, cache.take_in_turn(zone.number, highest, flags, list, order)?)))?;
+    block.map(|block| (zone, block))
 }
 
 /// Puts a block into the caller's cache, at its hot end (`free_unref_page_commit`), and says what is left to be done.

@@ -6,15 +6,19 @@
 #![deny(unsafe_code)]
 
 mod busy;
+mod cpuset;
 mod domain;
 mod fast;
 mod free;
 mod freelist;
+mod numa_stat;
 mod prepare;
 
 pub use busy::Busy;
+pub use cpuset::{Cpuset, CpusetCookie};
 pub use domain::{Domain, DomainOptions};
 pub use fast::{PutCached, TakeCached, put_cached, take_cached};
 pub use free::{free_one_page, free_page, free_pages_cold, free_pages_ok, free_unref_page};
-pub use freelist::{alloc_pages, alloc_pages_nodemask, get_page_from_freelist, rmqueue};
+pub use freelist::{alloc_pages, alloc_pages_node, alloc_pages_nodemask, get_page_from_freelist, rmqueue};
+pub use numa_stat::{NumaCounters, NumaEvents};
 pub use prepare::{AllocContext, prepare_alloc_pages};

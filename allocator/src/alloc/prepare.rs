@@ -3,15 +3,16 @@
 use super::Domain;
 use crate::{
     error::{AllocError, FailReason},
-    frame::{Order, PcpList, ZoneNumber},
+    frame::{Order, PcpList},
     gfp::{AllocFlags, Gfp, MigrateType, ZoneType, check_request, gfp_migratetype, gfp_zone},
+    node::{NodeMask, Reach, Target, ZoneRef, Zonelist},
     zone::Grouping,
 };
 
 /// A request, resolved (`struct alloc_context`).
 #[derive(Clone, Copy, Debug)]
 #[doc(alias = "alloc_context")]
-pub struct AllocContext {
+pub struct AllocContext<'a> {
     /// The mask, narrowed by the process's allowed mask and the thread's scopes.
     pub gfp: Gfp,
     /// The order.
@@ -20,12 +21,17 @@ pub struct AllocContext {
     #[doc(alias = "high_zoneidx")]
     #[doc(alias = "ac_classzone_idx")]
     pub highest_zone: ZoneType,
+    /// The order in which zones are tried.
+    pub zonelist: &'a Zonelist,
+    /// The nodes that may serve it.
+    pub nodemask: NodeMask,
     /// The free lists that it is served from first.
     pub migratetype: MigrateType,
     /// The list of a cache that has its kind of blocks; by the type that it asked for, also where grouping is disabled.
     pub list: PcpList,
-    /// The zone that is tried first.
-    pub preferred: ZoneNumber,
+    /// The zone that is tried first (`preferred_zoneref`).
+    #[doc(alias = "preferred_zoneref")]
+    pub preferred: ZoneRef,
     /// How the first attempt goes about it.
     pub alloc_flags: AllocFlags,
 }
@@ -34,7 +40,12 @@ pub struct AllocContext {
 ///
 /// # Errors
 /// A request that means nothing, or that no zone may serve.
-pub fn prepare_alloc_pages(domain: &Domain, gfp: Gfp, order: Order) -> Result<AllocContext, AllocError> {
+pub fn prepare_alloc_pages<'a>(
+    domain: &'a Domain,
+    gfp: Gfp,
+    order: Order,
+    target: &Target,
+) -> Result<AllocContext<'a>, AllocError> {
     let refuse = |reason| AllocError::new(gfp, order.get(), reason);
     check_request(gfp, order.get(), domain.max_order().get()).map_err(|bad| refuse(bad.into()))?;
     let highest_zone = gfp_zone(gfp).map_err(|_| refuse(FailReason::NoZone))?;
@@ -43,19 +54,37 @@ pub fn prepare_alloc_pages(domain: &Domain, gfp: Gfp, order: Order) -> Result<Al
         Grouping::ByMobility => asked,
         Grouping::Disabled => MigrateType::Unmovable,
     };
-    let Some((_, preferred)) = domain.zonelist().zones(highest_zone).next() else {
+    let zonelist = domain.zonelists().node_zonelist(target.node, reach(gfp));
+    let nodemask = target.allowed;
+    let Some(preferred) = zonelist.zones(highest_zone, nodemask).next() else {
         return Err(refuse(FailReason::NoZone));
     };
-    let alloc_flags = AllocFlags::fast_path(gfp) | alloc_flags_nofragment(domain, preferred);
+    // Without it the allowed nodes would be obeyed by the slow path only.
+    let alloc_flags =
+        AllocFlags::fast_path(gfp) | AllocFlags::CPUSET | alloc_flags_nofragment(zonelist, preferred);
     let list = PcpList::of(order, asked);
-    Ok(AllocContext { gfp, order, highest_zone, migratetype, list, preferred, alloc_flags })
+    Ok(AllocContext {
+        gfp,
+        order,
+        highest_zone,
+        zonelist,
+        nodemask,
+        migratetype,
+        list,
+        preferred,
+        alloc_flags,
+    })
+}
+
+/// Returns how far a request may go.
+pub(super) fn reach(gfp: Gfp) -> Reach {
+    if gfp.contains(Gfp::THISNODE) { Reach::ThisNode } else { Reach::AllNodes }
 }
 
 /// Returns NOFRAGMENT if there is a lower zone that may serve the request before its types are mixed
 /// (`alloc_flags_nofragment`).
-fn alloc_flags_nofragment(domain: &Domain, preferred: ZoneNumber) -> AllocFlags {
-    let preferred = domain.zone(preferred).span().kind;
-    if preferred == ZoneType::Normal && domain.zonelist().is_populated(ZoneType::Dma32) {
+fn alloc_flags_nofragment(zonelist: &Zonelist, preferred: ZoneRef) -> AllocFlags {
+    if preferred.kind == ZoneType::Normal && zonelist.is_populated(ZoneType::Dma32) {
         AllocFlags::NOFRAGMENT
     } else {
         AllocFlags::empty()

@@ -201,3 +201,43 @@ impl AllocatorNumber {
         self.0
     }
 }
+
+/// Number of nodes that an allocator may have.
+pub const NODES_MAX: usize = 64;
+
+/// The number of a node in its allocator, below [`NODES_MAX`].
+///
+/// Not the machine's number of it: an allocator may use some of the machine's nodes, or simulate others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(transparent)]
+pub struct Nid(u8);
+
+impl Nid {
+    /// Makes a node number.
+    ///
+    /// # Panics
+    /// From [`NODES_MAX`] on; [`Nid::try_new`] refuses without a panic.
+    pub const fn new(number: usize) -> Self {
+        match Self::try_new(number) {
+            Some(node) => node,
+            None => panic!("an allocator has at most 64 nodes"),
+        }
+    }
+
+    /// Makes a node number, or `None` from [`NODES_MAX`] on.
+    pub const fn try_new(number: usize) -> Option<Self> {
+        if number < NODES_MAX { Some(Self(number.to_le_bytes()[0])) } else { None }
+    }
+
+    /// Returns the number as an index.
+    #[inline(always)]
+    pub const fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+impl fmt::Display for Nid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}

@@ -1,9 +1,15 @@
-//! The node: which zones its requests try, and in which order.
+//! Nodes: which zones a request tries, and in which order.
 
 #![deny(unsafe_code)]
 
 mod layout;
+mod mask;
+mod order;
+mod policy;
 mod zonelist;
 
-pub use layout::{ZonePlan, zone_spans};
-pub use zonelist::Zonelist;
+pub use layout::{NodeFrames, ZonePlan, zone_spans};
+pub use mask::NodeMask;
+pub use order::{Distances, node_orders};
+pub use policy::{BadPolicy, MemPolicy, PolicyState, Target};
+pub use zonelist::{Reach, ZoneRef, Zonelist, Zonelists};

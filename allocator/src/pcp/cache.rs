@@ -5,8 +5,9 @@ use super::{
     sizing::{FreeMode, PcpLimits},
 };
 use crate::{
-    frame::{AllocatorNumber, Block, HotList, HotZone, Order, PcpList, ZoneNumber},
-    gfp::{AllocFlags, NR_ZONE_TYPES, ZoneType},
+    frame::{AllocatorNumber, Block, HotList, HotZone, Nid, Order, PcpList, ZoneNumber},
+    gfp::{AllocFlags, ZoneType},
+    node::PolicyState,
     sync::{Arc, ZeroedSliceError},
     zone::SharedZoneState,
 };
@@ -46,20 +47,27 @@ pub struct ThreadCache {
     hot_zone: HotZone,
     hot: ZonePcp,
     hot_index: usize,
+    node: Nid,
+    /// The policy in force on this thread; while there is one, the hot zone's door is shut.
+    policy: Option<PolicyState>,
     allocator: AllocatorNumber,
     /// The other zones by number; the hot one's place is taken out.
     others: Box<[ZonePcp]>,
+    /// A state that refuses all.
+    refusal: SharedZoneState,
     /// Where the cache is registered; gone once the allocator is closed.
     home: Option<Arc<Caches>>,
 }
 
 impl ThreadCache {
-    /// Makes an empty cache with lists for all `zones`, given in the order of their numbers.
+    /// Makes an empty cache for a thread on `node`, of which `hot` is the zone that ordinary requests try first, with lists for
+    /// all `zones`, given in the order of their numbers.
     ///
     /// # Panics
     /// When there is no zone.
     pub(super) fn new(
-        preferred: [Option<ZoneNumber>; NR_ZONE_TYPES],
+        node: Nid,
+        hot: ZoneNumber,
         allocator: AllocatorNumber,
         zones: impl Iterator<Item = (SharedZoneState, PcpLimits)>,
         home: Arc<Caches>,
@@ -67,13 +75,15 @@ impl ThreadCache {
         let mut zones = zones
             .map(|(state, limits)| ZonePcp::new(state, limits))
             .collect::<Result<Vec<_>, ZeroedSliceError>>()?;
-        let hot = preferred[ZoneType::Normal.index()].unwrap_or(ZoneNumber::new(0));
         Ok(Self {
             hot_zone: HotZone::new(allocator, hot),
             allocator,
             hot: zones.remove(hot.index()),
             hot_index: hot.index(),
+            node,
+            policy: None,
             others: zones.into_boxed_slice(),
+            refusal: SharedZoneState::new(),
             home: Some(home),
         })
     }
@@ -136,6 +146,47 @@ impl ThreadCache {
             core::cmp::Ordering::Less => self.others.get_mut(zone),
             core::cmp::Ordering::Greater => self.others.get_mut(zone - 1),
         }
+    }
+
+    /// Returns the node that the thread was on when it was last looked at.
+    pub const fn node(&self) -> Nid {
+        self.node
+    }
+
+    /// Makes another node's first zone the hot one: the thread has moved.
+    pub fn move_to(&mut self, node: Nid, hot: ZoneNumber) {
+        self.node = node;
+        let (from, to) = (self.hot_index, hot.index());
+        // Of the places of the others, which keep the order of their numbers, the one that becomes hot is taken out and the
+        // one that was is put in.
+        let place = if to > from { to - 1 } else { to };
+        if to == from || place >= self.others.len() {
+            return;
+        }
+        self.hot.open();
+        core::mem::swap(&mut self.hot, &mut self.others[place]);
+        if to < from {
+            self.others[to..from].rotate_left(1);
+        } else {
+            self.others[from..to].rotate_right(1);
+        }
+        self.hot_index = to;
+        self.hot_zone = HotZone::new(self.allocator, hot);
+        self.set_policy(self.policy);
+    }
+
+    /// Puts a policy into force, or none.
+    pub fn set_policy(&mut self, policy: Option<PolicyState>) {
+        self.policy = policy;
+        match policy {
+            Some(_) => self.hot.shut(&self.refusal),
+            None => self.hot.open(),
+        }
+    }
+
+    /// Returns the policy in force.
+    pub const fn policy_mut(&mut self) -> Option<&mut PolicyState> {
+        self.policy.as_mut()
     }
 
     /// Returns the lists of all zones by number.

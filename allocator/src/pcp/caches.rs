@@ -10,8 +10,7 @@ use super::{
     sizing::{HighFraction, PcpLimits},
 };
 use crate::{
-    frame::{FrameBatch, FrameTable, PcpList, ZoneNumber},
-    gfp::NR_ZONE_TYPES,
+    frame::{FrameBatch, FrameTable, Nid, PcpList, ZoneNumber},
     sync::{
         Arc, OwnedCell, OwnedCounter, Owner, Registry, ZeroedSliceError,
         atomic::{AtomicU32, AtomicU64, Ordering},
@@ -31,7 +30,8 @@ const PATIENCE: Duration = Duration::from_micros(200);
 pub struct Caches {
     pub(super) zones: Arc<[Zone]>,
     pub(super) frames: FrameTable,
-    preferred: [Option<ZoneNumber>; NR_ZONE_TYPES],
+    /// By node, the zone that ordinary requests of its threads try first.
+    hot_zones: Box<[ZoneNumber]>,
     registry: Registry<OwnedCell<ThreadCache>>,
     cpus: u32,
     fraction: HighFraction,
@@ -112,7 +112,7 @@ impl Caches {
     pub fn new(
         zones: Arc<[Zone]>,
         frames: FrameTable,
-        preferred: [Option<ZoneNumber>; NR_ZONE_TYPES],
+        hot_zones: Box<[ZoneNumber]>,
         cpus: u32,
         fraction: HighFraction,
         cache_slice_frames: u64,
@@ -121,7 +121,7 @@ impl Caches {
         Self {
             zones,
             frames,
-            preferred,
+            hot_zones,
             registry: Registry::new(),
             cpus,
             fraction,
@@ -138,22 +138,34 @@ impl Caches {
         &self.zones
     }
 
+    /// Returns the zone that ordinary requests of a node's threads try first.
+    ///
+    /// # Panics
+    /// When there is no such node.
+    pub fn hot_zone(&self, node: Nid) -> ZoneNumber {
+        self.hot_zones[node.index()]
+    }
+
     /// Returns the limits of each cache of a zone as of now.
     pub(super) fn limits(&self, zone: &Zone) -> PcpLimits {
         let shares = self.shares.load(Ordering::Relaxed);
         PcpLimits::new(zone.managed(), zone.watermarks().low, self.cpus, shares, self.fraction)
     }
 
-    /// Makes a cache for the calling thread, which finds it again by `key`.
+    /// Makes a cache for the calling thread, which is on `node`, and finds it again by `key`.
     ///
     /// The only point on the way of a request that allocates from the heap, once in a thread's life.
     ///
     /// # Errors
     /// When the allocator is closed, or there is no memory.
-    pub fn register(this: &Arc<Self>, key: NonZeroUsize) -> Result<Owner<ThreadCache>, NoCache> {
+    pub fn register(
+        this: &Arc<Self>,
+        key: NonZeroUsize,
+        node: Nid,
+    ) -> Result<Owner<ThreadCache>, NoCache> {
         let zones = this.zones.iter().map(|zone| (zone.shared_state(), this.limits(zone)));
         let home = Arc::clone(this);
-        let cache = ThreadCache::new(this.preferred, this.frames.allocator(), zones, home)
+        let cache = ThreadCache::new(node, this.hot_zone(node), this.frames.allocator(), zones, home)
             .map_err(NoCache::NoMemory)?;
         let owner = Owner::with_key(key, cache);
         this.registry.register(Arc::clone(owner.cell())).map_err(|_closed| NoCache::Closed)?;

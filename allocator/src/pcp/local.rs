@@ -3,6 +3,7 @@
 use core::num::NonZeroUsize;
 
 use super::{Caches, NoCache, ThreadCache, caches::retire};
+use crate::frame::Nid;
 use crate::sync::{Arc, LastOwner, Owner, OwnerSlot, Visit};
 
 crate::sync::thread_local! {
@@ -23,12 +24,16 @@ pub fn with_last<V: Visit<ThreadCache>>(key: NonZeroUsize, visit: V) -> Option<V
     LastOwner::enter(&LAST, key, visit)
 }
 
-/// Returns the thread's cache of an allocator, making one if it has none.
+/// Returns the thread's cache of an allocator, making one if it has none; the thread is on the node that `node` says.
 ///
 /// # Errors
 /// When the allocator is closed, there is no memory, or the thread is ending.
 #[cold]
-pub fn get_or_register(key: NonZeroUsize, caches: &Arc<Caches>) -> Result<Owner<ThreadCache>, NoCache> {
+pub fn get_or_register(
+    key: NonZeroUsize,
+    caches: &Arc<Caches>,
+    node: impl FnOnce() -> Nid,
+) -> Result<Owner<ThreadCache>, NoCache> {
     CACHES
         .try_with(|local| {
             if let Some(owner) = local.find(key) {
@@ -38,7 +43,7 @@ pub fn get_or_register(key: NonZeroUsize, caches: &Arc<Caches>) -> Result<Owner<
                 // Of an allocator that was closed, and whose number is in use again.
                 local.remove(key);
             }
-            let owner = Caches::register(caches, key)?;
+            let owner = Caches::register(caches, key, node())?;
             local.insert(owner.clone());
             Ok(owner)
         })

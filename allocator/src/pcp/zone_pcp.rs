@@ -22,7 +22,8 @@ use crate::{
 /// allocations halve a larger count than the kernel's would be.
 #[derive(Debug)]
 pub struct ZonePcp {
-    state: SharedZoneState,
+    /// What a hit reads: the zone's state, or one that refuses all while a hit must not be served without a look.
+    door: SharedZoneState,
     /// How many more frames may be put in without there being too many: the tuning's `high`, less one, less the frames in
     /// all lists. Below 0 there are too many; a sign is tested for free.
     spare: i32,
@@ -36,6 +37,7 @@ pub struct ZonePcp {
     high_order_frames: u64,
     /// Single frames that had been freed when the tuning last heard of them.
     heard_singles: u64,
+    state: SharedZoneState,
     bad_blocks: u64,
     idle_seconds: u32,
     visited_at: u64,
@@ -45,6 +47,7 @@ impl ZonePcp {
     pub(super) fn new(state: SharedZoneState, limits: PcpLimits) -> Result<Self, ZeroedSliceError> {
         let tuning = PcpTuning::new(limits);
         Ok(Self {
+            door: state.clone(),
             state,
             spare: signed(tuning.high) - 1,
             tuning,
@@ -141,10 +144,20 @@ impl ZonePcp {
         list: PcpList,
         order: Order,
     ) -> Option<Block> {
-        if !self.state.get().above_low(highest, flags) {
+        if !self.door.get().above_low(highest, flags) {
             return None;
         }
         self.take(list, order)
+    }
+
+    /// Shuts the door: `refusal` is a state that refuses all.
+    pub(super) fn shut(&mut self, refusal: &SharedZoneState) {
+        self.door = refusal.clone();
+    }
+
+    /// Opens the door.
+    pub(super) fn open(&mut self) {
+        self.door = self.state.clone();
     }
 
     /// Tells whether the zone's state lets a request of this kind have a block when its turn comes to the zone.

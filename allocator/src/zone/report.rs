@@ -2,7 +2,7 @@
 
 use super::{buddy::TYPES, watermark::Watermarks};
 use crate::{
-    frame::{Pfn, ZoneNumber},
+    frame::{Nid, Pfn, ZoneNumber},
     gfp::{NR_ZONE_TYPES, ZoneType},
 };
 
@@ -11,6 +11,8 @@ use crate::{
 pub struct ZoneSpan {
     /// What the zone is for.
     pub kind: ZoneType,
+    /// The node that its memory is on.
+    pub node: Nid,
     /// Its number in the allocator.
     pub number: ZoneNumber,
     /// Its first frame.

@@ -2,7 +2,7 @@
 
 use super::{FirstFor, Grouping, Zone, ZoneSpan, ZoneState, watermark::Watermarks};
 use crate::{
-    frame::{AllocatorNumber, FrameTable, Order, PcpList, Pfn, ZoneNumber},
+    frame::{AllocatorNumber, Nid, FrameTable, Order, PcpList, Pfn, ZoneNumber},
     gfp::{AllocFlags, MigrateType, NR_ZONE_TYPES, WmarkIndex, ZoneType},
     zone::watermark::WatermarkRule,
 };
@@ -13,6 +13,7 @@ const FRAMES: u32 = 4096;
 fn zone(rule: WatermarkRule, marks: Watermarks, reserve: [u64; NR_ZONE_TYPES]) -> Zone {
     let span = ZoneSpan {
         kind: ZoneType::Normal,
+        node: Nid::new(0),
         number: ZoneNumber::new(0),
         start: Pfn::new(0),
         end: Pfn::new(FRAMES),

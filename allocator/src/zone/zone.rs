@@ -63,6 +63,8 @@ struct Areas {
     lowmem_reserve: [u64; NR_ZONE_TYPES],
     events: ZoneEvents,
     closed: bool,
+    /// Whether the allowed nodes include the zone's (`cpuset_zone_allowed`); if not, hits are not served without a look.
+    admitted: bool,
     /// Frames that were freed since the last free told what became of it.
     unsettled: u64,
     /// While the free frames stay in this range, none of them CMA or highatomic, the state word is as it was published.
@@ -99,6 +101,7 @@ impl Zone {
                     lowmem_reserve: [0; NR_ZONE_TYPES],
                     events: ZoneEvents::default(),
                     closed: false,
+                    admitted: true,
                     unsettled: 0,
                     steady: 0..0,
                 },
@@ -196,7 +199,7 @@ impl Zone {
 
     /// Writes what others read without the lock.
     fn publish(&self, areas: &mut Areas) {
-        let Areas { buddy, marks, lowmem_reserve, closed, steady, .. } = areas;
+        let Areas { buddy, marks, lowmem_reserve, closed, admitted, steady, .. } = areas;
         let free = buddy.free_frames();
         let free_cma = buddy.free_frames_of(MigrateType::Cma);
         let free_highatomic = buddy.free_frames_of(MigrateType::HighAtomic);
@@ -206,7 +209,7 @@ impl Zone {
             return;
         }
         self.mirror.set_special(free_cma, free_highatomic);
-        let state = if *closed {
+        let state = if *closed || !*admitted {
             ZoneState::default()
         } else {
             let snapshot = self.snapshot_of(buddy, lowmem_reserve);
@@ -367,6 +370,14 @@ impl Zone {
             areas.steady = 0..0;
             self.mirror.set_marks(&areas.marks);
             self.mirror.set_lowmem_reserve(&lowmem_reserve);
+        });
+    }
+
+    /// Says whether the allowed nodes include the zone's.
+    pub fn set_admitted(&self, admitted: bool) {
+        self.with_areas(|areas| {
+            areas.admitted = admitted;
+            areas.steady = 0..0;
         });
     }
 
