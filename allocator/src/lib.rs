@@ -98,12 +98,13 @@ pub mod zone;
 
 #[cfg(not(any(loom, shuttle)))]
 pub use allocator::{
-    Allocator, AllocatorId, Builder, Conservation, ConservationZone, Handle, Maintain, MisuseHook, Pages,
-    RawParts, ZeroedPages,
+    Allocator, AllocatorId, Bound, Builder, Conservation, ConservationZone, Handle, Maintain, MisuseHook,
+    NodeReport, Pages, PolicyError, PolicyScope, RawParts, Spread, ZeroedPages,
 };
 pub use error::{AllocError, BuildError, FreeError};
-pub use frame::{Order, Pfn};
+pub use frame::{Nid, Order, Pfn};
 pub use gfp::Gfp;
+pub use node::{MemPolicy, NodeMask};
 
 /// Compiles and runs the example of the repository's README.
 #[cfg(doctest)]

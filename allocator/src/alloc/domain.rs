@@ -4,7 +4,7 @@ use super::{Cpuset, NumaCounters};
 use crate::{
     frame::{AllocatorNumber, FrameTable, Nid, Order, ZoneNumber},
     gfp::ZoneType,
-    node::{Distances, NodeMask, Reach, Zonelists},
+    node::{Distances, NodeMask, Reach, Target, ZoneRef, Zonelists},
     pcp::{Caches, sizing::HighFraction},
     platform::pin::current_cpu,
     sync::{
@@ -153,6 +153,12 @@ impl Domain {
         for zone in &*self.zones {
             zone.set_admitted(allowed.contains(zone.span().node));
         }
+    }
+
+    /// Counts where a block was served from that did not come the shortest way.
+    pub(super) fn count_numa(&self, target: &Target, served: ZoneRef, local: Nid, order: Order) {
+        let wanted = self.caches.hot_zone(target.node);
+        self.numa.count(target, wanted, served, local, order.frames());
     }
 
     /// Returns what was served elsewhere than where it was wanted.

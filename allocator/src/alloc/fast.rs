@@ -92,8 +92,8 @@ pub(super) fn take_cached_elsewhere(
     let mut cache = owner.enter().ok()?;
     let zonelist = domain.zonelists().node_zonelist(target.node, reach(gfp));
     let mut zones = zonelist.zones(highest, target.first);
-    let (zone, block) = zones
-        .find_map(|zone| Some((zone, cache.take_in_turn(zone.number, highest, flags, list, order)?)))?;
+    let (zone, block) =
+        zones.find_map(|zone| Some((zone, cache.take_in_turn(zone.number, highest, flags, list, order)?)))?;
     block.map(|block| (zone, block))
 }
 

@@ -3,22 +3,24 @@
 use super::{AllocContext, Domain, fast::take_cached_elsewhere, prepare_alloc_pages};
 use crate::{
     error::{AllocError, FailReason, Refusal, TriedZone},
-    frame::{Block, Order, ZoneNumber, prep_new_page},
+    frame::{Block, Nid, Order, ZoneNumber, prep_new_page},
     gfp::{
         AllocFlags, Gfp, current_gfp_context, current_scopes, gfp_allowed_mask, gfp_to_alloc_flags,
         reserve_flags,
     },
+    node::{NodeMask, Target, ZoneRef},
     pcp::{Refill, ThreadCache},
     sync::{NotEntered, Owner},
     zone::Waiting,
 };
 
 /// Allocates a block: the inner layer of [`Allocator::alloc_pages`](crate::Allocator::alloc_pages)
-/// (`__alloc_pages`).
+/// (`__alloc_pages`), from where the thread's memory policy says, the node of its CPU unless there is one.
 ///
 /// # Errors
 /// Says what was asked, which zones were tried and why each refused.
 #[doc(alias = "__alloc_pages")]
+#[doc(alias = "alloc_pages_mpol")]
 #[cold]
 pub fn alloc_pages(
     domain: &Domain,
@@ -27,17 +29,34 @@ pub fn alloc_pages(
     order: Order,
     waiting: Waiting,
 ) -> Result<Block, AllocError> {
-    match owner.and_then(|owner| take_cached_elsewhere(domain, owner, gfp, order)) {
-        Some(block) => Ok(block),
-        None => alloc_pages_nodemask(domain, owner, gfp, order, waiting),
-    }
+    let local = local_node(domain, owner);
+    let target = policy_target(domain, owner, local).unwrap_or(Target::node(local));
+    alloc_pages_target(domain, owner, gfp, order, &target, waiting)
 }
 
-/// Allocates a block from the allowed nodes: first at the low mark, then with all that the mask permits
-/// (`__alloc_pages_nodemask`).
+/// Allocates a block from a node, or from the nearest that has one unless the mask says THISNODE (`__alloc_pages_node`);
+/// `None` is the node of the caller's CPU (`NUMA_NO_NODE`).
 ///
 /// # Errors
-/// Says what was asked, which zones were tried and why each refused.
+/// As [`alloc_pages`]; and when there is no such node.
+#[doc(alias = "__alloc_pages_node")]
+#[doc(alias = "NUMA_NO_NODE")]
+#[cold]
+pub fn alloc_pages_node(
+    domain: &Domain,
+    owner: Option<&Owner<ThreadCache>>,
+    node: Option<Nid>,
+    gfp: Gfp,
+    order: Order,
+    waiting: Waiting,
+) -> Result<Block, AllocError> {
+    alloc_pages_nodemask(domain, owner, gfp, order, node, NodeMask::ALL, waiting)
+}
+
+/// Allocates a block from the allowed nodes, in the order of one of them (`__alloc_pages_nodemask`).
+///
+/// # Errors
+/// As [`alloc_pages_node`].
 #[doc(alias = "__alloc_pages_nodemask")]
 #[cold]
 pub fn alloc_pages_nodemask(
@@ -45,27 +64,94 @@ pub fn alloc_pages_nodemask(
     owner: Option<&Owner<ThreadCache>>,
     gfp: Gfp,
     order: Order,
+    node: Option<Nid>,
+    allowed: NodeMask,
     waiting: Waiting,
 ) -> Result<Block, AllocError> {
+    let node = node.unwrap_or_else(|| local_node(domain, owner));
+    if node.index() >= domain.zonelists().nodes() {
+        return Err(AllocError::new(gfp, order.get(), FailReason::NoNode));
+    }
+    alloc_pages_target(domain, owner, gfp, order, &Target::within(node, allowed), waiting)
+}
+
+/// Returns the node of the caller's CPU, and lets its cache know if the thread has moved there.
+fn local_node(domain: &Domain, owner: Option<&Owner<ThreadCache>>) -> Nid {
+    let node = domain.numa_mem_id();
+    if let Some(mut cache) = owner.and_then(|owner| owner.enter().ok())
+        && cache.node() != node
+    {
+        cache.move_to(node, domain.caches().hot_zone(node));
+    }
+    node
+}
+
+/// Asks the thread's policy, if there is one, where the request goes.
+fn policy_target(domain: &Domain, owner: Option<&Owner<ThreadCache>>, local: Nid) -> Option<Target> {
+    let zonelists = domain.zonelists();
+    let mut cache = owner?.enter().ok()?;
+    Some(cache.policy_mut()?.target(local, zonelists.with_memory(), zonelists.distances()))
+}
+
+/// Allocates a block from where a target says: from a cache, else at the low mark, else with all that the mask permits.
+fn alloc_pages_target(
+    domain: &Domain,
+    owner: Option<&Owner<ThreadCache>>,
+    gfp: Gfp,
+    order: Order,
+    target: &Target,
+    waiting: Waiting,
+) -> Result<Block, AllocError> {
+    let found = owner.and_then(|owner| take_cached_elsewhere(domain, owner, gfp, order, target));
+    let (zone, block) = match found {
+        Some(found) => found,
+        None => alloc_pages_from_zones(domain, owner, gfp, order, target, waiting)?,
+    };
+    if domain.zonelists().nodes() > 1 {
+        let local = domain.numa_mem_id();
+        domain.count_numa(target, zone, local, order);
+    }
+    Ok(block)
+}
+
+fn alloc_pages_from_zones(
+    domain: &Domain,
+    owner: Option<&Owner<ThreadCache>>,
+    gfp: Gfp,
+    order: Order,
+    target: &Target,
+    waiting: Waiting,
+) -> Result<(ZoneRef, Block), AllocError> {
     let gfp = current_gfp_context(gfp & gfp_allowed_mask());
-    let context = prepare_alloc_pages(domain, gfp, order)?;
+    let context = prepare_alloc_pages(domain, gfp, order, target)?;
     // A signal handler may not wait for a lock that the thread which it interrupted may hold.
     let interrupted = waiting == Waiting::Never
         || owner.is_some_and(|owner| matches!(owner.enter(), Err(NotEntered::Reentered)));
     let (owner, trylock) =
         if interrupted { (None, AllocFlags::TRYLOCK) } else { (owner, AllocFlags::empty()) };
-    let mut error = AllocError::new(gfp, order.get(), FailReason::NoMemory);
-    get_page_from_freelist(domain, owner, &context, context.alloc_flags | trylock, &mut error)
-        .or_else(|| last_efforts(domain, owner, &context, trylock, &mut error))
-        .ok_or_else(|| {
-            if domain.is_closed() {
-                error.with_reason(FailReason::Closed)
-            } else if interrupted {
-                error.with_reason(FailReason::WouldBlock)
-            } else {
-                error
-            }
-        })
+    loop {
+        let cookie = domain.cpuset().begin();
+        let mut error = AllocError::new(gfp, order.get(), FailReason::NoMemory);
+        let flags = context.alloc_flags | trylock;
+        let preferred_many = (target.first != target.allowed).then(|| {
+            let first = AllocContext { nodemask: target.first, ..context };
+            get_page_from_freelist(domain, owner, &first, flags, &mut error)
+        });
+        let found = preferred_many
+            .flatten()
+            .or_else(|| get_page_from_freelist(domain, owner, &context, flags, &mut error))
+            .or_else(|| last_efforts(domain, owner, &context, trylock, &mut error));
+        if let Some(found) = found {
+            return Ok(found);
+        }
+        if domain.is_closed() {
+            return Err(error.with_reason(FailReason::Closed));
+        }
+        // The nodes that were looked at are not those that are allowed now.
+        if !domain.cpuset().changed_since(cookie) {
+            return Err(if interrupted { error.with_reason(FailReason::WouldBlock) } else { error });
+        }
+    }
 }
 
 /// Tries again at the minimum mark with the reserves that the flags give a right to; and once more, if the caller may
@@ -74,10 +160,10 @@ pub fn alloc_pages_nodemask(
 fn last_efforts(
     domain: &Domain,
     owner: Option<&Owner<ThreadCache>>,
-    context: &AllocContext,
+    context: &AllocContext<'_>,
     trylock: AllocFlags,
     error: &mut AllocError,
-) -> Option<Block> {
+) -> Option<(ZoneRef, Block)> {
     let mut flags = gfp_to_alloc_flags(context.gfp, context.order.get());
     let reserves = reserve_flags(context.gfp, current_scopes());
     if !reserves.is_empty() {
@@ -101,28 +187,36 @@ fn last_efforts(
 pub fn get_page_from_freelist(
     domain: &Domain,
     owner: Option<&Owner<ThreadCache>>,
-    context: &AllocContext,
+    context: &AllocContext<'_>,
     flags: AllocFlags,
     error: &mut AllocError,
-) -> Option<Block> {
+) -> Option<(ZoneRef, Block)> {
     let mut flags = flags;
-    loop {
-        for (kind, number) in domain.zonelist().zones(context.highest_zone) {
-            let zone = domain.zone(number);
-            let willing = zone.watermark_ok(context.order, context.highest_zone, flags);
-            if (willing || flags.contains(AllocFlags::NO_WATERMARKS))
-                && let Some(block) = rmqueue(domain, owner, context, number, flags)
-            {
-                return Some(block);
+    'again: loop {
+        for zone in context.zonelist.zones(context.highest_zone, context.nodemask) {
+            let refuse = |refusal| TriedZone { node: u16::from(zone.node), zone: zone.kind, refusal };
+            if flags.contains(AllocFlags::CPUSET) && !domain.cpuset().cpuset_zone_allowed(zone.node) {
+                error.record(refuse(Refusal::Cpuset));
+                continue;
             }
-            let refusal = if !willing {
+            if flags.contains(AllocFlags::NOFRAGMENT) && zone.node != context.preferred.node {
+                // Memory that is near comes before types that are kept apart.
+                flags = flags.without(AllocFlags::NOFRAGMENT);
+                continue 'again;
+            }
+            let willing = domain.zone(zone.number).watermark_ok(context.order, context.highest_zone, flags);
+            if (willing || flags.contains(AllocFlags::NO_WATERMARKS))
+                && let Some(block) = rmqueue(domain, owner, context, zone.number, flags)
+            {
+                return Some((zone, block));
+            }
+            error.record(refuse(if !willing {
                 Refusal::Watermark
             } else if flags.contains(AllocFlags::TRYLOCK) {
                 Refusal::LockBusy
             } else {
                 Refusal::NoBlock
-            };
-            error.record(TriedZone { node: 0, zone: kind, refusal });
+            }));
         }
         if !flags.contains(AllocFlags::NOFRAGMENT) {
             return None;
@@ -137,7 +231,7 @@ pub fn get_page_from_freelist(
 pub fn rmqueue(
     domain: &Domain,
     owner: Option<&Owner<ThreadCache>>,
-    context: &AllocContext,
+    context: &AllocContext<'_>,
     zone: ZoneNumber,
     flags: AllocFlags,
 ) -> Option<Block> {

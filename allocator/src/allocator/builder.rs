@@ -3,7 +3,7 @@
 use core::ptr::NonNull;
 use std::{ffi::CStr, sync::OnceLock};
 
-use super::{Allocator, MisuseHook, core::Core, numbers::Number};
+use super::{Allocator, MisuseHook, Spread, core::Core, nodes::NodePlan, numbers::Number};
 use crate::{
     alloc::{Domain, DomainOptions},
     error::BuildError,
@@ -11,7 +11,7 @@ use crate::{
     node::{ZonePlan, zone_spans},
     pcp::sizing::HighFraction,
     platform::{
-        Arena, ArenaOptions, ArenaSource, Backing, DumpPolicy, PlatformError, Prefault, Topology,
+        Arena, ArenaOptions, ArenaSource, Backing, Binding, DumpPolicy, PlatformError, Prefault, Topology,
         arena::Residency, topology::Cpu,
     },
     zone::{sizing::WATERMARK_SCALE_FACTOR, watermark::WatermarkRule},
@@ -49,6 +49,9 @@ pub struct Builder {
     high_fraction: u32,
     maintain: Maintain,
     on_misuse: Option<MisuseHook>,
+    spread: Spread,
+    binding: Binding,
+    topology: Option<Topology>,
 }
 
 /// What the DMA zone holds unless told otherwise: 16 MiB, what an ISA device could reach.
@@ -80,6 +83,9 @@ impl Builder {
             high_fraction: 0,
             maintain: Maintain::default(),
             on_misuse: None,
+            spread: Spread::OneNode,
+            binding: Binding::None,
+            topology: None,
         }
     }
 
@@ -195,6 +201,28 @@ impl Builder {
         self
     }
 
+    /// Spreads the arena over NUMA nodes, instead of one that lies wherever the system puts it.
+    #[must_use]
+    pub fn nodes(mut self, spread: Spread) -> Self {
+        self.spread = spread;
+        self
+    }
+
+    /// Says how firmly each node's part of the arena is tied to it; [`Allocator::nodes`] says what came of it.
+    #[must_use]
+    pub const fn bind(mut self, binding: Binding) -> Self {
+        self.binding = binding;
+        self
+    }
+
+    /// Takes nodes, CPUs and distances from a topology, instead of this machine's. Memory is not tied to the nodes of one that is
+    /// simulated.
+    #[must_use]
+    pub fn topology(mut self, topology: Topology) -> Self {
+        self.topology = Some(topology);
+        self
+    }
+
     /// Says who lets caches age.
     #[must_use]
     pub const fn maintain(mut self, maintain: Maintain) -> Self {
@@ -215,24 +243,35 @@ impl Builder {
     /// An option that makes no sense, or what the system refused. Nothing is left behind then.
     pub fn build(self) -> Result<Allocator, BuildError> {
         let number = Number::take().map_err(|error| BuildError::platform("numbering it", error))?;
-        let options = self.domain_options(number.get())?;
+        let topology = match &self.topology {
+            Some(given) => given,
+            None => host_topology().map_err(|error| BuildError::platform("reading the topology", error))?,
+        };
+        let plan = NodePlan::new(&self.spread, self.arena.bytes, topology)?;
+        let options = self.domain_options(number.get(), &plan, topology)?;
         let mut arena = match self.lent {
             None => Arena::new(&self.arena),
             // SAFETY: the caller of `from_raw` promised what this asks for.
             Some(base) => unsafe { Arena::from_raw(base, self.arena.bytes) },
         }
         .map_err(|error| BuildError::platform("mapping the arena", error))?;
+        let nodes = plan.bind(&arena, self.binding, topology)?;
         if self.lent.is_none() {
             make_resident(&mut arena, self.dma_bytes)?;
         }
         let domain = Domain::new(&options)
             .map_err(|error| BuildError::platform("reserving the frame table", error))?;
-        let core = Core::new(domain, arena, self.on_misuse, number);
+        let core = Core::new(domain, arena, nodes, self.on_misuse, number);
         Allocator::new(core, self.maintain)
             .map_err(|error| BuildError::platform("starting the maintenance thread", error))
     }
 
-    fn domain_options(&self, allocator: AllocatorNumber) -> Result<DomainOptions, BuildError> {
+    fn domain_options(
+        &self,
+        allocator: AllocatorNumber,
+        nodes: &NodePlan,
+        topology: &Topology,
+    ) -> Result<DomainOptions, BuildError> {
         if !(MIN_MAX_ORDER..=MAX_MAX_ORDER).contains(&self.max_order) {
             let problem =
                 format!("{} was asked; it must be {MIN_MAX_ORDER} to {MAX_MAX_ORDER}", self.max_order);
@@ -246,23 +285,24 @@ impl Builder {
             .map_err(|error| BuildError::option("percpu_pagelist_high_fraction", error.to_string()))?;
         let frames = |bytes: usize| (bytes >> FRAME_SHIFT) as u64;
         let plan = ZonePlan {
-            frames: frames(self.arena.bytes),
+            nodes: nodes.parts.clone(),
             dma_frames: frames(self.dma_bytes),
             highmem_frames: frames(self.highmem_bytes),
             movable_frames: frames(self.movable_bytes),
         };
         let spans = zone_spans(&plan).map_err(|asked| {
             let problem =
-                format!("{asked} frames for HIGHMEM and MOVABLE leave nothing of {} frames", plan.frames);
+                format!("{asked} frames for HIGHMEM and MOVABLE leave nothing of {} bytes", self.arena.bytes);
             BuildError::option("movable", problem)
         })?;
-        let topology =
-            host_topology().map_err(|error| BuildError::platform("reading the topology", error))?;
         let cpus = u32::try_from(topology.cpus().len()).unwrap_or(u32::MAX);
         let slices = topology.cpus().iter().filter_map(Cpu::cache_slice_bytes);
         Ok(DomainOptions {
             allocator,
             spans,
+            distances: nodes.distances.clone(),
+            nodes_with_cpus: nodes.with_cpus,
+            cpu_nodes: nodes.cpu_nodes.clone(),
             max_order: Order::new(self.max_order),
             rule: self.rule,
             min_free_kbytes: self.min_free_kbytes,

@@ -2,7 +2,7 @@
 
 use core::{num::NonZeroUsize, ptr::NonNull};
 
-use super::{id::AllocatorId, numbers::Number};
+use super::{id::AllocatorId, nodes::NodeReport, numbers::Number};
 use crate::{
     alloc::{Busy, Domain, alloc_pages, free_page, free_pages_cold, free_pages_ok, free_unref_page},
     error::{AllocError, FrameStory, FreeError, Misuse},
@@ -24,6 +24,7 @@ pub type MisuseHook = Box<dyn Fn(&FreeError) + Send + Sync>;
 pub(super) struct Core {
     pub(super) domain: Domain,
     pub(super) arena: Arena,
+    pub(super) nodes: Vec<NodeReport>,
     on_misuse: Option<MisuseHook>,
     misuses: AtomicU64,
     id: AllocatorId,
@@ -34,11 +35,12 @@ impl Core {
     pub(super) fn new(
         domain: Domain,
         arena: Arena,
+        nodes: Vec<NodeReport>,
         on_misuse: Option<MisuseHook>,
         number: Number,
     ) -> Arc<Self> {
         let id = AllocatorId::next();
-        let core = Arc::new(Self { domain, arena, on_misuse, misuses: AtomicU64::new(0), id, number });
+        let core = Arc::new(Self { domain, arena, nodes, on_misuse, misuses: AtomicU64::new(0), id, number });
         core.number.publish(&core);
         core
     }
@@ -98,9 +100,11 @@ impl Core {
 
     /// Returns the calling thread's cache, and makes one unless the caller may not wait; `None` past the thread's end, when
     /// there is no memory for one, or when the allocator is closed.
-    fn owner(&self, busy: &Busy) -> Option<Owner<ThreadCache>> {
+    pub(super) fn owner(&self, busy: &Busy) -> Option<Owner<ThreadCache>> {
         match busy.waiting() {
-            Waiting::Allowed => local::get_or_register(self.key(), self.domain.caches()).ok(),
+            Waiting::Allowed => {
+                local::get_or_register(self.key(), self.domain.caches(), || self.domain.numa_mem_id()).ok()
+            }
             Waiting::Never => local::find(self.key()),
         }
     }

@@ -5,6 +5,7 @@ mod core;
 mod handle;
 mod id;
 mod maintenance;
+mod nodes;
 mod numbers;
 mod pages;
 mod raw;
@@ -32,6 +33,7 @@ pub use self::{
     core::MisuseHook,
     handle::Handle,
     id::AllocatorId,
+    nodes::{Bound, NodeReport, PolicyError, PolicyScope, Spread},
     pages::{Pages, ZeroedPages},
     raw::RawParts,
     report::{Conservation, ConservationZone},
@@ -101,7 +103,8 @@ impl Allocator {
     /// When there is no memory for the thread's cache, or the thread is ending.
     pub fn handle(&self) -> Result<Handle, NoCache> {
         let _busy = Busy::enter();
-        let owner = local::get_or_register(self.core().key(), self.core().domain.caches())?;
+        let owner =
+            local::get_or_register(self.core().key(), self.core().domain.caches(), || self.numa_mem_id())?;
         Ok(Handle::new(self.clone(), owner))
     }
 

@@ -83,6 +83,10 @@ impl Pages {
         self.order().bytes()
     }
 
+    pub(super) const fn zone_index(&self) -> usize {
+        self.block.zone_index()
+    }
+
     /// Returns the offset of the first byte in the arena.
     #[inline]
     pub const fn offset(&self) -> usize {

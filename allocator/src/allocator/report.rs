@@ -4,7 +4,7 @@ use core::fmt;
 
 use super::Allocator;
 use crate::{
-    alloc::Busy,
+    alloc::{Busy, NumaEvents},
     frame::Order,
     gfp::ZoneType,
     pcp::CachedTotals,
@@ -100,7 +100,7 @@ impl Allocator {
     pub fn zone_stats(&self) -> Vec<ZoneStat> {
         let _busy = Busy::enter();
         let domain = &self.core().domain;
-        let mut stats: Vec<_> = domain.zones().iter().map(|zone| zone_stat(&zone.report())).collect();
+        let mut stats: Vec<_> = self.zone_traffic().into_iter().map(|(stat, _, _)| stat).collect();
         domain.caches().for_each(|thread, cache| {
             for (stat, pcp) in stats.iter_mut().zip(cache.zones()) {
                 let tuning = pcp.tuning();
@@ -121,16 +121,25 @@ impl Allocator {
     /// Returns the counters of the whole allocator; shown as `/proc/vmstat` does.
     pub fn vmstat(&self) -> VmStat {
         let _busy = Busy::enter();
-        let domain = &self.core().domain;
         let mut vmstat = VmStat::default();
-        for (zone, cached) in domain.zones().iter().zip(domain.caches().totals()) {
-            let report = zone.report();
-            vmstat.add_zone(&zone_stat(&report));
-            let (allocated, freed) = traffic(&report, &cached);
-            vmstat.pgalloc[report.span.kind.index()] += allocated;
+        for (stat, allocated, freed) in self.zone_traffic() {
+            vmstat.add_zone(&stat);
+            vmstat.pgalloc[stat.zone.index()] += allocated;
             vmstat.pgfree += freed;
         }
         vmstat
+    }
+
+    /// Returns what each zone says of itself but for its caches, and the frames that were allocated and freed there.
+    fn zone_traffic(&self) -> Vec<(ZoneStat, u64, u64)> {
+        let domain = &self.core().domain;
+        let zones = domain.zones().iter().zip(domain.caches().totals()).map(|(zone, cached)| {
+            let report = zone.report();
+            let (allocated, freed) = traffic(&report, &cached);
+            let numa = numa_stat(allocated, domain.numa().of(report.span.number));
+            (ZoneStat { numa, ..zone_stat(&report) }, allocated, freed)
+        });
+        zones.collect()
     }
 
     /// Shows the free blocks of each zone by order, as `/proc/buddyinfo` does.
@@ -162,6 +171,18 @@ fn traffic(report: &ZoneReport, cached: &CachedTotals) -> (u64, u64) {
     )
 }
 
+/// What was not an exception was served where it was wanted. In frames; the kernel counts calls.
+const fn numa_stat(allocated: u64, events: NumaEvents) -> NumaStat {
+    NumaStat {
+        hit: allocated.saturating_sub(events.miss),
+        miss: events.miss,
+        foreign: events.foreign,
+        interleave: events.interleave_hit,
+        local: allocated.saturating_sub(events.other),
+        other: events.other,
+    }
+}
+
 fn zone_stat(report: &ZoneReport) -> ZoneStat {
     let orders = report.nr_free[0].len();
     let nr_free: Vec<u64> =
@@ -173,7 +194,7 @@ fn zone_stat(report: &ZoneReport) -> ZoneStat {
         .map(|(order, &blocks)| blocks << order)
         .sum();
     ZoneStat {
-        node: 0,
+        node: u32::from(u16::from(report.span.node)),
         zone: report.span.kind,
         nr_free,
         free: report.free,

@@ -71,6 +71,8 @@ pub enum FailReason {
     WouldBlock,
     /// No zone is allowed at all: the node mask, the cpuset and THISNODE leave none.
     NoZone,
+    /// The allocator has no node of that number.
+    NoNode,
     /// The charge hook refused to account it.
     ChargeRefused,
     /// The allocator was dropped, or belongs to the parent of this process.
@@ -161,6 +163,7 @@ impl AllocError {
             FailReason::NoMemory => "free blocks, register a shrinker, or build a larger arena",
             FailReason::WouldBlock => "retry, or use a request that may wait for locks",
             FailReason::NoZone => "widen the node mask or cpuset, or drop THISNODE",
+            FailReason::NoNode => "name one of the allocator's nodes",
             FailReason::ChargeRefused => "raise the quota, or leave out ACCOUNT",
             FailReason::Closed => "build an allocator in this process and keep it while requests are made",
         }
@@ -180,6 +183,7 @@ impl fmt::Display for FailReason {
             Self::NoMemory => f.write_str("no zone could serve it"),
             Self::WouldBlock => f.write_str("it would have had to wait for a lock"),
             Self::NoZone => f.write_str("no zone is allowed"),
+            Self::NoNode => f.write_str("there is no such node"),
             Self::ChargeRefused => f.write_str("its charge was refused"),
             Self::Closed => f.write_str("the allocator is closed"),
         }

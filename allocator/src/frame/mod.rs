@@ -15,8 +15,8 @@ pub use batch::FrameBatch;
 pub use block::{Block, HotList, HotZone};
 pub use descriptor::{BadFrame, Descriptor, FrameState, Mobility, PcpList};
 pub use number::{
-    AllocatorNumber, FRAME_BYTES, FRAME_SHIFT, MAX_MAX_ORDER, MIN_MAX_ORDER, NODES_MAX, Nid, Order, PAGEBLOCK_ORDER, Pfn,
-    ZONES_MAX, ZoneNumber,
+    AllocatorNumber, FRAME_BYTES, FRAME_SHIFT, MAX_MAX_ORDER, MIN_MAX_ORDER, NODES_MAX, Nid, Order,
+    PAGEBLOCK_ORDER, Pfn, ZONES_MAX, ZoneNumber,
 };
 pub use prepare::{check_new_page, free_pages_prepare, prep_new_page, put_together};
 pub use stack::{FrameLists, FrameStack, LIST_FRAMES_MAX, StackMemory};

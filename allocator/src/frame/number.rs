@@ -236,6 +236,12 @@ impl Nid {
     }
 }
 
+impl From<Nid> for u16 {
+    fn from(node: Nid) -> Self {
+        Self::from(node.0)
+    }
+}
+
 impl fmt::Display for Nid {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(&self.0, f)

@@ -79,7 +79,8 @@ mod tests {
     use proptest::prelude::*;
 
     fn plan(frames: &[u64], dma_frames: u64, highmem_frames: u64, movable_frames: u64) -> ZonePlan {
-        let nodes = frames.iter().enumerate().map(|(node, &frames)| NodeFrames { node: Nid::new(node), frames });
+        let nodes =
+            frames.iter().enumerate().map(|(node, &frames)| NodeFrames { node: Nid::new(node), frames });
         ZonePlan { nodes: nodes.collect(), dma_frames, highmem_frames, movable_frames }
     }
 

@@ -19,7 +19,8 @@ impl Distances {
     /// Asks `distance` for each pair of nodes: from, to.
     pub fn collect(nodes: usize, distance: impl Fn(Nid, Nid) -> u32) -> Self {
         let all = || (0..nodes).map(Nid::new);
-        let matrix = all().flat_map(|from| all().map(move |to| (from, to))).map(|(from, to)| distance(from, to));
+        let matrix =
+            all().flat_map(|from| all().map(move |to| (from, to))).map(|(from, to)| distance(from, to));
         Self { nodes, matrix: matrix.collect() }
     }
 

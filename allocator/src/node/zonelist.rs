@@ -105,7 +105,6 @@ impl Zonelists {
     ///
     /// # Panics
     /// When there is no such node.
-    #[doc(alias = "node_zonelist")]
     pub fn node_zonelist(&self, node: Nid, reach: Reach) -> &Zonelist {
         let lists = &self.nodes[node.index()];
         match reach {
@@ -136,7 +135,8 @@ mod tests {
     use crate::node::{NodeFrames, ZonePlan, zone_spans};
 
     fn lists(frames: &[u64], highmem: u64, movable: u64) -> Zonelists {
-        let nodes = frames.iter().enumerate().map(|(node, &frames)| NodeFrames { node: Nid::new(node), frames });
+        let nodes =
+            frames.iter().enumerate().map(|(node, &frames)| NodeFrames { node: Nid::new(node), frames });
         let plan = ZonePlan {
             nodes: nodes.collect(),
             dma_frames: 4096,
@@ -152,8 +152,7 @@ mod tests {
     fn a_request_starts_at_its_highest_zone_and_goes_down() {
         let lists = lists(&[4 << 20], 1024, 2048);
         let list = lists.node_zonelist(Nid::new(0), Reach::AllNodes);
-        let kinds =
-            |highest| list.zones(highest, NodeMask::ALL).map(|zone| zone.kind).collect::<Vec<_>>();
+        let kinds = |highest| list.zones(highest, NodeMask::ALL).map(|zone| zone.kind).collect::<Vec<_>>();
         use ZoneType::{Dma, Dma32, HighMem, Movable, Normal};
         assert_eq!(kinds(Movable), [HighMem, Normal, Dma32, Dma]);
         assert_eq!(kinds(Normal), [Normal, Dma32, Dma]);

@@ -158,11 +158,7 @@ impl Caches {
     ///
     /// # Errors
     /// When the allocator is closed, or there is no memory.
-    pub fn register(
-        this: &Arc<Self>,
-        key: NonZeroUsize,
-        node: Nid,
-    ) -> Result<Owner<ThreadCache>, NoCache> {
+    pub fn register(this: &Arc<Self>, key: NonZeroUsize, node: Nid) -> Result<Owner<ThreadCache>, NoCache> {
         let zones = this.zones.iter().map(|zone| (zone.shared_state(), this.limits(zone)));
         let home = Arc::clone(this);
         let cache = ThreadCache::new(node, this.hot_zone(node), this.frames.allocator(), zones, home)

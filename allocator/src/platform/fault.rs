@@ -22,6 +22,10 @@ pub enum SystemCall {
     Madvise,
     /// mlock(2).
     Mlock,
+    /// Ties memory to NUMA nodes.
+    Mbind,
+    /// Asks on which NUMA nodes pages lie.
+    MovePages,
     /// `memfd_create(2)`.
     MemfdCreate,
     /// ftruncate(2).
@@ -44,12 +48,14 @@ pub enum SystemCall {
 
 impl SystemCall {
     /// Every kind of call.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 16] = [
         Self::Mmap,
         Self::Munmap,
         Self::Mprotect,
         Self::Madvise,
         Self::Mlock,
+        Self::Mbind,
+        Self::MovePages,
         Self::MemfdCreate,
         Self::Ftruncate,
         Self::AddSeals,
@@ -70,6 +76,8 @@ impl SystemCall {
             Self::Mprotect => "mprotect",
             Self::Madvise => "madvise",
             Self::Mlock => "mlock",
+            Self::Mbind => "mbind",
+            Self::MovePages => "move_pages",
             Self::MemfdCreate => "memfd_create",
             Self::Ftruncate => "ftruncate",
             Self::AddSeals => "fcntl(F_ADD_SEALS)",

@@ -25,7 +25,7 @@ mod test_process;
 mod thread;
 pub mod topology;
 
-pub use arena::{Arena, ArenaOptions, ArenaSource, Backing, DumpPolicy, Prefault};
+pub use arena::{Arena, ArenaOptions, ArenaSource, Backing, Binding, DumpPolicy, Prefault};
 pub use error::PlatformError;
 pub use rustix::io::Errno;
 pub use thread::spawn;

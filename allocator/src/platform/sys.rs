@@ -105,6 +105,63 @@ pub(crate) unsafe fn name_mapping(at: NonNull<u8>, len: usize, name: &CStr) -> R
     if status == 0 { Ok(()) } else { Err(last_errno()) }
 }
 
+/// Sets from which NUMA nodes the pages of a range come when they are first touched (`mbind(2)`).
+///
+/// # Safety
+///
+/// The range is mapped and the caller's own.
+pub(crate) unsafe fn bind_memory(
+    at: NonNull<u8>,
+    len: usize,
+    policy: libc::c_int,
+    os_node: u32,
+) -> Result<(), Errno> {
+    /// Nodes that a kernel can be built for.
+    const NODES: usize = 1024;
+
+    check(SystemCall::Mbind)?;
+    let mut mask = [0_u64; NODES / 64];
+    let node = usize::try_from(os_node).ok().filter(|&node| node < NODES).ok_or(Errno::INVAL)?;
+    mask[node / 64] |= 1 << (node % 64);
+    let flags: libc::c_uint = 0;
+    // SAFETY: the kernel reads the mask, which has as many bits as is said (and one less than that is what it counts), and
+    // changes only where pages of the range will come from.
+    let status = unsafe {
+        libc::syscall(
+            libc::SYS_mbind,
+            at.as_ptr(),
+            len,
+            policy,
+            mask.as_ptr(),
+            NODES as libc::c_ulong + 1,
+            flags,
+        )
+    };
+    if status == 0 { Ok(()) } else { Err(last_errno()) }
+}
+
+/// Returns, for each page, the node that it lies on or a negative error number: ENOENT for one that was never touched
+/// (`move_pages(2)` without a move).
+pub(crate) fn locate_pages(pages: &[NonNull<u8>]) -> Result<Vec<i32>, Errno> {
+    check(SystemCall::MovePages)?;
+    let mut nodes = vec![0_i32; pages.len()];
+    let (this_process, no_nodes, flags) = (0_i32, ptr::null::<i32>(), 0_i32);
+    // SAFETY: the kernel reads as many addresses as there are and writes as many answers as there is room for; it looks the
+    // addresses up and does not access them.
+    let status = unsafe {
+        libc::syscall(
+            libc::SYS_move_pages,
+            this_process,
+            pages.len(),
+            pages.as_ptr(),
+            no_nodes,
+            nodes.as_mut_ptr(),
+            flags,
+        )
+    };
+    if status >= 0 { Ok(nodes) } else { Err(last_errno()) }
+}
+
 /// Creates an empty file in memory, closed on exec, whose seals can be set.
 pub(crate) fn memfd_create(name: &CStr) -> Result<OwnedFd, Errno> {
     check(SystemCall::MemfdCreate)?;

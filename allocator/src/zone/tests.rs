@@ -2,7 +2,7 @@
 
 use super::{FirstFor, Grouping, Zone, ZoneSpan, ZoneState, watermark::Watermarks};
 use crate::{
-    frame::{AllocatorNumber, Nid, FrameTable, Order, PcpList, Pfn, ZoneNumber},
+    frame::{AllocatorNumber, FrameTable, Nid, Order, PcpList, Pfn, ZoneNumber},
     gfp::{AllocFlags, MigrateType, NR_ZONE_TYPES, WmarkIndex, ZoneType},
     zone::watermark::WatermarkRule,
 };

@@ -120,8 +120,13 @@ fn watermark_state_word() {
 
 /// The zone itself: eight frames, of which one thread frees four and another one.
 fn zone_state_word() {
-    let span =
-        ZoneSpan { kind: ZoneType::Normal, node: Nid::new(0), number: ZoneNumber::new(0), start: Pfn::new(0), end: Pfn::new(8) };
+    let span = ZoneSpan {
+        kind: ZoneType::Normal,
+        node: Nid::new(0),
+        number: ZoneNumber::new(0),
+        start: Pfn::new(0),
+        end: Pfn::new(8),
+    };
     let frames = FrameTable::new(AllocatorNumber::new(1).expect("not 0"), 8).expect("models have memory");
     let zone =
         Zone::new(span, Order::new(3), WatermarkRule::default(), frames, first_for(), Grouping::ByMobility)

@@ -5,6 +5,7 @@
 //! that every page size of the hardware can back it.
 
 mod backing;
+mod binding;
 mod options;
 mod reservation;
 #[cfg(test)]
@@ -14,6 +15,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::ptr::NonNull;
 
 pub use self::backing::{BackingDowngrade, Obtained, Residency};
+pub use self::binding::Binding;
 pub use self::options::{ArenaOptions, ArenaSource, Backing, DumpPolicy, Prefault};
 use self::options::{alignment_for, check_host_page, check_size};
 use self::reservation::Reservation;
