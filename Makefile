@@ -25,7 +25,17 @@ STEP    := scripts/step
 ARM     := aarch64-unknown-linux-gnu
 RACE    := --allocator gfp,gfp-tls,mimalloc,jemalloc
 
-.PHONY: help setup bench test lint unit no-hwloc loom gate aarch64 format clippy doc replay topo command
+
+# Machines for `make test-numa`, a line each: options of bench-harness/numavm/guest. The last has a node without CPUs.
+define MACHINES
+--nodes 2 --cpus 2,2
+--nodes 4
+--nodes 8
+--nodes 3 --cpus 2,1,0 --distances 0-2=17,1-2=28
+endef
+export MACHINES
+
+.PHONY: help setup bench test test-numa lint unit no-hwloc loom gate aarch64 format clippy doc replay topo command
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -44,6 +54,13 @@ bench: command ## Measure gfp against other allocators, and write results/
 	exit $$failed
 
 test: unit no-hwloc loom gate aarch64 ## Run all tests: unit, property, models, instruction counts
+
+test-numa: setup ## Test in virtual machines of 2, 4, 8 and 3 nodes (fetches qemu and a kernel with apt)
+	@while read -r machine; do \
+	  CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER="bench-harness/numavm/guest $$machine" \
+	  $(STEP) "numa, $$machine" cargo test --quiet --package gfp --no-default-features --test numa -- --test-threads=1 </dev/null \
+	    || failed=1; \
+	done <<<"$$MACHINES"; exit $${failed:-0}
 
 unit: setup ## Unit, property and documentation tests
 	@$(STEP) tests cargo test --no-fail-fast --workspace $(FEATURES)
