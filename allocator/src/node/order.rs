@@ -126,7 +126,7 @@ mod tests {
         let nodes = matrix.len();
         let mut node_load = vec![0_u64; nodes];
         let mut lists = Vec::new();
-        for local in 0..nodes {
+        for (local, row) in matrix.iter().enumerate() {
             let (mut used, mut list, mut prev) = (vec![false; nodes], Vec::new(), local);
             loop {
                 let mut best: Option<(u64, usize)> = None;
@@ -134,7 +134,7 @@ mod tests {
                     if used[n] || !memory[n] {
                         continue;
                     }
-                    let mut val = u64::from(matrix[local][n]);
+                    let mut val = u64::from(row[n]);
                     val += u64::from(n < local);
                     val += u64::from(cpus[n]);
                     val = val * 64 + node_load[n];
@@ -144,7 +144,7 @@ mod tests {
                     }
                 }
                 let Some((_, node)) = best else { break };
-                if matrix[local][node] != matrix[local][prev] {
+                if row[node] != row[prev] {
                     node_load[node] += 1;
                 }
                 used[node] = true;
