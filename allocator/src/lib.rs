@@ -98,8 +98,8 @@ pub mod zone;
 
 #[cfg(not(any(loom, shuttle)))]
 pub use allocator::{
-    Allocator, AllocatorId, Bound, Builder, Conservation, ConservationZone, Handle, Maintain, MisuseHook,
-    NodeReport, Pages, PolicyError, PolicyScope, RawParts, Spread, ZeroedPages,
+    Allocator, AllocatorId, Bound, Builder, Conservation, ConservationZone, ExactPages, Handle, Maintain,
+    MisuseHook, NodeReport, Pages, PolicyError, PolicyScope, RawParts, Spread, ZeroedPages,
 };
 pub use error::{AllocError, BuildError, FreeError};
 pub use frame::{Nid, Order, Pfn};

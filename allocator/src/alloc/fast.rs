@@ -97,6 +97,14 @@ pub(super) fn take_cached_elsewhere(
     block.map(|block| (zone, block))
 }
 
+/// Returns what a request for a single frame is to a cache; `None` as [`take_cached`] has it.
+pub(super) const fn single_request(gfp: Gfp) -> Option<(ZoneType, AllocFlags, PcpList)> {
+    match cached_request(gfp, Order::ZERO) {
+        Some(CachedRequest { highest, flags, list }) => Some((highest, flags, list)),
+        None => None,
+    }
+}
+
 /// Puts a block into the caller's cache, at its hot end (`free_unref_page_commit`), and says what is left to be done.
 ///
 /// The check of the descriptor is the whole of `free_pages_prepare`: it says allocated, of this order, by this owner.
@@ -104,7 +112,6 @@ pub(super) fn take_cached_elsewhere(
 pub fn put_cached(entered: Result<Inside<'_, ThreadCache>, NotEntered>, block: Block) -> Put {
     match entered {
         Ok(mut cache) => cache.put(block),
-        Err(NotEntered::Reentered) => Put::Reentered,
-        Err(NotEntered::Claimed) => Put::Claimed,
+        Err(not) => not.into(),
     }
 }

@@ -5,6 +5,7 @@
 
 #![deny(unsafe_code)]
 
+mod bulk;
 mod busy;
 mod cpuset;
 mod domain;
@@ -14,6 +15,7 @@ mod freelist;
 mod numa_stat;
 mod prepare;
 
+pub use bulk::{alloc_pages_bulk, put_cached_bulk};
 pub use busy::Busy;
 pub use cpuset::{Cpuset, CpusetCookie};
 pub use domain::{Domain, DomainOptions};

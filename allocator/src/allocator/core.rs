@@ -119,7 +119,7 @@ impl Core {
         generation
     }
 
-    fn report(&self, freed: Result<(), BadFrame>, block: Block) {
+    pub(super) fn report(&self, freed: Result<(), BadFrame>, block: Block) {
         if let Err(bad) = freed {
             self.report_misuse(bad, block);
         }
@@ -135,7 +135,7 @@ impl Core {
 
     /// Counts a free that was refused, and tells the hook.
     #[cold]
-    fn report_misuse(&self, bad: BadFrame, block: Block) {
+    pub(super) fn report_misuse(&self, bad: BadFrame, block: Block) {
         self.misuses.fetch_add(1, Ordering::Relaxed);
         if let Some(hook) = &self.on_misuse {
             hook(&self.explain(bad, block.order(), None));

@@ -40,6 +40,10 @@ impl Handle {
         &self.allocator
     }
 
+    pub(super) const fn owner(&self) -> &Owner<ThreadCache> {
+        &self.owner
+    }
+
     /// Allocates a block of 2^order frames (`alloc_pages`).
     ///
     /// # Errors

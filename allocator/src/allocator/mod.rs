@@ -1,11 +1,14 @@
 //! The face: [`Allocator`], its [`Builder`], [`Handle`] and [`Pages`].
 
 mod builder;
+mod bulk;
 mod core;
+mod exact;
 mod handle;
 mod id;
 mod maintenance;
 mod nodes;
+mod nolock;
 mod numbers;
 mod pages;
 mod raw;
@@ -31,6 +34,7 @@ use self::{
 pub use self::{
     builder::{Builder, Maintain},
     core::MisuseHook,
+    exact::ExactPages,
     handle::Handle,
     id::AllocatorId,
     nodes::{Bound, NodeReport, PolicyError, PolicyScope, Spread},

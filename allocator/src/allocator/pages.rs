@@ -59,7 +59,12 @@ impl Pages {
     }
 
     #[inline(always)]
-    fn shared(&self) -> &Core {
+    pub(super) const fn block(&self) -> Block {
+        self.block
+    }
+
+    #[inline(always)]
+    pub(super) fn shared(&self) -> &Core {
         // SAFETY: a core lives, under its number, until its last block has come back, and this one has not.
         unsafe { core_of(self.block.allocator()).as_ref() }
     }

@@ -67,6 +67,15 @@ impl Block {
         Pfn::new(self.0.get() as u32)
     }
 
+    /// Returns the block of the same kind at another frame.
+    #[inline]
+    #[must_use]
+    pub const fn at(self, pfn: Pfn) -> Self {
+        let bits = self.0.get() >> Self::TAG_SHIFT << Self::TAG_SHIFT | pfn.get() as u64;
+        // SAFETY: the allocator's number, which is not 0, stays.
+        Self(unsafe { NonZeroU64::new_unchecked(bits) })
+    }
+
     /// Returns the list of a cache that the block belongs to.
     #[inline(always)]
     pub const fn list(self) -> PcpList {

@@ -99,6 +99,18 @@ impl PcpList {
         self.0 as usize
     }
 
+    /// Returns the migrate type that the blocks of this list were taken for: of orders above 3, where others than movable share
+    /// a list, unmovable for those.
+    pub const fn migratetype(self) -> MigrateType {
+        match self.0 {
+            small @ 0..12 if small % 3 == 2 => MigrateType::Reclaimable,
+            _ => match self.mobility() {
+                Mobility::Movable => MigrateType::Movable,
+                Mobility::Fixed => MigrateType::Unmovable,
+            },
+        }
+    }
+
     /// Tells what the blocks of this list were taken for.
     #[inline(always)]
     pub const fn mobility(self) -> Mobility {

@@ -18,6 +18,6 @@ pub use number::{
     AllocatorNumber, FRAME_BYTES, FRAME_SHIFT, MAX_MAX_ORDER, MIN_MAX_ORDER, NODES_MAX, Nid, Order,
     PAGEBLOCK_ORDER, Pfn, ZONES_MAX, ZoneNumber,
 };
-pub use prepare::{check_new_page, free_pages_prepare, prep_new_page, put_together};
+pub use prepare::{check_new_page, free_pages_prepare, prep_new_page, put_together, split_page};
 pub use stack::{FrameLists, FrameStack, LIST_FRAMES_MAX, StackMemory};
 pub use table::FrameTable;

@@ -42,6 +42,21 @@ pub fn free_pages_prepare(
     frames.update(block.pfn(), |found| block.is_described_by(found).then(|| next(found)))
 }
 
+/// Makes single frames of a block, each with a descriptor of its own (`split_page`), and returns the first; the others are the
+/// same kind of block [at](Block::at) the frames behind it.
+///
+/// # Errors
+/// The descriptor that was found, when it is not that of the block; nothing is changed then.
+pub fn split_page(frames: &FrameTable, block: Block) -> Result<Block, BadFrame> {
+    let list = PcpList::of(Order::ZERO, block.list().migratetype());
+    let zone = ZoneNumber::new(block.zone_index());
+    let first = free_pages_prepare(frames, block, |found| found.allocated(list, zone, Order::ZERO))?;
+    for index in 1..block.order().frames() {
+        frames.update(block.pfn().add(index), |found| Some(found.allocated(list, zone, Order::ZERO)))?;
+    }
+    Ok(Block::new(frames.allocator(), block.pfn(), first))
+}
+
 /// Makes a block of plain numbers again; of several threads that try it with the same numbers, one succeeds.
 ///
 /// # Errors

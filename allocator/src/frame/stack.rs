@@ -93,6 +93,24 @@ impl FrameStack {
         Some(unsafe { Block::from_bits(bits) })
     }
 
+    /// Takes up to `count` blocks, hottest first, and calls `got` with each; returns how many there were.
+    pub fn pop_many(&mut self, count: usize, mut got: impl FnMut(Block)) -> u32 {
+        let Some(base) = self.base else { return 0 };
+        let before = self.len;
+        let least = before.saturating_sub(u32::try_from(count).unwrap_or(u32::MAX));
+        // First of all: whatever `got` does, the blocks are gone from here.
+        self.len = least;
+        for index in (least..before).rev() {
+            // SAFETY: the entry lies below the old length, inside the stack's memory.
+            let word = unsafe { base.add(index as usize) };
+            // SAFETY: the entry lies inside the memory that `FrameLists` keeps.
+            let bits = unsafe { word.as_ref() }.load(Ordering::Relaxed);
+            // SAFETY: entries below the length are blocks that were pushed.
+            got(unsafe { Block::from_bits(bits) });
+        }
+        before - least
+    }
+
     /// Puts a block on the hot end; gives it back when the end of the committed memory is reached.
     #[inline(always)]
     pub fn push(&mut self, block: Block) -> Result<(), Block> {

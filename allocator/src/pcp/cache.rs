@@ -8,7 +8,7 @@ use crate::{
     frame::{AllocatorNumber, Block, HotList, HotZone, Nid, Order, PcpList, ZoneNumber},
     gfp::{AllocFlags, ZoneType},
     node::PolicyState,
-    sync::{Arc, ZeroedSliceError},
+    sync::{Arc, NotEntered, ZeroedSliceError},
     zone::SharedZoneState,
 };
 
@@ -26,6 +26,16 @@ pub enum Put {
     Reentered,
     /// The block is not cached: somebody drains the cache, or it is closed.
     Claimed,
+}
+
+impl From<NotEntered> for Put {
+    #[inline(always)]
+    fn from(not: NotEntered) -> Self {
+        match not {
+            NotEntered::Reentered => Self::Reentered,
+            NotEntered::Claimed => Self::Claimed,
+        }
+    }
 }
 
 /// Which end of a list a freed block goes to.
@@ -98,6 +108,19 @@ impl ThreadCache {
         order: Order,
     ) -> Option<Block> {
         self.hot.take_above_low(highest, flags, list, order)
+    }
+
+    /// Takes up to `count` cached single frames of the hot zone as [`take`](Self::take) does, and calls `got` with each;
+    /// returns how many there were.
+    pub fn take_many(
+        &mut self,
+        highest: ZoneType,
+        flags: AllocFlags,
+        list: PcpList,
+        count: usize,
+        got: impl FnMut(Block),
+    ) -> usize {
+        self.hot.take_many_above_low(highest, flags, list, count, got)
     }
 
     /// Takes a cached block of any zone for a request whose turn it is there, if it is above its low mark; `None` if it is not.

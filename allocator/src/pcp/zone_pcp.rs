@@ -150,6 +150,25 @@ impl ZonePcp {
         self.take(list, order)
     }
 
+    /// Takes up to `count` single frames if the zone's state lets a request of this kind have one, hottest first.
+    pub(super) fn take_many_above_low(
+        &mut self,
+        highest: ZoneType,
+        flags: AllocFlags,
+        list: PcpList,
+        count: usize,
+        mut got: impl FnMut(Block),
+    ) -> usize {
+        if !self.door.get().above_low(highest, flags) {
+            return 0;
+        }
+        let taken = self.lists.list_mut(list).pop_many(count, &mut got);
+        self.spare += signed(taken);
+        self.allocated_frames += u64::from(taken);
+        self.tuning.note_allocs(taken);
+        taken as usize
+    }
+
     /// Shuts the door: `refusal` is a state that refuses all.
     pub(super) fn shut(&mut self, refusal: &SharedZoneState) {
         self.door = refusal.clone();

@@ -351,6 +351,12 @@ impl Zone {
         self.locked(areas, |areas, _| areas.freed())
     }
 
+    /// Notes that the frames of a block that somebody owns will come back one by one (`split_page`).
+    pub fn split_page(&self, pfn: Pfn, order: Order, list: PcpList) {
+        let taken_for = self.taken_for(list);
+        self.with_areas(|areas| areas.buddy.split_taken(pfn, order, taken_for));
+    }
+
     /// Frees the blocks that a cache gives up, all of one list, whose descriptors are already cleared
     /// (`free_pcppages_bulk`).
     pub fn free_bulk(&self, list: PcpList, batch: &FrameBatch) -> Freed {

@@ -116,6 +116,12 @@ impl PcpTuning {
         self.free_count >>= 1;
     }
 
+    /// Notes that so many blocks are taken from the cache.
+    pub const fn note_allocs(&mut self, blocks: u32) {
+        // Each halves it, and it has 32 bits.
+        self.free_count = if blocks < u32::BITS { self.free_count >> blocks } else { 0 };
+    }
+
     /// Returns how many blocks of `order` to fetch for an empty list, the one to hand out included; at least 1.
     ///
     /// `count` is the frames in the whole cache. Refills of order 0 double while no free intervenes; `high` grows with

@@ -380,6 +380,21 @@ impl Buddy {
         taken
     }
 
+    /// Notes that the frames of a block that somebody owns will come back one by one: from a leaf on, a block in use has no mark
+    /// in the maps, and its frames are given theirs.
+    pub fn split_taken(&mut self, pfn: Pfn, order: Order, taken_for: Mobility) {
+        if order.get() < LEAF_ORDER {
+            return;
+        }
+        let first = self.leaf_of(pfn);
+        for leaf in &mut self.leaves[first..first + (1 << (order.get() - LEAF_ORDER))] {
+            leaf.mark_all_used();
+            if order.get() > LEAF_ORDER {
+                leaf.account_taken(LEAF_FRAMES, taken_for);
+            }
+        }
+    }
+
     /// Frees a block and merges it with its free buddies (`__free_one_page`).
     ///
     /// A block of several pageblocks is freed pageblock by pageblock, each with its own type.

@@ -1,0 +1,55 @@
+//! Many single frames with one entry to the caller's cache.
+
+use super::{Domain, alloc_pages, fast::single_request};
+use crate::{
+    error::AllocError,
+    frame::{Block, Order},
+    gfp::Gfp,
+    pcp::{Put, ThreadCache},
+    sync::Owner,
+    zone::Waiting,
+};
+
+/// Allocates up to `count` single frames and calls `got` with each, mostly inside of the cache: it must be short
+/// (`alloc_pages_bulk`).
+///
+/// Takes what the cache has with one entry; then refills it as a single request would, and goes on. Stops at the first frame
+/// that cannot be had.
+///
+/// # Errors
+/// Why the frame that was next could not be had; those before were.
+pub fn alloc_pages_bulk(
+    domain: &Domain,
+    owner: &Owner<ThreadCache>,
+    gfp: Gfp,
+    count: usize,
+    waiting: Waiting,
+    mut got: impl FnMut(Block),
+) -> Result<(), AllocError> {
+    let mut left = count;
+    while left > 0 {
+        if let (Some((highest, flags, list)), Ok(mut cache)) = (single_request(gfp), owner.enter()) {
+            left -= cache.take_many(highest, flags, list, left, &mut got);
+        }
+        if left > 0 {
+            got(alloc_pages(domain, Some(owner), gfp, Order::ZERO, waiting)?);
+            left -= 1;
+        }
+    }
+    Ok(())
+}
+
+/// Puts blocks into the caller's cache with one entry; stops at the first that leaves something to be done, and returns it with
+/// what that is.
+pub fn put_cached_bulk(
+    owner: &Owner<ThreadCache>,
+    blocks: &mut impl Iterator<Item = Block>,
+) -> Option<(Block, Put)> {
+    match owner.enter() {
+        Ok(mut cache) => blocks.find_map(|block| match cache.put(block) {
+            Put::Cached => None,
+            left => Some((block, left)),
+        }),
+        Err(not) => blocks.next().map(|block| (block, not.into())),
+    }
+}

@@ -1,0 +1,138 @@
+//! Requests and frees of many frames at a time.
+
+use super::{Allocator, Handle, Pages, core::Core};
+use crate::{
+    alloc::{Busy, alloc_pages_bulk, put_cached_bulk},
+    error::AllocError,
+    gfp::Gfp,
+    pcp::ThreadCache,
+    sync::Owner,
+};
+
+/// Fills the empty places, and returns how many are filled then.
+fn fill(
+    core: &Core,
+    owner: &Owner<ThreadCache>,
+    busy: &Busy,
+    gfp: Gfp,
+    slots: &mut [Option<Pages>],
+) -> usize {
+    let empty = slots.iter().filter(|slot| slot.is_none()).count();
+    let (full, mut got) = (slots.len() - empty, 0);
+    let mut places = slots.iter_mut().filter(|slot| slot.is_none());
+    let put = |block| {
+        if let Some(place) = places.next() {
+            *place = Some(Pages::new(block));
+            got += 1;
+        }
+    };
+    // What is missing shows in the number that is returned, as in the kernel.
+    let plain = gfp.without(Gfp::ZERO);
+    let _: Result<(), AllocError> = alloc_pages_bulk(&core.domain, owner, plain, empty, busy.waiting(), put);
+    full + got
+}
+
+/// Clears the frames that came into places which were empty before.
+fn zero_new(slots: &mut [Option<Pages>], was_empty: impl Fn(usize) -> bool) {
+    for (index, slot) in slots.iter_mut().enumerate() {
+        if was_empty(index) {
+            *slot = slot.take().map(|pages| pages.zero().into_pages());
+        }
+    }
+}
+
+impl Core {
+    fn alloc_bulk(
+        &self,
+        owner: &Owner<ThreadCache>,
+        busy: &Busy,
+        gfp: Gfp,
+        slots: &mut [Option<Pages>],
+    ) -> usize {
+        if !gfp.contains(Gfp::ZERO) {
+            return fill(self, owner, busy, gfp, slots);
+        }
+        // In pieces, so that which places were empty needs no memory from elsewhere; and cleared outside of the cache.
+        slots
+            .chunks_mut(64)
+            .map(|piece| {
+                let mut empty = 0_u64;
+                for (index, slot) in piece.iter().enumerate() {
+                    empty |= u64::from(slot.is_none()) << index;
+                }
+                let filled = fill(self, owner, busy, gfp, piece);
+                zero_new(piece, |index| empty >> index & 1 == 1);
+                filled
+            })
+            .sum()
+    }
+
+    fn free_bulk(&self, owner: &Owner<ThreadCache>, slots: &mut [Option<Pages>]) {
+        let mut blocks = slots.iter_mut().filter_map(Option::take).map(Pages::into_block);
+        while let Some((block, left)) = put_cached_bulk(owner, &mut blocks) {
+            if block.allocator() == self.number() {
+                self.finish_free(owner, block, left);
+            } else {
+                Pages::new(block).free();
+            }
+        }
+    }
+}
+
+impl Handle {
+    /// Allocates a single frame into each empty place, as far as there are any to be had, and returns how many places are
+    /// filled then (`alloc_pages_bulk`): the cache is entered once for all that it has.
+    ///
+    /// ```
+    /// # use gfp::{Allocator, Gfp};
+    /// # let allocator = Allocator::builder(64 << 20).build()?;
+    /// let handle = allocator.handle()?;
+    /// let mut ring = [const { None }; 64];
+    /// assert_eq!(handle.alloc_pages_bulk(Gfp::KERNEL, &mut ring), 64);
+    /// handle.free_pages_bulk(&mut ring);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[doc(alias = "alloc_pages_bulk_array")]
+    pub fn alloc_pages_bulk(&self, gfp: Gfp, slots: &mut [Option<Pages>]) -> usize {
+        let busy = Busy::enter();
+        self.allocator().core().alloc_bulk(self.owner(), &busy, gfp, slots)
+    }
+
+    /// Frees the blocks, of any order, into this thread's cache, which is entered once for all that it has room for, and empties
+    /// the places.
+    #[doc(alias = "release_pages")]
+    pub fn free_pages_bulk(&self, slots: &mut [Option<Pages>]) {
+        self.allocator().core().free_bulk(self.owner(), slots);
+    }
+}
+
+impl Allocator {
+    /// Allocates as [`Handle::alloc_pages_bulk`] does, through the calling thread's cache; without one, nothing.
+    ///
+    /// ```
+    /// # use gfp::{Allocator, Gfp};
+    /// # let allocator = Allocator::builder(64 << 20).build()?;
+    /// let mut pages: Vec<_> = std::iter::repeat_with(|| None).take(100).collect();
+    /// assert_eq!(allocator.alloc_pages_bulk(Gfp::KERNEL, &mut pages), 100);
+    /// allocator.free_pages_bulk(&mut pages);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn alloc_pages_bulk(&self, gfp: Gfp, slots: &mut [Option<Pages>]) -> usize {
+        let core = self.core();
+        let busy = Busy::enter();
+        match core.owner(&busy) {
+            Some(owner) => core.alloc_bulk(&owner, &busy, gfp, slots),
+            None => slots.iter().flatten().count(),
+        }
+    }
+
+    /// Frees as [`Handle::free_pages_bulk`] does, through the calling thread's cache.
+    pub fn free_pages_bulk(&self, slots: &mut [Option<Pages>]) {
+        let core = self.core();
+        let owner = core.owner(&Busy::enter());
+        match owner {
+            Some(owner) => core.free_bulk(&owner, slots),
+            None => slots.iter_mut().for_each(|slot| drop(slot.take())),
+        }
+    }
+}
