@@ -101,6 +101,22 @@ fn thisnode_never_falls_back_and_the_error_names_the_node() {
 }
 
 #[test]
+fn a_node_without_memory_has_nothing_of_its_own() {
+    let topology = Topology::synthetic("numa:2 core:2 pu:1").expect("a description of a machine");
+    // This machine's CPUs are of node 0, which has no part of the arena.
+    let parts = vec![(NodeId(1), NODE_BYTES)];
+    let builder = Allocator::builder(NODE_BYTES).topology(topology).nodes(Spread::Nodes(parts)).dma(0);
+    let allocator = builder.maintain(Maintain::ByHand).build().expect("32 MiB");
+    let handle = allocator.handle().expect("memory for a cache");
+    let pages = handle.alloc_page(Gfp::KERNEL).expect("the other node has memory");
+    assert_eq!(allocator.node_of(&pages).index(), 1);
+    if allocator.numa_mem_id().index() == 0 {
+        handle.alloc_page(Gfp::KERNEL | Gfp::THISNODE).expect_err("not from another node, cached or not");
+    }
+    drop(on(&allocator, 1, Gfp::KERNEL | Gfp::THISNODE, 0).expect("it has memory"));
+}
+
+#[test]
 fn a_node_that_does_not_exist_is_refused() {
     let allocator = four_nodes();
     let error = on(&allocator, 63, Gfp::KERNEL, 0).expect_err("there are four");

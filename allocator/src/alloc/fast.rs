@@ -40,6 +40,10 @@ pub fn take_cached(
     gfp: Gfp,
     order: Order,
 ) -> Option<Block> {
+    // The first zone of a node without memory is another node's.
+    if gfp.contains(Gfp::THISNODE) {
+        return None;
+    }
     let CachedRequest { highest, flags, list } = cached_request(gfp, order)?;
     let mut cache = entered.ok()?;
     cache.take(highest, flags, list, order)

@@ -3,7 +3,7 @@
 use core::ptr::NonNull;
 use std::{ffi::CStr, sync::OnceLock};
 
-use super::{Allocator, MisuseHook, Spread, core::Core, nodes::NodePlan, numbers::Number};
+use super::{Allocator, MisuseHook, Spread, core::Core, numbers::Number, spread::NodePlan};
 use crate::{
     alloc::{Domain, DomainOptions},
     error::BuildError,

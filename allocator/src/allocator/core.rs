@@ -2,7 +2,11 @@
 
 use core::{num::NonZeroUsize, ptr::NonNull};
 
-use super::{id::AllocatorId, nodes::NodeReport, numbers::Number};
+use super::{
+    id::AllocatorId,
+    numbers::{Number, place_of},
+    spread::NodeReport,
+};
 use crate::{
     alloc::{Busy, Domain, alloc_pages, free_page, free_pages_cold, free_pages_ok, free_unref_page},
     error::{AllocError, FrameStory, FreeError, Misuse},
@@ -41,7 +45,7 @@ impl Core {
     ) -> Arc<Self> {
         let id = AllocatorId::next();
         let core = Arc::new(Self { domain, arena, nodes, on_misuse, misuses: AtomicU64::new(0), id, number });
-        core.number.publish(&core);
+        core.number.publish(NonNull::from(&*core).cast());
         core
     }
 
@@ -191,6 +195,12 @@ impl Core {
                 })
         })
     }
+}
+
+/// Returns the core of a live block's allocator.
+#[inline(always)]
+pub(super) fn core_of(number: AllocatorNumber) -> NonNull<Core> {
+    place_of(number).cast()
 }
 
 /// Names an allocator among those that a thread uses.

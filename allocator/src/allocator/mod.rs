@@ -13,6 +13,7 @@ mod numbers;
 mod pages;
 mod raw;
 mod report;
+mod spread;
 #[cfg(test)]
 mod tests;
 
@@ -37,10 +38,11 @@ pub use self::{
     exact::ExactPages,
     handle::Handle,
     id::AllocatorId,
-    nodes::{Bound, NodeReport, PolicyError, PolicyScope, Spread},
+    nodes::{PolicyError, PolicyScope},
     pages::{Pages, ZeroedPages},
     raw::RawParts,
     report::{Conservation, ConservationZone},
+    spread::{Bound, NodeReport, Spread},
 };
 
 /// A physical page allocator over an arena of its own.

@@ -4,7 +4,6 @@
 
 use core::{fmt, ptr, ptr::NonNull};
 
-use super::core::Core;
 use crate::{
     frame::AllocatorNumber,
     sync::{
@@ -13,8 +12,8 @@ use crate::{
     },
 };
 
-/// The cores by number; null where there is none. 128 KiB of address space, committed where numbers are in use.
-static CORES: [AtomicPtr<Core>; AllocatorNumber::MAX as usize + 1] =
+/// Where the allocators lie by number; null where there is none. 128 KiB of address space, committed where numbers are in use.
+static PLACES: [AtomicPtr<()>; AllocatorNumber::MAX as usize + 1] =
     [const { AtomicPtr::new(ptr::null_mut()) }; AllocatorNumber::MAX as usize + 1];
 
 static POOL: Mutex<Pool> = Mutex::new(Pool { fresh: 1, returned: Vec::new() });
@@ -74,27 +73,26 @@ impl Number {
         self.0
     }
 
-    /// Lets blocks find their core by the number, until this value is dropped.
-    pub(super) fn publish(&self, core: &Core) {
-        let core = ptr::from_ref(core).cast_mut();
+    /// Lets blocks find what lies there by the number, until this value is dropped.
+    pub(super) fn publish(&self, place: NonNull<()>) {
         // Whoever has a block was handed it by somebody who came after this.
-        CORES[usize::from(self.0.get())].store(core, Ordering::Relaxed);
+        PLACES[usize::from(self.0.get())].store(place.as_ptr(), Ordering::Relaxed);
     }
 }
 
 impl Drop for Number {
     fn drop(&mut self) {
-        CORES[usize::from(self.0.get())].store(ptr::null_mut(), Ordering::Relaxed);
+        PLACES[usize::from(self.0.get())].store(ptr::null_mut(), Ordering::Relaxed);
         POOL.lock().returned.push(self.0);
     }
 }
 
-/// Returns the core of a block's allocator.
+/// Returns where a live block's allocator lies.
 #[inline(always)]
-pub(super) fn core_of(number: AllocatorNumber) -> NonNull<Core> {
+pub(super) fn place_of(number: AllocatorNumber) -> NonNull<()> {
     // The mask says nothing new to anyone but the compiler.
-    let core = CORES[usize::from(number.get() & AllocatorNumber::MAX)].load(Ordering::Relaxed);
-    NonNull::new(core).expect("a block keeps its allocator's core")
+    let place = PLACES[usize::from(number.get() & AllocatorNumber::MAX)].load(Ordering::Relaxed);
+    NonNull::new(place).expect("a block keeps its allocator")
 }
 
 #[cfg(test)]

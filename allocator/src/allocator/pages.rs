@@ -9,8 +9,7 @@ use core::{
 };
 
 use super::{
-    core::{Core, key},
-    numbers::core_of,
+    core::{Core, core_of, key},
     raw::RawParts,
 };
 use crate::{
