@@ -60,6 +60,8 @@ pub struct Domain {
     max_order: Order,
     grouping: Grouping,
     closed: AtomicBool,
+    /// This is a child's copy: locks may be held by threads that it does not have.
+    orphaned: AtomicBool,
     bad_pages: AtomicU64,
 }
 
@@ -114,6 +116,7 @@ impl Domain {
             max_order: options.max_order,
             grouping,
             closed: AtomicBool::new(false),
+            orphaned: AtomicBool::new(false),
             bad_pages: AtomicU64::new(0),
         })
     }
@@ -211,6 +214,20 @@ impl Domain {
     /// Tells whether requests fail because the allocator is gone.
     pub fn is_closed(&self) -> bool {
         self.closed.load(Ordering::Relaxed)
+    }
+
+    /// Ends all requests and all frees in a child that a fork has made: only stores, so that it may be called there before anything
+    /// else is.
+    pub fn orphan(&self) {
+        self.orphaned.store(true, Ordering::Relaxed);
+        self.closed.store(true, Ordering::Relaxed);
+        self.caches.orphan();
+        self.zones.iter().for_each(Zone::orphan);
+    }
+
+    /// Tells whether this is a child's copy of its parent's allocator.
+    pub fn is_orphaned(&self) -> bool {
+        self.orphaned.load(Ordering::Relaxed)
     }
 
     /// Ends all requests; `on_last` runs when the last block has come back, which may be now.

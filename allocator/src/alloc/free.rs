@@ -77,6 +77,10 @@ pub fn free_unref_page(
 /// The descriptor that was found, when the block is not what its owner says; nothing is changed then.
 #[doc(alias = "__free_pages_ok")]
 pub fn free_pages_ok(domain: &Domain, block: Block, waiting: Waiting) -> Result<(), BadFrame> {
+    if domain.is_orphaned() {
+        // The memory is the parent's to give back, and the zone's lock may be held by a thread that is not here.
+        return Ok(());
+    }
     if waiting == Waiting::Never {
         return free_without_waiting(domain, block);
     }
@@ -100,6 +104,9 @@ pub fn free_one_page(domain: &Domain, block: Block) {
 #[cold]
 fn free_without_waiting(domain: &Domain, block: Block) -> Result<(), BadFrame> {
     free_pages_prepare(domain.frames(), block, Descriptor::pending)?;
+    if domain.is_orphaned() {
+        return Ok(());
+    }
     let zone = domain.zone_at(block.zone_index());
     if let Freed::Closed(frames) = zone.free_without_waiting(block.pfn()) {
         domain.caches().settle(frames);

@@ -102,6 +102,9 @@ fn alloc_pages_target(
     target: &Target,
     waiting: Waiting,
 ) -> Result<Block, AllocError> {
+    if domain.is_closed() {
+        return Err(AllocError::new(gfp, order.get(), FailReason::Closed));
+    }
     let found = owner.and_then(|owner| take_cached_elsewhere(domain, owner, gfp, order, target));
     let (zone, block) = match found {
         Some(found) => found,

@@ -106,6 +106,7 @@ impl Core {
     /// there is no memory for one, or when the allocator is closed.
     pub(super) fn owner(&self, busy: &Busy) -> Option<Owner<ThreadCache>> {
         match busy.waiting() {
+            Waiting::Allowed if self.domain.is_orphaned() => None,
             Waiting::Allowed => {
                 local::get_or_register(self.key(), self.domain.caches(), || self.domain.numa_mem_id()).ok()
             }
@@ -201,6 +202,12 @@ impl Core {
 #[inline(always)]
 pub(super) fn core_of(number: AllocatorNumber) -> NonNull<Core> {
     place_of(number).cast()
+}
+
+/// Returns the core that lies at a published place, for as long as nobody can drop it: in a child with one thread.
+pub(super) fn core_at(place: NonNull<()>) -> &'static Core {
+    // SAFETY: a place is published by a core that lives there, and withdrawn before it ends; the caller says that none ends now.
+    unsafe { place.cast::<Core>().as_ref() }
 }
 
 /// Names an allocator among those that a thread uses.

@@ -4,6 +4,7 @@ mod builder;
 mod bulk;
 mod core;
 mod exact;
+mod fork;
 mod handle;
 mod id;
 mod maintenance;
@@ -50,6 +51,10 @@ pub use self::{
 /// Clones are the same allocator. Any number of allocators may exist in a process. When the last clone and the last
 /// [`Handle`] are gone it is closed: requests fail, and the mapping goes with the last block.
 ///
+/// After a fork, all of this is the parent's, who notices nothing. In the child, requests fail with
+/// [`FailReason::Closed`](crate::error::FailReason::Closed), frees do nothing, reports show no caches, and nothing ever waits
+/// for a thread that the child does not have. The child may build allocators of its own.
+///
 /// ```
 /// use gfp::{Allocator, Gfp, Order};
 ///
@@ -76,7 +81,12 @@ struct Face {
 
 impl Drop for Face {
     fn drop(&mut self) {
-        if let Some(maintenance) = self.maintenance.take() {
+        let maintenance = self.maintenance.take();
+        if self.core.domain.is_orphaned() {
+            // Neither the thread nor what a close would wait for is in this process.
+            return ::core::mem::forget((maintenance, Arc::clone(&self.core)));
+        }
+        if let Some(maintenance) = maintenance {
             maintenance.stop();
         }
         core::close(Arc::clone(&self.core));
@@ -90,6 +100,7 @@ impl Allocator {
     }
 
     fn new(core: Arc<Core>, maintain: Maintain) -> Result<Self, crate::platform::PlatformError> {
+        fork::install()?;
         let maintenance = match maintain {
             Maintain::EverySecond => Some(Maintenance::start(Arc::downgrade(&core))?),
             Maintain::ByHand => None,

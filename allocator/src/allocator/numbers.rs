@@ -6,35 +6,57 @@ use core::{fmt, ptr, ptr::NonNull};
 
 use crate::{
     frame::AllocatorNumber,
-    sync::{
-        Mutex,
-        atomic::{AtomicPtr, Ordering},
-    },
+    sync::atomic::{AtomicPtr, Ordering},
 };
 
-/// Where the allocators lie by number; null where there is none. 128 KiB of address space, committed where numbers are in use.
-static PLACES: [AtomicPtr<()>; AllocatorNumber::MAX as usize + 1] =
-    [const { AtomicPtr::new(ptr::null_mut()) }; AllocatorNumber::MAX as usize + 1];
+/// Where the allocators lie by number. 128 KiB of address space, committed where numbers are in use.
+static PLACES: Places = Places::new();
 
-static POOL: Mutex<Pool> = Mutex::new(Pool { fresh: 1, returned: Vec::new() });
-
-/// Numbers that are not in use.
+/// A table without a lock, so that a child that a fork has made can number allocators of its own.
 #[derive(Debug)]
-struct Pool {
-    /// The lowest that was never used.
-    fresh: u16,
-    returned: Vec<AllocatorNumber>,
-}
+struct Places([AtomicPtr<()>; AllocatorNumber::MAX as usize + 1]);
 
-impl Pool {
-    /// Takes a number, one that was used before if there is one: the table stays small.
-    fn take(&mut self) -> Result<AllocatorNumber, TooManyAllocators> {
-        if let Some(number) = self.returned.pop() {
-            return Ok(number);
-        }
-        let number = AllocatorNumber::new(self.fresh).ok_or(TooManyAllocators)?;
-        self.fresh += 1;
-        Ok(number)
+impl Places {
+    /// Stands for an allocator that has its number and is not built yet.
+    const TAKEN: NonNull<()> = NonNull::dangling();
+
+    const fn new() -> Self {
+        Self([const { AtomicPtr::new(ptr::null_mut()) }; AllocatorNumber::MAX as usize + 1])
+    }
+
+    /// Takes the lowest number that is free: the part of the table that is in use stays small.
+    fn take(&self) -> Result<AllocatorNumber, TooManyAllocators> {
+        (1..=AllocatorNumber::MAX)
+            .filter_map(AllocatorNumber::new)
+            .find(|number| {
+                let place = self.at(*number);
+                // Acquires what the one before let go.
+                place
+                    .compare_exchange(
+                        ptr::null_mut(),
+                        Self::TAKEN.as_ptr(),
+                        Ordering::Acquire,
+                        Ordering::Relaxed,
+                    )
+                    .is_ok()
+            })
+            .ok_or(TooManyAllocators)
+    }
+
+    fn give_back(&self, number: AllocatorNumber) {
+        self.at(number).store(ptr::null_mut(), Ordering::Release);
+    }
+
+    #[inline(always)]
+    fn at(&self, number: AllocatorNumber) -> &AtomicPtr<()> {
+        // The mask says nothing new to anyone but the compiler.
+        &self.0[usize::from(number.get() & AllocatorNumber::MAX)]
+    }
+
+    /// Returns where each allocator lies that is built.
+    fn built(&self) -> impl Iterator<Item = NonNull<()>> {
+        let places = self.0.iter().filter_map(|place| NonNull::new(place.load(Ordering::Relaxed)));
+        places.filter(|place| *place != Self::TAKEN)
     }
 }
 
@@ -64,7 +86,7 @@ impl Number {
     /// # Errors
     /// When all are in use.
     pub(super) fn take() -> Result<Self, TooManyAllocators> {
-        POOL.lock().take().map(Self)
+        PLACES.take().map(Self)
     }
 
     /// Returns the number.
@@ -76,23 +98,26 @@ impl Number {
     /// Lets blocks find what lies there by the number, until this value is dropped.
     pub(super) fn publish(&self, place: NonNull<()>) {
         // Whoever has a block was handed it by somebody who came after this.
-        PLACES[usize::from(self.0.get())].store(place.as_ptr(), Ordering::Relaxed);
+        PLACES.at(self.0).store(place.as_ptr(), Ordering::Relaxed);
     }
 }
 
 impl Drop for Number {
     fn drop(&mut self) {
-        PLACES[usize::from(self.0.get())].store(ptr::null_mut(), Ordering::Relaxed);
-        POOL.lock().returned.push(self.0);
+        PLACES.give_back(self.0);
     }
 }
 
 /// Returns where a live block's allocator lies.
 #[inline(always)]
 pub(super) fn place_of(number: AllocatorNumber) -> NonNull<()> {
-    // The mask says nothing new to anyone but the compiler.
-    let place = PLACES[usize::from(number.get() & AllocatorNumber::MAX)].load(Ordering::Relaxed);
-    NonNull::new(place).expect("a block keeps its allocator")
+    NonNull::new(PLACES.at(number).load(Ordering::Relaxed)).expect("a block keeps its allocator")
+}
+
+/// Calls `f` with where each allocator lies. Only loads, so that it may run after a fork, when no other thread is there to drop
+/// one.
+pub(super) fn for_each_place(f: impl FnMut(NonNull<()>)) {
+    PLACES.built().for_each(f);
 }
 
 #[cfg(test)]
@@ -101,14 +126,15 @@ mod tests {
 
     #[test]
     fn every_number_is_given_once_until_it_comes_back() {
-        let mut pool = Pool { fresh: 1, returned: Vec::new() };
+        static PLACES: Places = Places::new();
         for number in 1..=AllocatorNumber::MAX {
-            assert_eq!(pool.take().map(AllocatorNumber::get), Ok(number));
+            assert_eq!(PLACES.take().map(AllocatorNumber::get), Ok(number));
         }
-        assert_eq!(pool.take(), Err(TooManyAllocators));
+        assert_eq!(PLACES.take(), Err(TooManyAllocators));
         assert!(TooManyAllocators.to_string().contains("16383"));
-        pool.returned.push(AllocatorNumber::new(7).expect("a number"));
-        assert_eq!(pool.take().map(AllocatorNumber::get), Ok(7));
-        assert_eq!(pool.take(), Err(TooManyAllocators));
+        PLACES.give_back(AllocatorNumber::new(7).expect("a number"));
+        assert_eq!(PLACES.take().map(AllocatorNumber::get), Ok(7));
+        assert_eq!(PLACES.take(), Err(TooManyAllocators));
+        assert_eq!(PLACES.built().count(), 0, "none of them is built");
     }
 }

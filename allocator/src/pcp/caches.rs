@@ -331,6 +331,11 @@ impl Caches {
         self.registry.len()
     }
 
+    /// Shows no cache from now on and takes none: for the child of a fork, whose caches may all be half changed.
+    pub fn orphan(&self) {
+        self.registry.orphan();
+    }
+
     /// Tells whether there is no cache.
     pub fn is_empty(&self) -> bool {
         self.len() == 0

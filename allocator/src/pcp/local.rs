@@ -55,3 +55,9 @@ pub fn get_or_register(
 pub fn find(key: NonZeroUsize) -> Option<Owner<ThreadCache>> {
     CACHES.try_with(|local| local.find(key)).ok().flatten()
 }
+
+/// Claims the caches of this thread for ever, in a child that a fork has made: nothing in them may be used there.
+pub fn keep_all() {
+    // A thread that is ending has none.
+    let _: Result<(), _> = CACHES.try_with(|local| local.for_each(|owner| owner.cell().keep_by_owner()));
+}

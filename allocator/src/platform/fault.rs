@@ -44,11 +44,13 @@ pub enum SystemCall {
     HwlocLoad,
     /// clone(2) for a thread of the library.
     ThreadSpawn,
+    /// Registers what follows a fork.
+    AtFork,
 }
 
 impl SystemCall {
     /// Every kind of call.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Mmap,
         Self::Munmap,
         Self::Mprotect,
@@ -65,6 +67,7 @@ impl SystemCall {
         Self::ReadFile,
         Self::HwlocLoad,
         Self::ThreadSpawn,
+        Self::AtFork,
     ];
 
     /// Returns the call's usual name.
@@ -87,6 +90,7 @@ impl SystemCall {
             Self::ReadFile => "read",
             Self::HwlocLoad => "hwloc_topology_load",
             Self::ThreadSpawn => "clone",
+            Self::AtFork => "pthread_atfork",
         }
     }
 }

@@ -162,6 +162,15 @@ pub(crate) fn locate_pages(pages: &[NonNull<u8>]) -> Result<Vec<i32>, Errno> {
     if status >= 0 { Ok(nodes) } else { Err(last_errno()) }
 }
 
+/// Has a function called in every child that a fork makes, before anything else of the program runs there
+/// (`pthread_atfork(3)`).
+pub(crate) fn at_fork_in_child(child: extern "C" fn()) -> Result<(), Errno> {
+    check(SystemCall::AtFork)?;
+    // SAFETY: the function is static, takes nothing and unwinds nowhere.
+    let status = unsafe { libc::pthread_atfork(None, None, Some(child)) };
+    if status == 0 { Ok(()) } else { Err(Errno::from_raw_os_error(status)) }
+}
+
 /// Creates an empty file in memory, closed on exec, whose seals can be set.
 pub(crate) fn memfd_create(name: &CStr) -> Result<OwnedFd, Errno> {
     check(SystemCall::MemfdCreate)?;

@@ -1,4 +1,4 @@
-//! Threads that the library runs for itself.
+//! Threads that the library runs for itself, and what it runs in the child of a fork.
 
 use std::thread::{Builder, JoinHandle};
 
@@ -6,6 +6,7 @@ use super::{
     Errno,
     error::{Asked, PlatformError},
     fault::{self, SystemCall},
+    sys,
 };
 
 /// Starts a thread of the library's own.
@@ -23,4 +24,16 @@ pub fn spawn(
         .name(name.to_owned())
         .spawn(run)
         .map_err(|error| refused(Errno::from_io_error(&error).unwrap_or(Errno::AGAIN)))
+}
+
+/// Has `child` called in every child that a fork makes, before anything else of the program runs there (`pthread_atfork(3)`).
+///
+/// # Errors
+/// When the system has no memory to remember it.
+pub fn at_fork_in_child(child: extern "C" fn()) -> Result<(), PlatformError> {
+    sys::at_fork_in_child(child).map_err(|errno| PlatformError::SystemCall {
+        call: SystemCall::AtFork,
+        asked: Asked::Nothing,
+        errno,
+    })
 }

@@ -200,6 +200,12 @@ impl<T> OwnedCell<T> {
         Ok(Inside { cell: self, access: Exclusive::begin(&self.value), _not_send: PhantomData })
     }
 
+    /// Claims the cell for ever without waiting and without looking inside; for the owner's thread, when nobody else is left who
+    /// could have claimed it: after a fork.
+    pub fn keep_by_owner(&self) {
+        self.claimed.store(CLAIM | KEPT, Ordering::Relaxed);
+    }
+
     /// Answers whether the cell was claimed for ever.
     #[must_use]
     pub fn is_kept(&self) -> bool {

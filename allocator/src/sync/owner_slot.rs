@@ -115,6 +115,13 @@ impl<T: 'static> OwnerSlot<T> {
         Some(owner.clone())
     }
 
+    /// Calls `f` with every owner; with none while the list changes.
+    pub fn for_each(&self, f: impl FnMut(&Owner<T>)) {
+        if let Ok(owners) = self.owners.try_borrow() {
+            owners.iter().for_each(f);
+        }
+    }
+
     /// Adds `owner`, whose cell has a key, and has it at hand; returns the one that had the key before.
     ///
     /// Allocates, and drops what was removed before and is not in use; not for signal handlers.

@@ -54,6 +54,13 @@ impl PendingMap {
         }
     }
 
+    /// Forgets that anything is in the map, with one store: for the child of a fork, where nothing is freed any more.
+    pub fn orphan(&self) {
+        if let Some(flag) = self.levels.last() {
+            flag[0].store(0, Ordering::Relaxed);
+        }
+    }
+
     /// Answers whether something may be pending: one relaxed load.
     #[inline(always)]
     pub fn is_flagged(&self) -> bool {

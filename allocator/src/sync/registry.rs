@@ -1,5 +1,6 @@
 //! The list of all values of a kind, for whoever must visit them all.
 
+use super::atomic::{AtomicBool, Ordering};
 use super::rank::LockRank;
 use super::seeded::{SeededBug, seeded};
 use super::{Arc, Mutex};
@@ -10,8 +11,11 @@ use std::fmt;
 /// One lock (rank [`LockRank::Registry`]) protects the list and whether it is closed. Registration is ordered
 /// with every visit: either the visit sees the new value, or the registration comes after the visit, and then
 /// it sees everything that the visitor did before and inside it, in particular that the registry was closed.
+///
+/// In a child that a fork has made, the copy of the lock may be held by a thread that is not there; see [`orphan`](Self::orphan).
 pub struct Registry<T> {
     list: Mutex<List<T>>,
+    orphaned: AtomicBool,
 }
 
 struct List<T> {
@@ -27,7 +31,10 @@ impl<T> Registry<T> {
     /// Makes an open, empty registry.
     #[must_use]
     pub fn new() -> Self {
-        Self { list: Mutex::new(List { entries: Vec::new(), closed: false }) }
+        Self {
+            list: Mutex::new(List { entries: Vec::new(), closed: false }),
+            orphaned: AtomicBool::new(false),
+        }
     }
 
     /// Adds `entry`, and returns how many there are then.
@@ -97,7 +104,16 @@ impl<T> Registry<T> {
         self.len() == 0
     }
 
+    /// Shows itself as closed and empty from now on, and takes its lock no more. One store: for the child of a fork, where
+    /// everything that is listed may be in the middle of a change for ever.
+    pub fn orphan(&self) {
+        self.orphaned.store(true, Ordering::Relaxed);
+    }
+
     fn locked<R>(&self, f: impl FnOnce(&mut List<T>) -> R) -> R {
+        if self.orphaned.load(Ordering::Relaxed) {
+            return f(&mut List { entries: Vec::new(), closed: true });
+        }
         let _rank = LockRank::Registry.acquire();
         f(&mut self.list.lock())
     }
@@ -153,6 +169,19 @@ mod tests {
         assert!(registry.is_closed());
         assert_eq!(registry.register(Arc::new(2)), Err(RegistryClosed));
         assert_eq!(registry.len(), 1);
+    }
+
+    #[test]
+    fn an_orphaned_registry_is_closed_and_empty_whoever_holds_its_lock() {
+        let registry = Registry::new();
+        let entry = Arc::new(1);
+        registry.register(Arc::clone(&entry)).unwrap();
+        registry.with_entries(|_| {
+            registry.orphan();
+            assert!(registry.is_closed() && registry.is_empty());
+            assert_eq!(registry.register(Arc::new(2)), Err(RegistryClosed));
+            assert_eq!(registry.unregister(&entry, |value| *value), None);
+        });
     }
 
     #[test]

@@ -100,6 +100,12 @@ impl<T> SpinLock<T> {
         self.guard(rank, contended)
     }
 
+    /// Unlocks it whoever holds it: for the child of a fork, which has not got that thread. One store. What the lock protects may
+    /// then be half changed.
+    pub fn orphan(&self) {
+        self.head.word.store(UNLOCKED, Ordering::Relaxed);
+    }
+
     /// Takes the lock if nobody holds it; does not check the order of locks, because it cannot deadlock.
     #[inline]
     pub fn try_lock(&self) -> Option<SpinGuard<'_, T>> {

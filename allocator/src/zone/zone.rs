@@ -351,6 +351,13 @@ impl Zone {
         self.locked(areas, |areas, _| areas.freed())
     }
 
+    /// Lets the child of a fork read the zone without waiting for a thread that it does not have; nothing may be taken from it or
+    /// freed to it there.
+    pub fn orphan(&self) {
+        self.pending.orphan();
+        self.areas.orphan();
+    }
+
     /// Notes that the frames of a block that somebody owns will come back one by one (`split_page`).
     pub fn split_page(&self, pfn: Pfn, order: Order, list: PcpList) {
         let taken_for = self.taken_for(list);

@@ -1,0 +1,128 @@
+//! What a child that a fork has made meets: errors, and never a wait for a thread that it does not have.
+
+mod common;
+
+use std::thread;
+
+use common::{Random, order};
+use gfp::{
+    Allocator, Gfp, Handle, Maintain, Order, Pages,
+    error::FailReason,
+    sync::atomic::{AtomicBool, Ordering},
+};
+
+const THREADS: u64 = 8;
+const FORKS: usize = 200;
+
+/// What the thread that forks holds, and each of its children too.
+struct Held<'a> {
+    allocator: &'a Allocator,
+    handle: Handle,
+    pages: Vec<Pages>,
+}
+
+#[test]
+fn a_child_of_a_busy_parent_gets_errors_and_never_waits() {
+    let allocator = Allocator::builder(256 << 20).cpus(4).build().expect("256 MiB");
+    let stop = AtomicBool::new(false);
+    let failed = thread::scope(|scope| {
+        for seed in 1..=THREADS {
+            let (allocator, stop) = (&allocator, &stop);
+            scope.spawn(move || keep_busy(allocator, seed, stop));
+        }
+        let mut ends = (0..FORKS).map(|_| fork_once(&allocator));
+        let failed = ends.find(|ended| *ended != Ok(0));
+        stop.store(true, Ordering::Relaxed);
+        failed
+    });
+    assert_eq!(failed, None, "an exit status or a signal");
+    _ = allocator.drain_all();
+    assert_eq!(allocator.bad_pages(), 0, "the parent notices nothing");
+}
+
+#[test]
+fn a_child_builds_an_allocator_of_its_own() {
+    let parents = Allocator::builder(64 << 20).build().expect("64 MiB");
+    let held = get(&parents, 0);
+    let ended = in_child(|| {
+        let allocator = Allocator::builder(64 << 20).maintain(Maintain::ByHand).build().expect("64 MiB");
+        let mut pages = get(&allocator, 4);
+        pages.bytes_mut().fill(core::mem::MaybeUninit::new(7));
+        drop((pages, allocator, held, parents));
+    });
+    assert_eq!(ended, Ok(0));
+}
+
+/// Fills the caches of this thread, and has a child use all that there is.
+fn fork_once(allocator: &Allocator) -> Result<i32, i32> {
+    let handle = allocator.handle().expect("a cache");
+    for order in [0, 3, 9] {
+        drop(handle.alloc_pages(Gfp::KERNEL, Order::new(order)).expect("room"));
+        drop(get(allocator, order));
+    }
+    let pages = [0, 3, 9, 10, 2].map(|order| get(allocator, order)).into();
+    in_child(|| use_all(Held { allocator, handle, pages }))
+}
+
+fn get(allocator: &Allocator, order: u8) -> Pages {
+    allocator.alloc_pages(Gfp::KERNEL, Order::new(order)).expect("room")
+}
+
+/// Takes and frees blocks of many orders, and now and then drains, or builds and drops an allocator.
+fn keep_busy(allocator: &Allocator, seed: u64, stop: &AtomicBool) {
+    let mut random = Random::new(seed);
+    let mut held = Vec::new();
+    while !stop.load(Ordering::Relaxed) {
+        for _ in 0..100 {
+            held.extend(allocator.alloc_pages(Gfp::KERNEL, order(&mut random)));
+            if held.len() > 40 {
+                drop(held.swap_remove(random.below(40)));
+            }
+        }
+        match random.below(40) {
+            0 => _ = allocator.drain_all(),
+            1 => drop(Allocator::builder(16 << 20).maintain(Maintain::ByHand).build()),
+            _ => {}
+        }
+    }
+}
+
+/// Asks in every way, frees what is held in every way, and ends everything.
+fn use_all(held: Held<'_>) {
+    let Held { allocator, handle, mut pages } = held;
+    pages.pop().expect("four").split_page(drop);
+    for order in 0..=10 {
+        let asked = allocator.alloc_pages(Gfp::KERNEL, Order::new(order));
+        assert_eq!(asked.map_err(|error| error.reason()).err(), Some(FailReason::Closed));
+        assert!(handle.alloc_pages(Gfp::ATOMIC, Order::new(order)).is_err());
+        assert!(allocator.alloc_pages_nolock(Order::new(order)).is_err());
+    }
+    assert_eq!(allocator.alloc_pages_bulk(Gfp::KERNEL, &mut [const { None }; 8]), 0);
+    handle.free_pages(pages.pop().expect("four"));
+    allocator.free_pages(pages.pop().expect("three"));
+    allocator.free_pages_nolock(pages.pop().expect("two"));
+    drop((pages, handle));
+    _ = allocator.drain_all();
+    allocator.age();
+    _ = allocator.zone_stats();
+    drop(allocator.clone());
+}
+
+/// Runs `f` in a child and tells how it ended: by an exit status, or else by a signal, which is SIGALRM when it waited.
+fn in_child(f: impl FnOnce()) -> Result<i32, i32> {
+    // SAFETY: the child uses the allocator, which says that it may, and leaves without running what the parent's threads left.
+    let child = unsafe { libc::fork() };
+    assert!(child >= 0, "fork: {}", std::io::Error::last_os_error());
+    if child == 0 {
+        // SAFETY: plain system calls.
+        unsafe { libc::alarm(20) };
+        let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(f));
+        // SAFETY: as above.
+        unsafe { libc::_exit(i32::from(ended.is_err())) };
+    }
+    let mut status = 0;
+    // SAFETY: waits for the child just made.
+    let ended = unsafe { libc::waitpid(child, &raw mut status, 0) };
+    assert_eq!(ended, child, "waitpid: {}", std::io::Error::last_os_error());
+    if libc::WIFEXITED(status) { Ok(libc::WEXITSTATUS(status)) } else { Err(libc::WTERMSIG(status)) }
+}
