@@ -204,9 +204,15 @@ pub(super) fn core_of(number: AllocatorNumber) -> NonNull<Core> {
     place_of(number).cast()
 }
 
+impl Drop for Core {
+    fn drop(&mut self) {
+        self.number.withdraw();
+    }
+}
+
 /// Returns the core that lies at a published place, for as long as nobody can drop it: in a child with one thread.
 pub(super) fn core_at(place: NonNull<()>) -> &'static Core {
-    // SAFETY: a place is published by a core that lives there, and withdrawn before it ends; the caller says that none ends now.
+    // SAFETY: a place is published by a core that lives there, and withdrawn before any of it ends; none ends now.
     unsafe { place.cast::<Core>().as_ref() }
 }
 

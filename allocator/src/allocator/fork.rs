@@ -2,26 +2,50 @@
 //!
 //! The child has one thread and copies of all locks as they were, some perhaps held by threads that it does not have. So all
 //! its allocators are closed before anything else runs there: requests fail with an error, frees do nothing, and nothing
-//! waits. The parent notices nothing.
+//! waits. The parent notices nothing but that an allocator which begins or ends waits while a fork copies the process: the child
+//! must not meet one that is half there.
 
-use crate::{pcp::local, platform::at_fork_in_child, sync::atomic::AtomicBool, sync::atomic::Ordering};
+use core::cell::Cell;
+
+use crate::{
+    pcp::local,
+    platform::{PlatformError, at_fork},
+    sync::{
+        SpinGuard,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use super::{core::core_at, numbers};
 
-/// Has what follows a fork installed, once for the process.
+thread_local! {
+    static FORKING: Cell<Option<SpinGuard<'static, ()>>> = const { Cell::new(None) };
+}
+
+/// Has what runs around a fork installed, once for the process.
 ///
 /// # Errors
 /// When the system has no memory for it.
-pub(super) fn install() -> Result<(), crate::platform::PlatformError> {
+pub(super) fn install() -> Result<(), PlatformError> {
     static INSTALLED: AtomicBool = AtomicBool::new(false);
     if INSTALLED.swap(true, Ordering::Relaxed) {
         return Ok(());
     }
-    at_fork_in_child(orphan_all).inspect_err(|_| INSTALLED.store(false, Ordering::Relaxed))
+    at_fork(before, in_parent, in_child).inspect_err(|_| INSTALLED.store(false, Ordering::Relaxed))
 }
 
-/// Closes every allocator of the process; runs in the child, on its one thread.
-extern "C" fn orphan_all() {
+extern "C" fn before() {
+    // A thread that forks at its very end keeps nothing: then an allocator that ends at that moment is not waited for.
+    let _: Result<(), _> = FORKING.try_with(|forking| forking.set(Some(numbers::hold())));
+}
+
+extern "C" fn in_parent() {
+    let _: Result<(), _> = FORKING.try_with(|forking| forking.set(None));
+}
+
+/// Closes every allocator of the process, on the child's one thread.
+extern "C" fn in_child() {
     local::keep_all();
     numbers::for_each_place(|place| core_at(place).domain.orphan());
+    in_parent();
 }

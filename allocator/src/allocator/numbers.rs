@@ -3,16 +3,23 @@
 //! A block names its allocator by a number of 14 bits, so that it fits into one word.
 
 use core::{fmt, ptr, ptr::NonNull};
+use std::sync::LazyLock;
 
 use crate::{
     frame::AllocatorNumber,
-    sync::atomic::{AtomicPtr, Ordering},
+    sync::{
+        LockRank, SpinGuard, SpinLock,
+        atomic::{AtomicPtr, Ordering},
+    },
 };
 
 /// Where the allocators lie by number. 128 KiB of address space, committed where numbers are in use.
 static PLACES: Places = Places::new();
 
-/// A table without a lock, so that a child that a fork has made can number allocators of its own.
+/// Held while an allocator is published or withdrawn; [`hold`] says who else holds it.
+static CHANGES: LazyLock<SpinLock<()>> = LazyLock::new(|| SpinLock::new(LockRank::Leaf, ()));
+
+/// A table that is searched without a lock, so that a child that a fork has made can number allocators of its own.
 #[derive(Debug)]
 struct Places([AtomicPtr<()>; AllocatorNumber::MAX as usize + 1]);
 
@@ -95,10 +102,17 @@ impl Number {
         self.0
     }
 
-    /// Lets blocks find what lies there by the number, until this value is dropped.
+    /// Lets blocks find what lies there by the number, until it is withdrawn.
     pub(super) fn publish(&self, place: NonNull<()>) {
+        let _held = CHANGES.lock();
         // Whoever has a block was handed it by somebody who came after this.
         PLACES.at(self.0).store(place.as_ptr(), Ordering::Relaxed);
+    }
+
+    /// Ends that, before what lies there ends. The number stays taken until this value is dropped.
+    pub(super) fn withdraw(&self) {
+        let _held = CHANGES.lock();
+        PLACES.at(self.0).store(Places::TAKEN.as_ptr(), Ordering::Relaxed);
     }
 }
 
@@ -112,6 +126,12 @@ impl Drop for Number {
 #[inline(always)]
 pub(super) fn place_of(number: AllocatorNumber) -> NonNull<()> {
     NonNull::new(PLACES.at(number).load(Ordering::Relaxed)).expect("a block keeps its allocator")
+}
+
+/// Keeps allocators from being published or withdrawn. A fork copies the process piece by piece while other threads run; with
+/// this held, the child finds whole what it finds published. The unlocking asks nothing of anybody, so that the child can do it.
+pub(super) fn hold() -> SpinGuard<'static, ()> {
+    CHANGES.lock()
 }
 
 /// Calls `f` with where each allocator lies. Only loads, so that it may run after a fork, when no other thread is there to drop

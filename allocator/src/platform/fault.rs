@@ -44,7 +44,7 @@ pub enum SystemCall {
     HwlocLoad,
     /// clone(2) for a thread of the library.
     ThreadSpawn,
-    /// Registers what follows a fork.
+    /// Registers what runs around a fork.
     AtFork,
 }
 

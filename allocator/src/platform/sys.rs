@@ -162,12 +162,16 @@ pub(crate) fn locate_pages(pages: &[NonNull<u8>]) -> Result<Vec<i32>, Errno> {
     if status >= 0 { Ok(nodes) } else { Err(last_errno()) }
 }
 
-/// Has a function called in every child that a fork makes, before anything else of the program runs there
+/// Has functions called around every fork: just before it, and after it in the parent and in the child
 /// (`pthread_atfork(3)`).
-pub(crate) fn at_fork_in_child(child: extern "C" fn()) -> Result<(), Errno> {
+pub(crate) fn at_fork(
+    before: extern "C" fn(),
+    parent: extern "C" fn(),
+    child: extern "C" fn(),
+) -> Result<(), Errno> {
     check(SystemCall::AtFork)?;
-    // SAFETY: the function is static, takes nothing and unwinds nowhere.
-    let status = unsafe { libc::pthread_atfork(None, None, Some(child)) };
+    // SAFETY: the functions are static, take nothing and unwind nowhere.
+    let status = unsafe { libc::pthread_atfork(Some(before), Some(parent), Some(child)) };
     if status == 0 { Ok(()) } else { Err(Errno::from_raw_os_error(status)) }
 }
 

@@ -1,4 +1,4 @@
-//! Threads that the library runs for itself, and what it runs in the child of a fork.
+//! Threads that the library runs for itself, and what it runs around a fork.
 
 use std::thread::{Builder, JoinHandle};
 
@@ -26,12 +26,17 @@ pub fn spawn(
         .map_err(|error| refused(Errno::from_io_error(&error).unwrap_or(Errno::AGAIN)))
 }
 
-/// Has `child` called in every child that a fork makes, before anything else of the program runs there (`pthread_atfork(3)`).
+/// Has functions called around every fork: just before it, and after it in the parent and, before anything else of the program
+/// runs there, in the child (`pthread_atfork(3)`).
 ///
 /// # Errors
-/// When the system has no memory to remember it.
-pub fn at_fork_in_child(child: extern "C" fn()) -> Result<(), PlatformError> {
-    sys::at_fork_in_child(child).map_err(|errno| PlatformError::SystemCall {
+/// When the system has no memory to remember them.
+pub fn at_fork(
+    before: extern "C" fn(),
+    parent: extern "C" fn(),
+    child: extern "C" fn(),
+) -> Result<(), PlatformError> {
+    sys::at_fork(before, parent, child).map_err(|errno| PlatformError::SystemCall {
         call: SystemCall::AtFork,
         asked: Asked::Nothing,
         errno,
