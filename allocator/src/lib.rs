@@ -18,13 +18,16 @@
 //!
 //! 1. **A hit costs nothing shared.** A block out of the thread's own cache takes no lock, executes no atomic
 //!    read-modify-write and makes no system call; whoever wants to empty another thread's cache pays for both.
-//! 2. **Never inside free memory.** All that is known of a frame stands in its [descriptor](frame::Descriptor)
-//!    and in the zone's maps. Zeroed metadata is the initial state, so an arena costs what is used of it.
+//! 2. **Never inside free memory.** What is free stands in the zone's maps, a quarter of a byte a frame. A block outside of
+//!    them is [one word](frame::Block) with its holder; only while it is plain numbers its frame's
+//!    [descriptor](frame::Descriptor) speaks for it. Zeroed metadata is the initial state, so an arena costs what is used
+//!    of it.
 //! 3. **Exact under the lock, readable without.** Counts of free blocks change only under the zone's lock; what
 //!    others decide by is published there and read without it.
-//! 4. **Misuse is an answer.** Where the compiler proves that a block has one owner, nothing is checked; where it cannot, a
-//!    double free, a wrong order, a foreign or stale block is found by one exchange of the frame's descriptor, and
-//!    refused with a [typed error](FreeError); a request that fails says [which zones refused and why](AllocError).
+//! 4. **Misuse is an answer.** Where the compiler proves that a block has one owner, nothing is checked until its zone takes
+//!    it back, and finds what is free already. Where it cannot, a double free, a wrong order, a foreign or stale block is
+//!    found by one exchange of the frame's descriptor, and refused with a [typed error](FreeError). A request that fails
+//!    says [which zones refused and why](AllocError).
 //! 5. **Requests, frees and errors do not allocate.** The exceptions are a thread's first contact with an
 //!    allocator, which makes its cache, and the first use of a list's memory.
 //! 6. **Unsafe code has few homes.** It lives in [`sync`], [`platform`], [`frame`] and the owned block; the

@@ -9,7 +9,7 @@ use crate::{
     platform::pin::current_cpu,
     sync::{
         Arc, ZeroedSliceError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
     zone::{
         FirstFor, Grouping, PAGEBLOCK_FRAMES, Zone, ZoneSpan,
@@ -62,7 +62,6 @@ pub struct Domain {
     closed: AtomicBool,
     /// This is a child's copy: locks may be held by threads that it does not have.
     orphaned: AtomicBool,
-    bad_pages: AtomicU64,
 }
 
 impl Domain {
@@ -117,7 +116,6 @@ impl Domain {
             grouping,
             closed: AtomicBool::new(false),
             orphaned: AtomicBool::new(false),
-            bad_pages: AtomicU64::new(0),
         })
     }
 
@@ -131,10 +129,10 @@ impl Domain {
         &self.zones[number.index()]
     }
 
-    /// Returns the zone that a descriptor names.
+    /// Returns the zone that a block names.
     ///
     /// # Panics
-    /// When there is no such zone: the descriptor was not written by this allocator.
+    /// When there is no such zone: the block is not of this allocator.
     pub fn zone_at(&self, index: usize) -> &Zone {
         &self.zones[index]
     }
@@ -198,17 +196,6 @@ impl Domain {
     /// Tells whether pageblocks are kept apart by type.
     pub const fn grouping(&self) -> Grouping {
         self.grouping
-    }
-
-    /// Counts a block in a wrong state that is left out of circulation.
-    #[cold]
-    pub fn count_bad_page(&self) {
-        self.bad_pages.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// Returns the blocks that were found in a wrong state outside of caches.
-    pub fn bad_pages(&self) -> u64 {
-        self.bad_pages.load(Ordering::Relaxed)
     }
 
     /// Tells whether requests fail because the allocator is gone.

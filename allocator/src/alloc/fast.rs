@@ -110,8 +110,6 @@ pub(super) const fn single_request(gfp: Gfp) -> Option<(ZoneType, AllocFlags, Pc
 }
 
 /// Puts a block into the caller's cache, at its hot end (`free_unref_page_commit`), and says what is left to be done.
-///
-/// The check of the descriptor is the whole of `free_pages_prepare`: it says allocated, of this order, by this owner.
 #[inline(always)]
 pub fn put_cached(entered: Result<Inside<'_, ThreadCache>, NotEntered>, block: Block) -> Put {
     match entered {

@@ -2,7 +2,7 @@
 
 use super::{Domain, put_cached};
 use crate::{
-    frame::{BadFrame, Block, Descriptor, free_pages_prepare},
+    frame::{BadFrame, Block, free_pages_prepare},
     pcp::{End, Put, ThreadCache},
     sync::Owner,
     zone::{Freed, Waiting},
@@ -12,7 +12,7 @@ use crate::{
 /// [`Allocator::free_page`](crate::Allocator::free_page) (`__free_page`).
 ///
 /// # Errors
-/// The descriptor that was found, when the block is not what its owner says; nothing is changed then.
+/// What is known of the frame, when the block is free already; nothing is changed then.
 #[doc(alias = "__free_page")]
 pub fn free_page(
     domain: &Domain,
@@ -47,7 +47,7 @@ pub fn free_pages_cold(
 /// not wait leaves a cache as full as it is, and frees past it without a lock.
 ///
 /// # Errors
-/// The descriptor that was found, when the block is not what its owner says; nothing is changed then.
+/// As [`free_page`].
 #[doc(alias = "free_hot_cold_page")]
 #[cold]
 pub fn free_unref_page(
@@ -71,45 +71,49 @@ pub fn free_unref_page(
     }
 }
 
-/// Checks a block and frees it to its zone (`__free_pages_ok`).
+/// Frees a block to its zone (`__free_pages_ok`).
 ///
 /// # Errors
-/// The descriptor that was found, when the block is not what its owner says; nothing is changed then.
+/// As [`free_page`].
 #[doc(alias = "__free_pages_ok")]
 pub fn free_pages_ok(domain: &Domain, block: Block, waiting: Waiting) -> Result<(), BadFrame> {
-    if domain.is_orphaned() {
+    match waiting {
         // The memory is the parent's to give back, and the zone's lock may be held by a thread that is not here.
-        return Ok(());
+        _ if domain.is_orphaned() => Ok(()),
+        Waiting::Never => free_without_waiting(domain, block),
+        Waiting::Allowed => free_one_page(domain, block),
     }
-    if waiting == Waiting::Never {
-        return free_without_waiting(domain, block);
-    }
-    free_pages_prepare(domain.frames(), block, Descriptor::freed)?;
-    free_one_page(domain, block);
-    Ok(())
 }
 
-/// Frees a block that was checked to its zone, and merges it there (`free_one_page`).
-pub fn free_one_page(domain: &Domain, block: Block) {
-    let (order, list) = (block.order(), block.list());
-    let zone = domain.zone_at(block.zone_index());
-    // Nothing of the allocator may be touched after a free into an open zone: the block was what kept it.
-    if let Freed::Closed(frames) = zone.free_one(block.pfn(), order, list) {
-        domain.caches().settle(frames);
-    }
+/// Frees a block to its zone, and merges it there (`free_one_page`).
+///
+/// # Errors
+/// As [`free_page`].
+pub fn free_one_page(domain: &Domain, block: Block) -> Result<(), BadFrame> {
+    let (pfn, order, list) = (block.pfn(), block.order(), block.list());
+    settle(domain, block, domain.zone_at(block.zone_index()).free_one(pfn, order, list))
 }
 
 /// Frees a block without waiting for a lock: for a signal handler that interrupted this thread in its cache or on a slow
 /// path.
 #[cold]
 fn free_without_waiting(domain: &Domain, block: Block) -> Result<(), BadFrame> {
-    free_pages_prepare(domain.frames(), block, Descriptor::pending)?;
     if domain.is_orphaned() {
         return Ok(());
     }
-    let zone = domain.zone_at(block.zone_index());
-    if let Freed::Closed(frames) = zone.free_without_waiting(block.pfn()) {
-        domain.caches().settle(frames);
+    free_pages_prepare(domain.frames(), block)?;
+    settle(domain, block, domain.zone_at(block.zone_index()).free_without_waiting(block.pfn()))
+}
+
+/// Does what a free in a zone leaves to be done. Nothing of the allocator may be touched after one into an open zone: the block
+/// was what kept it.
+fn settle(domain: &Domain, block: Block, freed: Freed) -> Result<(), BadFrame> {
+    match freed {
+        Freed::Open | Freed::Pending => Ok(()),
+        Freed::Closed(frames) => {
+            domain.caches().settle(frames);
+            Ok(())
+        }
+        Freed::Bad => Err(BadFrame { pfn: block.pfn(), found: domain.frames().get(block.pfn()) }),
     }
-    Ok(())
 }

@@ -245,12 +245,6 @@ pub fn rmqueue(
             return Some(block);
         }
     }
-    loop {
-        let pfn = domain.zone(zone).rmqueue_buddy(order, migratetype, flags)?;
-        match prep_new_page(domain.frames(), pfn, list, zone, order) {
-            Some(block) => return Some(block),
-            // A bad block is left out of circulation, and the next one is tried.
-            None => domain.count_bad_page(),
-        }
-    }
+    let pfn = domain.zone(zone).rmqueue_buddy(order, migratetype, flags)?;
+    Some(prep_new_page(domain.frames(), pfn, list, zone, order))
 }

@@ -10,7 +10,7 @@ use super::{
 use crate::{
     alloc::{Busy, Domain, alloc_pages, free_page, free_pages_cold, free_pages_ok, free_unref_page},
     error::{AllocError, FrameStory, FreeError, Misuse},
-    frame::{AllocatorNumber, BadFrame, Block, Descriptor, FrameState, Order, Pfn, free_pages_prepare},
+    frame::{AllocatorNumber, BadFrame, Block, FrameState, Order, Pfn, take_apart},
     gfp::Gfp,
     pcp::{Put, ThreadCache, local},
     platform::Arena,
@@ -118,9 +118,9 @@ impl Core {
     ///
     /// Returns how often that had been so before, modulo 1024.
     pub(super) fn take_apart(&self, block: Block) -> u16 {
-        let taken = free_pages_prepare(self.domain.frames(), block, Descriptor::taken_apart);
-        let generation = taken.as_ref().map_or(0, |descriptor| descriptor.generation());
-        self.report(taken.map(|_| ()), block);
+        let taken = take_apart(self.domain.frames(), block);
+        let generation = *taken.as_ref().unwrap_or(&0);
+        self.report(taken.map(drop), block);
         generation
     }
 
@@ -152,8 +152,8 @@ impl Core {
         self.misuses.load(Ordering::Relaxed)
     }
 
-    /// Says what is wrong with a free, from what the frame's descriptor said and what was expected: of raw parts their
-    /// generation.
+    /// Says what is wrong with a free, from what the frame's descriptor said, what the buddy says, and what was expected: of raw
+    /// parts their generation.
     #[cold]
     pub(super) fn explain(&self, bad: BadFrame, order: Order, generation: Option<u16>) -> FreeError {
         let pfn = bad.pfn;
@@ -170,29 +170,35 @@ impl Core {
             Some(FrameState::Raw) if generation.is_some_and(|other| other != found.generation()) => {
                 (Misuse::Stale, seen)
             }
-            Some(FrameState::Raw | FrameState::Allocated) if found.order() != order => {
-                (Misuse::WrongOrder, seen)
-            }
-            Some(FrameState::Raw | FrameState::Allocated) => (Misuse::DoubleFree, seen),
+            Some(FrameState::Raw) if found.order() != order => (Misuse::WrongOrder, seen),
+            Some(FrameState::Raw) => (Misuse::DoubleFree, seen),
             Some(FrameState::Pending) => (Misuse::DoubleFree, FrameStory::Free),
-            Some(FrameState::FreeOrInterior) if self.is_tail(pfn) => (Misuse::Tail, FrameStory::Interior),
-            // Whoever has a block got it; raw parts may be of anything.
-            Some(FrameState::FreeOrInterior) if found.bits() == 0 && generation.is_some() => {
-                (Misuse::NotAllocated, FrameStory::Free)
+            Some(FrameState::Unrecorded | FrameState::Returned) if self.is_free(pfn) => {
+                // Whoever has a block got it; raw parts may be of anything.
+                let never = found.state() == Some(FrameState::Unrecorded) && generation.is_some();
+                (if never { Misuse::NotAllocated } else { Misuse::DoubleFree }, FrameStory::Free)
             }
-            Some(FrameState::FreeOrInterior) => (Misuse::DoubleFree, FrameStory::Free),
-            None => (Misuse::NotAllocated, FrameStory::Unknown),
+            Some(FrameState::Unrecorded) if self.is_tail(pfn) => (Misuse::Tail, FrameStory::Interior),
+            Some(FrameState::Returned) => (Misuse::DoubleFree, seen),
+            Some(FrameState::Unrecorded) | None => (Misuse::NotAllocated, FrameStory::Unknown),
         };
         FreeError::new(misuse, pfn.get(), order.get(), story)
     }
 
-    /// Tells whether a frame lies inside a block that somebody owns or a cache holds.
+    /// Tells whether a frame is known to be in its zone's free areas.
+    fn is_free(&self, pfn: Pfn) -> bool {
+        let zone =
+            self.domain.zones().iter().find(|zone| (zone.span().start..zone.span().end).contains(&pfn));
+        zone.and_then(|zone| zone.is_free(pfn)) == Some(true)
+    }
+
+    /// Tells whether a frame lies inside a block that is, or was last, plain numbers.
     fn is_tail(&self, pfn: Pfn) -> bool {
         (1..=self.domain.max_order().get()).map(Order::new).any(|order| {
             let head = Pfn::new(pfn.get() & !(order.frames() - 1));
             head != pfn
                 && self.domain.frames().get(head).is_some_and(|found| {
-                    found.state() != Some(FrameState::FreeOrInterior) && found.order() >= order
+                    found.state() != Some(FrameState::Unrecorded) && found.order() >= order
                 })
         })
     }

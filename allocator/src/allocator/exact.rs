@@ -11,7 +11,7 @@ use crate::{
     Pfn,
     alloc::Busy,
     error::{AllocError, FailReason},
-    frame::{Block, FRAME_BYTES, MAX_MAX_ORDER, Order, split_page},
+    frame::{Block, FRAME_BYTES, MAX_MAX_ORDER, Order},
     gfp::Gfp,
 };
 
@@ -19,8 +19,8 @@ use crate::{
 #[derive(Debug)]
 #[must_use = "dropping it frees the frames"]
 pub struct ExactPages {
-    /// The first frame; the others are blocks of the same kind behind it.
-    first: ManuallyDrop<Pages>,
+    /// The block that the frames were taken from, which was split.
+    whole: ManuallyDrop<Pages>,
     frames: u32,
 }
 
@@ -32,7 +32,7 @@ impl ExactPages {
 
     /// Returns the number of the first frame.
     pub fn pfn(&self) -> Pfn {
-        self.first.pfn()
+        self.whole.pfn()
     }
 }
 
@@ -40,7 +40,7 @@ impl Deref for ExactPages {
     type Target = [MaybeUninit<u8>];
 
     fn deref(&self) -> &[MaybeUninit<u8>] {
-        let (start, len) = (self.first.as_ptr().as_ptr(), self.frames as usize * FRAME_BYTES);
+        let (start, len) = (self.whole.as_ptr().as_ptr(), self.frames as usize * FRAME_BYTES);
         // SAFETY: the frames lie behind each other in the arena, and are this value's own as long as it lives.
         unsafe { slice::from_raw_parts(start.cast(), len) }
     }
@@ -48,7 +48,7 @@ impl Deref for ExactPages {
 
 impl DerefMut for ExactPages {
     fn deref_mut(&mut self) -> &mut [MaybeUninit<u8>] {
-        let (start, len) = (self.first.as_ptr().as_ptr(), self.frames as usize * FRAME_BYTES);
+        let (start, len) = (self.whole.as_ptr().as_ptr(), self.frames as usize * FRAME_BYTES);
         // SAFETY: as above, and nobody else has access to them as long as `self` is borrowed.
         unsafe { slice::from_raw_parts_mut(start.cast(), len) }
     }
@@ -56,14 +56,11 @@ impl DerefMut for ExactPages {
 
 impl Drop for ExactPages {
     fn drop(&mut self) {
-        free_frames(self.first.block(), 0..self.frames);
-    }
-}
-
-/// Frees single frames of a block that was split.
-fn free_frames(first: Block, frames: core::ops::Range<u32>) {
-    for index in frames {
-        Pages::new(first.at(first.pfn().add(index))).free();
+        self.whole
+            .block()
+            .into_frames()
+            .take(self.frames as usize)
+            .for_each(|frame| Pages::new(frame).free());
     }
 }
 
@@ -82,30 +79,17 @@ impl Pages {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn split_page(self, mut got: impl FnMut(Pages)) {
-        if let Some((first, frames)) = self.split() {
-            for index in 0..frames {
-                got(Self::new(first.at(first.pfn().add(index))));
-            }
-        }
+        self.split().into_frames().for_each(|frame| got(Self::new(frame)));
     }
 
-    /// Makes single frames of the block, and returns the first with their number; `None`, which is reported, when its
-    /// descriptor was overwritten.
-    fn split(self) -> Option<(Block, u32)> {
+    /// Lets the zone know that the frames will come back one by one, and returns the block that they were.
+    fn split(self) -> Block {
         let pages = ManuallyDrop::new(self);
-        let (core, block) = (pages.shared(), pages.block());
-        match split_page(core.domain.frames(), block) {
-            Ok(first) => {
-                let _busy = Busy::enter();
-                let zone = core.domain.zone_at(block.zone_index());
-                zone.split_page(block.pfn(), block.order(), block.list());
-                Some((first, block.order().frames()))
-            }
-            Err(bad) => {
-                core.report_misuse(bad, block);
-                None
-            }
-        }
+        let block = pages.block();
+        let _busy = Busy::enter();
+        let zone = pages.shared().domain.zone_at(block.zone_index());
+        zone.split_page(block.pfn(), block.order(), block.list());
+        block
     }
 }
 
@@ -130,11 +114,9 @@ impl Allocator {
         let order = frames.checked_next_power_of_two().and_then(|frames| Order::try_new(frames.ilog2()));
         let too_large = || AllocError::new(gfp, MAX_MAX_ORDER + 1, FailReason::NoMemory);
         let order = order.ok_or_else(too_large)?;
-        let pages = self.alloc_pages(gfp, order)?;
-        let (first, all) =
-            pages.split().ok_or_else(|| AllocError::new(gfp, order.get(), FailReason::NoMemory))?;
-        let frames = u32::try_from(frames).unwrap_or(all).min(all);
-        free_frames(first, frames..all);
-        Ok(ExactPages { first: ManuallyDrop::new(Pages::new(first)), frames })
+        let whole = self.alloc_pages(gfp, order)?.split();
+        whole.into_frames().skip(frames).for_each(|frame| Pages::new(frame).free());
+        let frames = u32::try_from(frames).expect("no more than a block has");
+        Ok(ExactPages { whole: ManuallyDrop::new(Pages::new(whole)), frames })
     }
 }

@@ -75,8 +75,8 @@ impl Handle {
 
     /// Frees a block into this thread's cache (`__free_pages`).
     ///
-    /// A block of another allocator goes back to its own. A block whose descriptor has been tampered with is left alone,
-    /// counted and reported to the builder's hook.
+    /// A block of another allocator goes back to its own. A block that is free already, which only unsafe code can free, is
+    /// counted and reported to the builder's hook when its zone is asked to take it back.
     #[doc(alias = "__free_pages")]
     #[inline(always)]
     pub fn free_pages(&self, pages: Pages) {

@@ -154,12 +154,12 @@ impl Allocator {
         Text(move |f| fmt::Display::fmt(&Zoneinfo(&stats), f))
     }
 
-    /// Returns how many blocks were found in a wrong state: refused frees, and blocks that were left out of circulation.
+    /// Returns how many blocks came back that were free already: refused frees, and blocks that a cache gave up twice.
     pub fn bad_pages(&self) -> u64 {
         let _busy = Busy::enter();
         let core = self.core();
-        let in_caches: u64 = core.domain.caches().totals().iter().map(|total| total.bad_blocks).sum();
-        core.misuses() + core.domain.bad_pages() + in_caches
+        let in_zones: u64 = core.domain.zones().iter().map(|zone| zone.report().events.bad_pages).sum();
+        core.misuses() + in_zones
     }
 }
 

@@ -48,16 +48,10 @@ impl Block {
         Self(unsafe { NonZeroU64::new_unchecked(bits) })
     }
 
-    /// Returns what the block has in common with a descriptor.
+    /// Returns what the block has in common with its first frame's descriptor.
     #[inline(always)]
-    const fn descriptor(self) -> Descriptor {
+    pub(super) const fn descriptor(self) -> Descriptor {
         Descriptor::from_bits((self.0.get() >> Self::TAG_SHIFT) as u32)
-    }
-
-    /// Tells whether the descriptor of the first frame says that the block is outside of the buddy, as what it is.
-    #[inline(always)]
-    pub const fn is_described_by(self, found: Descriptor) -> bool {
-        found.is_allocated_as(self.descriptor())
     }
 
     /// Returns the first frame.
@@ -67,13 +61,12 @@ impl Block {
         Pfn::new(self.0.get() as u32)
     }
 
-    /// Returns the block of the same kind at another frame.
-    #[inline]
-    #[must_use]
-    pub const fn at(self, pfn: Pfn) -> Self {
-        let bits = self.0.get() >> Self::TAG_SHIFT << Self::TAG_SHIFT | pfn.get() as u64;
-        // SAFETY: the allocator's number, which is not 0, stays.
-        Self(unsafe { NonZeroU64::new_unchecked(bits) })
+    /// Returns the single frames that the block is made of, lowest first (`split_page`).
+    pub fn into_frames(self) -> impl ExactSizeIterator<Item = Self> {
+        let list = PcpList::of(Order::ZERO, self.list().migratetype());
+        let kind = Descriptor::of(list, ZoneNumber::new(self.zone_index()), Order::ZERO);
+        let frame = move |index| Self::new(self.allocator(), self.pfn().add(index), kind);
+        (0..self.order().frames()).map(frame)
     }
 
     /// Returns the list of a cache that the block belongs to.
@@ -164,25 +157,24 @@ impl HotList {
 #[cfg(all(test, not(any(loom, shuttle))))]
 mod tests {
     use super::*;
-    use crate::gfp::MigrateType;
+    use crate::{frame::FrameState, gfp::MigrateType};
     use proptest::prelude::*;
 
     proptest! {
         #[test]
         fn a_block_is_what_it_was_made_of(
-            allocator in 1..=AllocatorNumber::MAX, pfn: u32, order in 0u8..=18, zone in 0usize..512, generation: u32
+            allocator in 1..=AllocatorNumber::MAX, pfn: u32, order in 0u8..=18, zone in 0usize..512, state: u32
         ) {
             let (order, allocator) = (Order::new(order), AllocatorNumber::new(allocator).expect("in range"));
             let list = PcpList::of(order, MigrateType::Movable);
-            let found = Descriptor::from_bits(generation).allocated(list, ZoneNumber::new(zone), order);
+            let known = Descriptor::of(list, ZoneNumber::new(zone), order);
+            let found = Descriptor::from_bits(state).recorded(known, FrameState::Raw);
             let block = Block::new(allocator, Pfn::new(pfn), found);
+            prop_assert_eq!(block, Block::new(allocator, Pfn::new(pfn), known));
             prop_assert_eq!((block.allocator(), block.pfn(), block.list()), (allocator, Pfn::new(pfn), list));
             prop_assert_eq!((block.order(), block.zone_index()), (order, zone));
-            prop_assert!(block.is_described_by(found) && !block.is_described_by(found.freed()));
-            prop_assert!(!block.is_described_by(found.taken_apart()) && !block.is_described_by(found.pending()));
-            prop_assert!(block.is_described_by(found.taken_apart().put_together()));
             let hot = HotZone::new(allocator, ZoneNumber::new(zone));
-            let small = Descriptor::from_bits(0).allocated(list, ZoneNumber::new(0), order).tag();
+            let small = Descriptor::of(list, ZoneNumber::new(0), order).bits();
             prop_assert_eq!(block.hot_list(hot), match order.get() {
                 0 => HotList::Movable,
                 1..=3 => HotList::Small(Descriptor::from_bits(small)),

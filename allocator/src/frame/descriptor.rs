@@ -5,14 +5,14 @@ use core::fmt;
 use super::number::{Order, PAGEBLOCK_ORDER, ZONES_MAX, ZoneNumber};
 use crate::gfp::MigrateType;
 
-/// What a frame is, by its descriptor.
+/// What is known of a frame by its descriptor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum FrameState {
-    /// Free in the buddy, or the interior of any block.
-    FreeOrInterior = 0,
-    /// First frame of a block that has left the buddy: a thread's cache holds it, or somebody owns it.
-    Allocated = 1,
+    /// No block that begins here was ever plain numbers.
+    Unrecorded = 0,
+    /// The last block that was plain numbers and begins here has been made of them again.
+    Returned = 1,
     /// First frame of a block whose owner holds it as plain numbers.
     Raw = 2,
     /// First frame of a block whose free waits in its zone's pending map.
@@ -130,12 +130,12 @@ impl PcpList {
 /// | 18–21 | state | [`FrameState`] |
 /// | 22–31 | generation | grows by one, modulo 1024, whenever a block that begins here comes back from plain numbers |
 ///
-/// All-zero is a free frame of generation 0, so that zeroed memory is a valid table. Only the head of a block is written; the
-/// interior keeps the state 0 that it had when it was free.
+/// All-zero is a frame of which nothing is recorded, so that zeroed memory is a valid table. Only the head of a block is written.
 ///
-/// A descriptor changes where a block's way is not followed by the compiler: when it leaves the buddy and when it comes
-/// back, and when it becomes plain numbers and is made of them again. Between a thread's cache and the owner of a
-/// [`Block`](super::Block) it does not: there, ownership is the proof, and threads whose frames are neighbours share no line.
+/// A descriptor changes where a block's way is not followed by the compiler: when it becomes plain numbers, when it is made of
+/// them again, and when its free is left to another thread. On its way from the buddy through a thread's cache to its owner
+/// and back, a [`Block`](super::Block) is its own proof: there the table, four bytes a frame, is neither read nor written. What
+/// is free is what the buddy's map says.
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[repr(transparent)]
 pub struct Descriptor(u32);
@@ -149,7 +149,6 @@ impl Descriptor {
     const STATE_MASK: u32 = 0xf;
     /// List, order and zone: what an owned block knows of itself.
     const TAG_MASK: u32 = (1 << Self::STATE_SHIFT) - 1;
-    const ALLOCATED: u32 = (FrameState::Allocated as u32) << Self::STATE_SHIFT;
     const GENERATION_SHIFT: u32 = 22;
     const GENERATION_ONE: u32 = 1 << Self::GENERATION_SHIFT;
     const GENERATION_MASK: u32 = !(Self::GENERATION_ONE - 1);
@@ -170,8 +169,8 @@ impl Descriptor {
     #[inline]
     pub const fn state(self) -> Option<FrameState> {
         match self.0 >> Self::STATE_SHIFT & Self::STATE_MASK {
-            0 => Some(FrameState::FreeOrInterior),
-            1 => Some(FrameState::Allocated),
+            0 => Some(FrameState::Unrecorded),
+            1 => Some(FrameState::Returned),
             2 => Some(FrameState::Raw),
             3 => Some(FrameState::Pending),
             _ => None,
@@ -188,12 +187,6 @@ impl Descriptor {
     #[inline(always)]
     pub(super) const fn tag(self) -> u32 {
         self.0 & Self::TAG_MASK
-    }
-
-    /// Tells whether this is the head of an allocated block with the list, order and zone of `other`.
-    #[inline(always)]
-    pub(super) const fn is_allocated_as(self, other: Self) -> bool {
-        self.0 & !Self::GENERATION_MASK == Self::ALLOCATED | other.tag()
     }
 
     /// Returns the zone's number.
@@ -216,46 +209,33 @@ impl Descriptor {
         (self.0 >> Self::GENERATION_SHIFT) as u16
     }
 
-    /// Returns the descriptor of the head of an allocated block; the generation of `self` is kept.
+    /// Returns what the descriptor of a block's first frame says of the block, and nothing else.
     #[inline(always)]
     #[must_use]
-    pub const fn allocated(self, list: PcpList, zone: ZoneNumber, order: Order) -> Self {
-        Self(
-            self.0 & Self::GENERATION_MASK
-                | Self::ALLOCATED
-                | list.0 as u32
-                | zone.to_bits() << Self::ZONE_SHIFT
-                | (order.get() as u32) << Self::ORDER_SHIFT,
-        )
+    pub const fn of(list: PcpList, zone: ZoneNumber, order: Order) -> Self {
+        Self(list.0 as u32 | zone.to_bits() << Self::ZONE_SHIFT | (order.get() as u32) << Self::ORDER_SHIFT)
     }
 
     const fn with_state(self, state: FrameState) -> Self {
         Self(self.0 & !(Self::STATE_MASK << Self::STATE_SHIFT) | (state as u32) << Self::STATE_SHIFT)
     }
 
-    /// Turns allocated into raw: the owner takes the block apart.
+    /// Records a block in `state`; the generation is kept.
     #[must_use]
-    pub const fn taken_apart(self) -> Self {
-        self.with_state(FrameState::Raw)
+    pub(super) const fn recorded(self, block: Self, state: FrameState) -> Self {
+        Self(self.0 & Self::GENERATION_MASK | block.tag()).with_state(state)
     }
 
-    /// Turns raw into allocated, one generation on: the block is made of its parts again.
+    /// Turns raw into returned, one generation on: the block is made of its parts again.
     #[must_use]
     pub const fn put_together(self) -> Self {
-        Self(self.with_state(FrameState::Allocated).0.wrapping_add(Self::GENERATION_ONE))
+        Self(self.with_state(FrameState::Returned).0.wrapping_add(Self::GENERATION_ONE))
     }
 
-    /// Turns allocated into a pending free.
-    #[must_use]
-    pub const fn pending(self) -> Self {
-        self.with_state(FrameState::Pending)
-    }
-
-    /// Returns a free frame's descriptor of the same generation: the block goes to the buddy.
-    #[inline(always)]
+    /// Turns pending into returned: the block is back in the buddy.
     #[must_use]
     pub const fn freed(self) -> Self {
-        Self(self.0 & Self::GENERATION_MASK)
+        self.with_state(FrameState::Returned)
     }
 }
 
@@ -307,26 +287,29 @@ mod tests {
     #[test]
     fn putting_together_raises_the_generation_and_a_full_turn_brings_it_back() {
         let (list, zone) = (PcpList::of(Order::ZERO, MigrateType::Movable), ZoneNumber::new(5));
-        let first = Descriptor::from_bits(0).allocated(list, zone, Order::ZERO);
-        let mut word = first;
+        let block = Descriptor::of(list, zone, Order::ZERO);
+        let first = Descriptor::from_bits(0).recorded(block, FrameState::Raw);
+        let mut raw = first;
         for turn in 0..1024u16 {
-            assert_eq!((word.generation(), word.state()), (turn, Some(FrameState::Allocated)));
-            let raw = word.taken_apart();
             assert_eq!((raw.generation(), raw.state()), (turn, Some(FrameState::Raw)));
             assert_eq!((raw.zone_index(), raw.order(), raw.list()), (5, Order::ZERO, list));
-            word = raw.put_together();
+            let returned = raw.put_together();
+            assert_eq!(returned.state(), Some(FrameState::Returned));
+            assert_eq!(returned.tag(), block.tag());
+            raw = returned.recorded(block, FrameState::Raw);
         }
-        assert_eq!(word, first);
+        assert_eq!(raw, first);
     }
 
     #[test]
-    fn a_freed_frame_keeps_nothing_but_its_generation() {
-        let order = Order::new(7);
-        let list = PcpList::of(order, MigrateType::Movable);
-        let word = Descriptor::from_bits(0).allocated(list, ZoneNumber::new(2), order);
-        let again = word.taken_apart().put_together();
-        assert_eq!(again.freed().bits(), 1 << 22);
-        assert_eq!(again.pending().state(), Some(FrameState::Pending));
-        assert_eq!(again.pending().freed(), again.freed());
+    fn a_record_replaces_all_but_the_generation() {
+        let movable = |order| PcpList::of(Order::new(order), MigrateType::Movable);
+        let large = Descriptor::of(movable(7), ZoneNumber::new(2), Order::new(7));
+        let small = Descriptor::of(movable(1), ZoneNumber::new(3), Order::new(1));
+        let once = Descriptor::from_bits(0).recorded(large, FrameState::Raw).put_together();
+        let pending = once.recorded(small, FrameState::Pending);
+        assert_eq!((pending.generation(), pending.tag()), (1, small.tag()));
+        assert_eq!(pending.state(), Some(FrameState::Pending));
+        assert_eq!((pending.freed().state(), pending.freed().generation()), (Some(FrameState::Returned), 1));
     }
 }

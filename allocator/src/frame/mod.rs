@@ -1,6 +1,6 @@
 //! Frames: their numbers, their descriptors, and the containers that carry them between a zone and a thread.
 //!
-//! A frame is 4 KiB of the arena. Everything that is known about a frame stands in its [descriptor](Descriptor),
+//! A frame is 4 KiB of the arena. What must be known of a frame beyond its owner stands in its [descriptor](Descriptor),
 //! never inside the frame itself, so that free memory can be given back to the system at any time.
 
 mod batch;
@@ -18,6 +18,6 @@ pub use number::{
     AllocatorNumber, FRAME_BYTES, FRAME_SHIFT, MAX_MAX_ORDER, MIN_MAX_ORDER, NODES_MAX, Nid, Order,
     PAGEBLOCK_ORDER, Pfn, ZONES_MAX, ZoneNumber,
 };
-pub use prepare::{check_new_page, free_pages_prepare, prep_new_page, put_together, split_page};
+pub use prepare::{check_new_page, free_pages_prepare, prep_new_page, put_together, take_apart};
 pub use stack::{FrameLists, FrameStack, LIST_FRAMES_MAX, StackMemory};
 pub use table::FrameTable;

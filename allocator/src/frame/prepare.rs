@@ -1,60 +1,50 @@
-//! The checks of a block's first frame wherever the block changes hands between the buddy, its owner and plain numbers.
-//!
-//! The kernel looks at a page's map count, mapping, reference count and flags; here they are one state of the descriptor.
+//! What is checked and recorded wherever a block leaves the way that the compiler follows.
 
 use super::{
     BadFrame, Block, FrameTable, Order, PcpList, Pfn, ZoneNumber,
     descriptor::{Descriptor, FrameState},
 };
 
-/// Lets only a frame that is free by its descriptor out of the buddy (`check_new_page`).
-pub fn check_new_page(found: Descriptor) -> Option<Descriptor> {
-    Some(found).filter(|found| found.state() == Some(FrameState::FreeOrInterior))
+/// Tells whether the buddy may hand out a frame: not one that somebody holds as plain numbers, or whose free is pending
+/// (`check_new_page`).
+pub fn check_new_page(found: Descriptor) -> bool {
+    matches!(found.state(), Some(FrameState::Unrecorded | FrameState::Returned))
 }
 
-/// Makes a block of what the buddy gave, if its first frame is in the state of a free one (`prep_new_page`).
+/// Makes a block of what the buddy gave (`prep_new_page`).
 ///
-/// `None` says that it is not: such a block must be left out of circulation.
+/// As in a kernel without page debugging, whether the frame was free is checked in debug builds only: the buddy's map is what
+/// says so, and it has been changed under the zone's lock.
 #[inline]
-pub fn prep_new_page(
-    frames: &FrameTable,
-    pfn: Pfn,
-    list: PcpList,
-    zone: ZoneNumber,
-    order: Order,
-) -> Option<Block> {
-    let prepared =
-        frames.update(pfn, |found| check_new_page(found).map(|found| found.allocated(list, zone, order)));
-    prepared.ok().map(|descriptor| Block::new(frames.allocator(), pfn, descriptor))
+pub fn prep_new_page(frames: &FrameTable, pfn: Pfn, list: PcpList, zone: ZoneNumber, order: Order) -> Block {
+    debug_assert!(frames.get(pfn).is_some_and(check_new_page), "{pfn} came from the buddy in use");
+    Block::new(frames.allocator(), pfn, Descriptor::of(list, zone, order))
 }
 
-/// Checks that a block is what its owner says, and gives its first frame the next state, which is returned
-/// (`free_pages_prepare`).
+/// Records that a block's owner holds it as plain numbers, or leaves its free to another thread (`free_pages_prepare`);
+/// returns the new descriptor.
 ///
 /// # Errors
-/// The descriptor that was found, when it is another; nothing is changed then.
-#[inline]
-pub fn free_pages_prepare(
-    frames: &FrameTable,
-    block: Block,
-    next: impl FnOnce(Descriptor) -> Descriptor,
-) -> Result<Descriptor, BadFrame> {
-    frames.update(block.pfn(), |found| block.is_described_by(found).then(|| next(found)))
+/// The descriptor that was found, when the block is in such a state already: somebody copied it. Nothing is changed then.
+fn record(frames: &FrameTable, block: Block, state: FrameState) -> Result<Descriptor, BadFrame> {
+    frames
+        .update(block.pfn(), |found| check_new_page(found).then(|| found.recorded(block.descriptor(), state)))
 }
 
-/// Makes single frames of a block, each with a descriptor of its own (`split_page`), and returns the first; the others are the
-/// same kind of block [at](Block::at) the frames behind it.
+/// Takes a block apart into plain numbers, and returns its generation.
 ///
 /// # Errors
-/// The descriptor that was found, when it is not that of the block; nothing is changed then.
-pub fn split_page(frames: &FrameTable, block: Block) -> Result<Block, BadFrame> {
-    let list = PcpList::of(Order::ZERO, block.list().migratetype());
-    let zone = ZoneNumber::new(block.zone_index());
-    let first = free_pages_prepare(frames, block, |found| found.allocated(list, zone, Order::ZERO))?;
-    for index in 1..block.order().frames() {
-        frames.update(block.pfn().add(index), |found| Some(found.allocated(list, zone, Order::ZERO)))?;
-    }
-    Ok(Block::new(frames.allocator(), block.pfn(), first))
+/// The descriptor that was found, when the block was taken apart or freed before; nothing is changed then.
+pub fn take_apart(frames: &FrameTable, block: Block) -> Result<u16, BadFrame> {
+    record(frames, block, FrameState::Raw).map(Descriptor::generation)
+}
+
+/// Records a free that another thread will do (`free_pages_prepare`).
+///
+/// # Errors
+/// As [`take_apart`].
+pub fn free_pages_prepare(frames: &FrameTable, block: Block) -> Result<(), BadFrame> {
+    record(frames, block, FrameState::Pending).map(drop)
 }
 
 /// Makes a block of plain numbers again; of several threads that try it with the same numbers, one succeeds.

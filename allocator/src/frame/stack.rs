@@ -1,7 +1,7 @@
 //! The lists of a thread's cache: stacks of blocks, hot end last.
 //!
-//! A cached block is kept as the [`Block`] that its next owner gets, descriptor and all, so that neither handing it out nor
-//! taking it back looks at the frame table.
+//! A cached block is kept as the [`Block`] that its next owner gets, so that neither handing it out nor taking it back looks at
+//! anything else.
 
 use core::ptr::NonNull;
 
@@ -302,7 +302,7 @@ mod tests {
 
     fn block(pfn: u32) -> Block {
         let list = PcpList::of(Order::ZERO, MigrateType::Movable);
-        let descriptor = Descriptor::from_bits(0).allocated(list, ZoneNumber::new(0), Order::ZERO);
+        let descriptor = Descriptor::of(list, ZoneNumber::new(0), Order::ZERO);
         Block::new(AllocatorNumber::new(1).expect("not 0"), Pfn::new(pfn), descriptor)
     }
 

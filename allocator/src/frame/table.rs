@@ -11,10 +11,9 @@ use crate::sync::{
 
 /// The descriptors of all frames: 4 bytes a frame, committed when first written.
 ///
-/// Who may write a descriptor: the owner of the block (its head), the thread whose cache holds it, the thread that
-/// has just taken it out of the buddy, or the one that [exchanges](Self::exchange) it first. The accesses are relaxed:
-/// whatever hands a block from one thread to another (the zone lock, a cache's handshake, the user's own channel) orders
-/// them.
+/// Who may write a descriptor: the owner of the block (its head), the thread that frees what was left pending, or the one that
+/// [exchanges](Self::exchange) it first. The accesses are relaxed: whatever hands a block from one thread to another (the
+/// zone lock, a cache's handshake, the user's own channel) orders them.
 #[derive(Clone, Debug)]
 pub struct FrameTable {
     /// The words of `memory`, at hand without two more loads.

@@ -50,7 +50,6 @@ pub struct Caches {
 struct Traffic {
     allocated: OwnedCounter,
     freed: OwnedCounter,
-    bad_blocks: OwnedCounter,
 }
 
 /// What the caches of one zone hold and did, added up.
@@ -62,8 +61,6 @@ pub struct CachedTotals {
     pub allocated_frames: u64,
     /// Frames that were freed into caches so far.
     pub freed_frames: u64,
-    /// Blocks that were found in a wrong state in a cache, and left out of circulation.
-    pub bad_blocks: u64,
 }
 
 /// What a visit to all caches did.
@@ -204,7 +201,7 @@ impl Caches {
             while left > 0 && !pcp.lists().list(list).is_empty() {
                 let mut batch = FrameBatch::new();
                 let blocks = left.div_ceil(order.frames()) as usize;
-                let moved = pcp.give_up(&self.frames, list, blocks, &mut batch) * order.frames();
+                let moved = pcp.give_up(list, blocks, &mut batch) * order.frames();
                 left = left.saturating_sub(moved);
                 drained += u64::from(moved);
                 self.free_to_zone(zone, list, &batch);
@@ -292,7 +289,6 @@ impl Caches {
                     cached_frames: 0,
                     allocated_frames: ended.allocated.get(),
                     freed_frames: ended.freed.get(),
-                    bad_blocks: ended.bad_blocks.get(),
                 })
                 .collect();
             self.visit(entries, |cache| {
@@ -300,7 +296,6 @@ impl Caches {
                     total.cached_frames += u64::from(pcp.count());
                     total.allocated_frames += pcp.allocated_frames();
                     total.freed_frames += pcp.freed_frames();
-                    total.bad_blocks += pcp.bad_blocks();
                 }
                 0
             });
@@ -352,7 +347,6 @@ impl Caches {
                 for (ended, pcp) in self.ended.iter().zip(cache.zones()) {
                     ended.allocated.add(pcp.allocated_frames());
                     ended.freed.add(pcp.freed_frames());
-                    ended.bad_blocks.add(pcp.bad_blocks());
                 }
                 cache.bury();
             })

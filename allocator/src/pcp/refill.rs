@@ -6,10 +6,7 @@ use super::{
     sizing::FreeMode,
 };
 use crate::{
-    frame::{
-        Block, Descriptor, FrameBatch, LIST_FRAMES_MAX, PcpList, ZoneNumber, free_pages_prepare,
-        prep_new_page,
-    },
+    frame::{Block, FrameBatch, LIST_FRAMES_MAX, PcpList, ZoneNumber, prep_new_page},
     gfp::{AllocFlags, MigrateType},
     sync::Owner,
 };
@@ -74,19 +71,10 @@ impl Caches {
         let first = match owner.enter() {
             Ok(mut cache) => {
                 let pcp = cache.zone_mut(zone.index())?;
-                let (mut first, mut bad) = (None, 0);
+                let mut blocks = batch.iter().map(|pfn| prep_new_page(&self.frames, pfn, list, zone, order));
+                let first = blocks.next();
                 // Highest first, so that the lowest comes out first.
-                let above = batch.iter().rev().filter_map(|pfn| {
-                    let block = prep_new_page(&self.frames, pfn, list, zone, order);
-                    bad += u64::from(block.is_none());
-                    block.and_then(|block| first.replace(block))
-                });
-                pcp.refill(list, order, above, |block| {
-                    let whole = free_pages_prepare(&self.frames, block, Descriptor::freed);
-                    debug_assert!(whole.is_ok(), "it was prepared just now");
-                    back.push(block.pfn());
-                });
-                pcp.count_bad(bad);
+                pcp.refill(list, order, blocks.rev(), |block| back.push(block.pfn()));
                 if first.is_some() {
                     pcp.count_passed_through(order);
                 }
@@ -169,7 +157,7 @@ impl Caches {
                 let Ok(mut cache) = owner.enter() else { return false };
                 let Some(pcp) = cache.zone_mut(zone) else { return false };
                 let blocks = left.div_ceil(order.frames()) as usize;
-                pcp.give_up(&self.frames, list, blocks, &mut batch) * order.frames()
+                pcp.give_up(list, blocks, &mut batch) * order.frames()
             };
             if moved == 0 {
                 break;
@@ -202,7 +190,7 @@ impl Caches {
                     let Ok(mut cache) = owner.enter() else { return };
                     let Some(pcp) = cache.zone_mut(zone) else { return };
                     let blocks = left.div_ceil(order.frames()) as usize;
-                    pcp.give_up(&self.frames, list, blocks, &mut batch) * order.frames()
+                    pcp.give_up(list, blocks, &mut batch) * order.frames()
                 };
                 if moved == 0 {
                     break;

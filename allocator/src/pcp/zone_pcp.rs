@@ -5,10 +5,7 @@ use super::{
     sizing::{FreeMode, PcpFlags, PcpLimits, PcpTuning, ZonePressure},
 };
 use crate::{
-    frame::{
-        Block, Descriptor, FrameBatch, FrameLists, FrameTable, Order, PcpList, StackMemory,
-        free_pages_prepare,
-    },
+    frame::{Block, FrameBatch, FrameLists, Order, PcpList, StackMemory},
     gfp::{AllocFlags, ZoneType},
     sync::ZeroedSliceError,
     zone::SharedZoneState,
@@ -38,7 +35,6 @@ pub struct ZonePcp {
     /// Single frames that had been freed when the tuning last heard of them.
     heard_singles: u64,
     state: SharedZoneState,
-    bad_blocks: u64,
     idle_seconds: u32,
     visited_at: u64,
 }
@@ -56,7 +52,6 @@ impl ZonePcp {
             inflow_frames: 0,
             high_order_frames: 0,
             heard_singles: 0,
-            bad_blocks: 0,
             idle_seconds: 0,
             visited_at: 0,
         })
@@ -76,11 +71,6 @@ impl ZonePcp {
     pub fn freed_frames(&self) -> u64 {
         // What was put in is what was handed out, less what came from the zone, plus what is still here.
         (self.allocated_frames.cast_signed() - self.inflow_frames + i64::from(self.count())).cast_unsigned()
-    }
-
-    /// Returns how many blocks were found in a wrong state and left out of circulation.
-    pub const fn bad_blocks(&self) -> u64 {
-        self.bad_blocks
     }
 
     /// Returns how much the cache may hold, and how it has been used.
@@ -255,11 +245,6 @@ impl ZonePcp {
         self.inflow_frames += i64::from(added * order.frames());
     }
 
-    /// Counts blocks of the zone that were found in a wrong state and are left out of circulation.
-    pub(super) const fn count_bad(&mut self, blocks: u64) {
-        self.bad_blocks += blocks;
-    }
-
     /// Counts a block that came from the zone and goes straight to its owner.
     pub(super) fn count_passed_through(&mut self, order: Order) {
         self.tuning.note_alloc();
@@ -267,26 +252,11 @@ impl ZonePcp {
         self.allocated_frames += u64::from(order.frames());
     }
 
-    /// Moves up to `blocks` of the coldest blocks of a list into `batch`; they are free frames then. Returns how many left
-    /// the list.
-    ///
-    /// A block whose descriptor is not the one that it was put in with was freed twice, or its descriptor was overwritten: it is
-    /// counted and left out of circulation, as the kernel does with a bad page.
-    pub(super) fn give_up(
-        &mut self,
-        frames: &FrameTable,
-        list: PcpList,
-        blocks: usize,
-        batch: &mut FrameBatch,
-    ) -> u32 {
+    /// Moves up to `blocks` of the coldest blocks of a list into `batch`. Returns how many left the list.
+    pub(super) fn give_up(&mut self, list: PcpList, blocks: usize, batch: &mut FrameBatch) -> u32 {
         let (_, order) = PcpList::with_index(list.index());
-        let bad_blocks = &mut self.bad_blocks;
-        let taken = self.lists.list_mut(list).take_cold(blocks.min(batch.room()), |block| {
-            match free_pages_prepare(frames, block, Descriptor::freed) {
-                Ok(_) => batch.push(block.pfn()),
-                Err(_) => *bad_blocks += 1,
-            }
-        });
+        let taken =
+            self.lists.list_mut(list).take_cold(blocks.min(batch.room()), |block| batch.push(block.pfn()));
         let taken = u32::try_from(taken).expect("at most a batch");
         self.spare += signed(taken * order.frames());
         self.inflow_frames -= i64::from(taken * order.frames());

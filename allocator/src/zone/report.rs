@@ -43,6 +43,8 @@ pub struct ZoneEvents {
     pub boosts: u64,
     /// Frees that came through the pending map.
     pub pending_frees: u64,
+    /// Blocks that came back although they were free already (`bad_page`): those that a cache gave up, or left pending.
+    pub bad_pages: u64,
 }
 
 /// A consistent picture of a zone.

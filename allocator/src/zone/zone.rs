@@ -38,6 +38,8 @@ pub enum Freed {
     Closed(u64),
     /// The lock was taken and the caller may not wait: the next holder will free the block.
     Pending,
+    /// Nothing was freed: the frames were free already.
+    Bad,
 }
 
 /// A range of frames with its own lock, free areas and watermarks (`struct zone`).
@@ -72,6 +74,22 @@ struct Areas {
 }
 
 impl Areas {
+    /// Runs a free, and notes the frames that it freed.
+    fn free<R>(&mut self, free: impl FnOnce(&mut Buddy) -> R) -> R {
+        let before = self.buddy.free_frames();
+        let result = free(&mut self.buddy);
+        self.unsettled += self.buddy.free_frames() - before;
+        result
+    }
+
+    /// Runs a free past the caches.
+    fn free_past_caches(&mut self, free: impl FnOnce(&mut Buddy) -> bool) -> bool {
+        let before = self.unsettled;
+        let was_used = self.free(free);
+        self.events.freed_frames += self.unsettled - before;
+        was_used
+    }
+
     /// Tells what became of a free, and of those that were pending.
     fn freed(&mut self) -> Freed {
         let frames = core::mem::take(&mut self.unsettled);
@@ -186,9 +204,9 @@ impl Zone {
                 self.span.start.add(u32::try_from(index).expect("the map has one bit a frame of the zone"));
             let freed = self.frames.update(pfn, |found| {
                 (found.state() == Some(FrameState::Pending)).then(|| {
-                    areas.buddy.free(pfn, found.order(), self.taken_for(found.list()));
-                    areas.events.freed_frames += u64::from(found.order().frames());
-                    areas.unsettled += u64::from(found.order().frames());
+                    let taken_for = self.taken_for(found.list());
+                    let was_used = areas.free_past_caches(|buddy| buddy.free(pfn, found.order(), taken_for));
+                    areas.events.bad_pages += u64::from(!was_used);
                     areas.events.pending_frees += 1;
                     found.freed()
                 })
@@ -327,14 +345,19 @@ impl Zone {
         }
     }
 
-    /// Frees a block of which the caller has already cleared the descriptor (`free_one_page`).
+    /// Frees a block (`free_one_page`).
     pub fn free_one(&self, pfn: Pfn, order: Order, list: PcpList) -> Freed {
         self.locked(self.areas.lock(), |areas, _| {
-            areas.buddy.free(pfn, order, self.taken_for(list));
-            areas.events.freed_frames += u64::from(order.frames());
-            areas.unsettled += u64::from(order.frames());
-            areas.freed()
+            match areas.free_past_caches(|buddy| buddy.free(pfn, order, self.taken_for(list))) {
+                true => areas.freed(),
+                false => Freed::Bad,
+            }
         })
+    }
+
+    /// Tells whether a frame is in the free areas; `None` when the lock is taken, which a report of misuse does not wait for.
+    pub fn is_free(&self, pfn: Pfn) -> Option<bool> {
+        self.areas.try_lock().map(|areas| !areas.buddy.is_used(pfn, Order::ZERO))
     }
 
     /// Frees a block whose descriptor says pending, without waiting for the lock.
@@ -364,13 +387,12 @@ impl Zone {
         self.with_areas(|areas| areas.buddy.split_taken(pfn, order, taken_for));
     }
 
-    /// Frees the blocks that a cache gives up, all of one list, whose descriptors are already cleared
-    /// (`free_pcppages_bulk`).
+    /// Frees the blocks that a cache gives up, all of one list (`free_pcppages_bulk`).
     pub fn free_bulk(&self, list: PcpList, batch: &FrameBatch) -> Freed {
         let (_, order) = PcpList::with_index(list.index());
         self.locked(self.areas.lock(), |areas, _| {
-            areas.unsettled += batch.len() as u64 * u64::from(order.frames());
-            areas.buddy.free_batch(batch.numbers(), order, self.taken_for(list));
+            let bad = areas.free(|buddy| buddy.free_batch(batch.numbers(), order, self.taken_for(list)));
+            areas.events.bad_pages += bad;
             areas.freed()
         })
     }

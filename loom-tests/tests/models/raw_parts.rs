@@ -3,8 +3,7 @@
 use gfp::{
     Order, Pfn,
     frame::{
-        AllocatorNumber, Descriptor, FrameTable, PcpList, ZoneNumber, free_pages_prepare, prep_new_page,
-        put_together,
+        AllocatorNumber, FrameState, FrameTable, PcpList, ZoneNumber, prep_new_page, put_together, take_apart,
     },
     gfp::MigrateType,
     sync::{SeededBug, thread},
@@ -22,9 +21,8 @@ fn raw_parts_and_two_threads() {
     let frames = FrameTable::new(AllocatorNumber::new(1).expect("not 0"), 2).expect("models have memory");
     let (pfn, order) = (Pfn::new(1), Order::ZERO);
     let list = PcpList::of(order, MigrateType::Movable);
-    let block = prep_new_page(&frames, pfn, list, ZoneNumber::new(0), order).expect("it is free");
-    let raw = free_pages_prepare(&frames, block, Descriptor::taken_apart).expect("it is allocated");
-    let generation = raw.generation();
+    let block = prep_new_page(&frames, pfn, list, ZoneNumber::new(0), order);
+    let generation = take_apart(&frames, block).expect("it was not taken apart before");
     let other = thread::spawn({
         let frames = frames.clone();
         move || put_together(&frames, pfn, order, generation).is_ok()
@@ -33,5 +31,5 @@ fn raw_parts_and_two_threads() {
     let makers = u32::from(made) + u32::from(other.join().unwrap());
     assert_eq!(makers, 1, "one thread makes the block");
     let found = frames.get(pfn).expect("it lies in the table");
-    assert!(block.is_described_by(found) && found.generation() == generation + 1);
+    assert_eq!((found.state(), found.generation()), (Some(FrameState::Returned), generation + 1));
 }

@@ -383,8 +383,7 @@ impl Rig {
         self.mark(&pages, false);
         let zone = self.zone_of(&pages);
         let (order, frames) = (pages.order(), pages.order().frames());
-        let descriptor = self.allocator.core().domain.frames().get(pages.pfn()).expect("in the arena");
-        let list = descriptor.list();
+        let list = pages.block().list();
         let cache = self.cache(zone, list);
         let free_before = self.allocator.core().domain.zones()[zone].nr_free_pages();
         if word >> 62 & 1 == 0 {

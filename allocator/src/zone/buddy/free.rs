@@ -12,54 +12,79 @@ use crate::{
 impl Buddy {
     /// Frees a block and merges it with its free buddies (`__free_one_page`).
     ///
-    /// A block of several pageblocks is freed pageblock by pageblock, each with its own type.
+    /// A block of several pageblocks is freed pageblock by pageblock, each with its own type. Answers false when a pageblock is
+    /// met of which some is free already, and leaves it and what is behind it alone: somebody freed the block twice.
     #[doc(alias = "__free_one_page")]
     #[inline]
-    pub fn free(&mut self, pfn: Pfn, order: Order, taken_for: Mobility) {
-        let mut at = pfn;
+    pub fn free(&mut self, pfn: Pfn, order: Order, taken_for: Mobility) -> bool {
         let piece = order.min(Order::PAGEBLOCK);
-        for _ in 0..1u32 << (order.get() - piece.get()) {
-            self.free_piece(at, piece, taken_for);
-            at = at.add(piece.frames());
-        }
+        let mut pieces =
+            (0..1u32 << (order.get() - piece.get())).map(|index| pfn.add(index * piece.frames()));
+        pieces.all(|at| self.free_piece(at, piece, taken_for))
     }
 
-    fn free_piece(&mut self, pfn: Pfn, order: Order, taken_for: Mobility) {
+    fn free_piece(&mut self, pfn: Pfn, order: Order, taken_for: Mobility) -> bool {
         if order.get() < WORD_ORDER {
             let mut merges = Merges::new(order);
-            self.free_in_word(pfn, order, taken_for, &mut merges);
-            return self.count_merges(&merges);
+            let was_used = self.free_in_word(pfn, order, taken_for, &mut merges);
+            self.count_merges(&merges);
+            return was_used;
+        }
+        if !self.is_used(pfn, order) {
+            return false;
         }
         let migratetype = self.pageblock_type(pfn);
         self.free_frames[migratetype as usize] += u64::from(order.frames());
         if order.get() > LEAF_ORDER {
-            return self.merge_leaves(pfn, order.get(), migratetype);
+            self.merge_leaves(pfn, order.get(), migratetype);
+            return true;
         }
         let index = self.leaf_of(pfn);
         let leaf = &mut self.leaves[index];
         leaf.account_returned(order.frames(), taken_for);
         if order.get() < LEAF_ORDER {
-            debug_assert!(leaf.is_used(Self::offset_of(pfn), order.get()), "{pfn} was free already");
             leaf.mark_free(Self::offset_of(pfn), order.get());
         }
         self.merge_words(index, Self::offset_of(pfn), order.get(), migratetype);
+        true
+    }
+
+    /// Tells whether all frames of a block of at most a pageblock have been handed out.
+    pub fn is_used(&self, pfn: Pfn, order: Order) -> bool {
+        let leaf = self.leaf_of(pfn);
+        if order.get() < LEAF_ORDER && !self.leaves[leaf].is_whole() {
+            return self.leaves[leaf].is_used(Self::offset_of(pfn), order.get());
+        }
+        // Whole leaves: what they are in, or hold, is known to the index.
+        let kind = self.pageblock_type(pfn);
+        let is_listed = |at: Pfn, order| {
+            at >= self.start && self.sets.contains(self.set_of(order, kind), self.leaf_of(at))
+        };
+        let inside = || (0..order.frames() >> LEAF_ORDER).map(|leaf| pfn.add(leaf << LEAF_ORDER));
+        let around = (LEAF_ORDER..=self.max_order.get())
+            .map(|order| (Pfn::new(pfn.get() & !(Order::new(order).frames() - 1)), order));
+        inside().all(|at| self.leaves[self.leaf_of(at)].is_whole() && !is_listed(at, LEAF_ORDER))
+            && !around.into_iter().any(|(at, order)| is_listed(at, order))
     }
 
     /// Frees a block of at most order 5, and merges it with its free buddies; what became of those inside of its word of the
     /// map is left to be counted.
     #[inline(always)]
-    fn free_in_word(&mut self, pfn: Pfn, order: Order, taken_for: Mobility, merges: &mut Merges) {
+    fn free_in_word(&mut self, pfn: Pfn, order: Order, taken_for: Mobility, merges: &mut Merges) -> bool {
         let migratetype = self.pageblock_type(pfn);
-        // Not at the end: a merge of pageblocks takes what is free there from one type to another.
-        self.free_frames[migratetype as usize] += u64::from(order.frames());
         let index = self.leaf_of(pfn);
         let leaf = &mut self.leaves[index];
         let offset = Self::offset_of(pfn);
-        debug_assert!(leaf.is_used(offset, order.get()), "{pfn} was free already");
+        if !leaf.is_used(offset, order.get()) {
+            return false;
+        }
+        // Not at the end: a merge of pageblocks takes what is free there from one type to another.
+        self.free_frames[migratetype as usize] += u64::from(order.frames());
         leaf.account_returned(order.frames(), taken_for);
         leaf.mark_free(offset, order.get());
         if leaf.is_free(offset ^ order.frames(), order.get()) {
-            return self.merge_in_word(index, offset, migratetype, merges);
+            self.merge_in_word(index, offset, migratetype, merges);
+            return true;
         }
         // Where a zone is well filled, most blocks that come back stay what they are.
         merges.note(migratetype, order.get());
@@ -67,6 +92,7 @@ impl Buddy {
         if before == 0 {
             self.sets.insert(self.set_of(order.get(), migratetype), index);
         }
+        true
     }
 
     /// Merges a block with its buddies, of which the first is free.
@@ -111,42 +137,49 @@ impl Buddy {
     }
 
     /// Frees blocks of one order, the same as so many calls of [`free`](Self::free), but runs of single frames a word at a
-    /// time.
-    pub fn free_batch(&mut self, blocks: &[u32], order: Order, taken_for: Mobility) {
+    /// time. Returns how many were free already.
+    pub fn free_batch(&mut self, blocks: &[u32], order: Order, taken_for: Mobility) -> u64 {
         if order.get() >= WORD_ORDER {
-            return blocks.iter().for_each(|&pfn| self.free(Pfn::new(pfn), order, taken_for));
+            return count_bad(blocks, |pfn| self.free(pfn, order, taken_for));
         }
         let mut merges = Merges::new(order);
-        if order == Order::ZERO {
-            self.free_frames_in_words(blocks, taken_for, &mut merges);
+        let bad = if order == Order::ZERO {
+            self.free_frames_in_words(blocks, taken_for, &mut merges)
         } else {
-            for &pfn in blocks {
-                self.free_in_word(Pfn::new(pfn), order, taken_for, &mut merges);
-            }
-        }
+            count_bad(blocks, |pfn| self.free_in_word(pfn, order, taken_for, &mut merges))
+        };
         self.count_merges(&merges);
+        bad
     }
 
-    fn free_frames_in_words(&mut self, frames: &[u32], taken_for: Mobility, merges: &mut Merges) {
+    fn free_frames_in_words(&mut self, frames: &[u32], taken_for: Mobility, merges: &mut Merges) -> u64 {
         let mut rest = frames;
-        while let Some((&first, behind)) = rest.split_first() {
-            rest = behind;
-            if let Some((mask, length)) = run_in_word(first, behind) {
-                self.free_word(Pfn::new(first), mask, length, taken_for);
-                rest = &behind[length as usize - 1..];
-            } else {
-                self.free_in_word(Pfn::new(first), Order::ZERO, taken_for, merges);
-            }
+        let mut bad = 0;
+        while let Some(&first) = rest.first() {
+            let run = run_in_word(rest);
+            let length = match run {
+                Some((mask, length)) if self.free_word(Pfn::new(first), mask, length, taken_for) => length,
+                _ => {
+                    let was_used = self.free_in_word(Pfn::new(first), Order::ZERO, taken_for, merges);
+                    bad += u64::from(!was_used);
+                    1
+                }
+            };
+            rest = &rest[length as usize..];
         }
+        bad
     }
 
-    fn free_word(&mut self, pfn: Pfn, mask: u64, frames: u32, taken_for: Mobility) {
+    /// Frees frames of one word, unless one of them is free already.
+    fn free_word(&mut self, pfn: Pfn, mask: u64, frames: u32, taken_for: Mobility) -> bool {
         let migratetype = self.pageblock_type(pfn);
         let index = self.leaf_of(pfn);
         let word = Self::offset_of(pfn) as usize >> 6;
-        self.free_frames[migratetype as usize] += u64::from(frames);
         let leaf = &mut self.leaves[index];
-        debug_assert!(leaf.is_mask_used(word, mask), "a frame near {pfn} was free already");
+        if !leaf.is_mask_used(word, mask) {
+            return false;
+        }
+        self.free_frames[migratetype as usize] += u64::from(frames);
         leaf.account_returned(frames, taken_for);
         let grown = leaf.mark_mask_free(word, mask);
         let whole_word = leaf.is_free_word(word);
@@ -158,6 +191,7 @@ impl Buddy {
         if whole_word {
             self.merge_words(index, Self::offset_of(pfn) & !63, WORD_ORDER, migratetype);
         }
+        true
     }
 
     /// Merges a block of whole words of the map, all marked free, buddy by buddy, and lists what it has become.
@@ -206,14 +240,27 @@ impl Buddy {
     }
 }
 
-/// Returns the frames of one word of the map that `first` and those behind it are, if there are enough of them to count the
-/// word anew instead of merging one by one.
+/// Frees blocks and counts those that were free already.
+fn count_bad(blocks: &[u32], mut free: impl FnMut(Pfn) -> bool) -> u64 {
+    blocks.iter().map(|&pfn| u64::from(!free(Pfn::new(pfn)))).sum()
+}
+
+/// Returns the frames of one word of the map that `frames` begins with, if there are enough of them to count the word anew
+/// instead of merging one by one.
 #[inline]
-fn run_in_word(first: u32, behind: &[u32]) -> Option<(u64, u32)> {
+fn run_in_word(frames: &[u32]) -> Option<(u64, u32)> {
     const WORTH_COUNTING: u32 = 4;
+    let (&first, behind) = frames.split_first()?;
     let is_near = |pfn: &u32| pfn >> 6 == first >> 6;
     if !behind.get(WORTH_COUNTING as usize - 2).is_some_and(is_near) {
         return None;
+    }
+    // What was taken in order mostly comes back in order; without a branch for each, it is compared many at a time.
+    let rest = 64 - (first & 63);
+    if let Some(word) = frames.get(..rest as usize)
+        && word.iter().zip(first..).fold(0, |differs, (pfn, expected)| differs | (pfn ^ expected)) == 0
+    {
+        return Some((!0 << (first & 63), rest));
     }
     let run = behind.iter().take_while(|pfn| is_near(pfn));
     let (mask, length) =

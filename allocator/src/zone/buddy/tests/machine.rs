@@ -365,10 +365,18 @@ impl Tested {
     fn give_back(&mut self, blocks: &[Held], batch: bool) {
         if batch {
             let pfns: Vec<u32> = blocks.iter().map(|held| held.pfn).collect();
-            self.buddy.free_batch(&pfns, Order::new(blocks[0].order), blocks[0].taken_for);
+            let (order, taken_for) = (Order::new(blocks[0].order), blocks[0].taken_for);
+            assert_eq!(self.buddy.free_batch(&pfns, order, taken_for), 0);
+            // A second time, nothing is changed, which the comparison with the model sees.
+            let twice = &pfns[..pfns.len().min(8)];
+            assert_eq!(self.buddy.free_batch(twice, order, taken_for), twice.len() as u64);
         } else {
             for held in blocks {
-                self.buddy.free(Pfn::new(held.pfn), Order::new(held.order), held.taken_for);
+                let (pfn, order) = (Pfn::new(held.pfn), Order::new(held.order));
+                assert!(self.buddy.is_used(pfn, order.min(Order::PAGEBLOCK)));
+                assert!(self.buddy.free(pfn, order, held.taken_for));
+                assert!(!self.buddy.is_used(pfn, Order::ZERO));
+                assert!(!self.buddy.free(pfn, order, held.taken_for));
             }
         }
     }
