@@ -167,8 +167,13 @@ impl<T> SpinLock<T> {
                     super::hint::spin_loop();
                 }
                 pause = (2 * pause).min(64);
-                if word.load(Ordering::Relaxed) == UNLOCKED && self.try_word() {
+                let seen = word.load(Ordering::Relaxed);
+                if seen == UNLOCKED && self.try_word() {
                     return;
+                }
+                // Somebody has waited for so long already: the holder has lost its CPU.
+                if seen == SLEEPERS {
+                    break;
                 }
             }
         }
