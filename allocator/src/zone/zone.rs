@@ -357,7 +357,7 @@ impl Zone {
 
     /// Tells whether a frame is in the free areas; `None` when the lock is taken, which a report of misuse does not wait for.
     pub fn is_free(&self, pfn: Pfn) -> Option<bool> {
-        self.areas.try_lock().map(|areas| !areas.buddy.is_used(pfn, Order::ZERO))
+        self.areas.try_lock().map(|areas| areas.buddy.is_free(pfn))
     }
 
     /// Frees a block whose descriptor says pending, without waiting for the lock.

@@ -49,22 +49,14 @@ impl Buddy {
         true
     }
 
-    /// Tells whether all frames of a block of at most a pageblock have been handed out.
+    /// Tells whether a block of at most a pageblock has been handed out as one or as smaller ones, and none of it is free.
     pub fn is_used(&self, pfn: Pfn, order: Order) -> bool {
-        let leaf = self.leaf_of(pfn);
-        if order.get() < LEAF_ORDER && !self.leaves[leaf].is_whole() {
-            return self.leaves[leaf].is_used(Self::offset_of(pfn), order.get());
+        if order.get() < LEAF_ORDER {
+            return self.leaves[self.leaf_of(pfn)].is_used(Self::offset_of(pfn), order.get());
         }
         // Whole leaves: what they are in, or hold, is known to the index.
-        let kind = self.pageblock_type(pfn);
-        let is_listed = |at: Pfn, order| {
-            at >= self.start && self.sets.contains(self.set_of(order, kind), self.leaf_of(at))
-        };
-        let inside = || (0..order.frames() >> LEAF_ORDER).map(|leaf| pfn.add(leaf << LEAF_ORDER));
-        let around = (LEAF_ORDER..=self.max_order.get())
-            .map(|order| (Pfn::new(pfn.get() & !(Order::new(order).frames() - 1)), order));
-        inside().all(|at| self.leaves[self.leaf_of(at)].is_whole() && !is_listed(at, LEAF_ORDER))
-            && !around.into_iter().any(|(at, order)| is_listed(at, order))
+        let mut leaves = (0..order.frames() >> LEAF_ORDER).map(|leaf| pfn.add(leaf << LEAF_ORDER));
+        leaves.all(|at| self.leaves[self.leaf_of(at)].is_whole() && self.free_block_around(at).is_none())
     }
 
     /// Frees a block of at most order 5, and merges it with its free buddies; what became of those inside of its word of the
@@ -212,7 +204,7 @@ impl Buddy {
     }
 
     /// Merges a block of whole leaves upward and lists what it has become.
-    fn merge_leaves(&mut self, pfn: Pfn, order: u8, migratetype: MigrateType) {
+    pub(super) fn merge_leaves(&mut self, pfn: Pfn, order: u8, migratetype: MigrateType) {
         let (mut at, mut order) = (pfn, order);
         while order < self.max_order.get() {
             let buddy = Pfn::new(at.get() ^ 1 << order);

@@ -10,12 +10,14 @@ mod counts;
 mod fallback;
 mod free;
 mod index;
+mod isolate;
 mod leaf;
 #[cfg(all(test, not(any(loom, shuttle))))]
 mod tests;
 
 use self::{
     index::LeafSets,
+    isolate::PageblockFlags,
     leaf::{LEAF_FRAMES, LEAF_ORDER, Leaf},
 };
 use crate::{
@@ -43,7 +45,7 @@ pub struct Buddy {
     max_order: Order,
     leaves: ZeroedSlice<Leaf>,
     sets: LeafSets,
-    /// Migrate type of each pageblock, exclusive-or `Movable`: zeroed memory is all movable, as at the kernel's boot.
+    /// [`PageblockFlags`] of each pageblock.
     types: ZeroedSlice<u8>,
     nr_free: [[u32; ORDERS]; TYPES],
     /// For each type, a bit for every order that has a free block.
@@ -116,8 +118,13 @@ impl Buddy {
         self.available[migratetype as usize]
     }
 
-    /// Returns the free frames of all types (NR_FREE_PAGES of the zone).
+    /// Returns the free frames that can be handed out: of all types but the isolated (NR_FREE_PAGES of the zone).
     pub fn free_frames(&self) -> u64 {
+        self.idle_frames() - self.free_frames_of(MigrateType::Isolate)
+    }
+
+    /// Returns the frames that nobody holds, the isolated included.
+    pub fn idle_frames(&self) -> u64 {
         self.free_frames.iter().sum()
     }
 
@@ -129,13 +136,12 @@ impl Buddy {
     /// Returns the migrate type of the pageblock that `pfn` lies in (`get_pageblock_migratetype`).
     #[inline]
     pub fn pageblock_type(&self, pfn: Pfn) -> MigrateType {
-        let kind = self.types[self.block_of(pfn)] ^ MigrateType::Movable as u8;
-        MigrateType::from_index(usize::from(kind)).expect("only types are written")
+        PageblockFlags(self.types[self.block_of(pfn)]).migratetype()
     }
 
     fn set_pageblock_type(&mut self, pfn: Pfn, migratetype: MigrateType) {
         let block = self.block_of(pfn);
-        self.types[block] = migratetype as u8 ^ MigrateType::Movable as u8;
+        self.types[block] = PageblockFlags::of(migratetype).0;
     }
 
     #[inline]

@@ -3,3 +3,4 @@
 mod coverage;
 mod machine;
 mod model;
+mod pageblocks;

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::{
     machine::Step,
     model::{Ask, Held, Taken},
+    pageblocks::Change,
 };
 use crate::{gfp::AllocFlags, sync::Mutex};
 
@@ -94,6 +95,16 @@ impl Coverage {
         self.count("turn-over of a pageblock", "all");
     }
 
+    pub(super) fn changed(&mut self, change: Change, done: bool) {
+        self.count("pageblock", "all");
+        self.count("pageblock", format!("{change:?} {}", if done { "done" } else { "refused" }));
+    }
+
+    pub(super) fn took_range(&mut self, done: bool) {
+        self.count("range", "all");
+        self.count("range", if done { "taken" } else { "in use" });
+    }
+
     /// Adds what one case did to the sum over all.
     pub(super) fn add_to_total(&self) {
         let mut total = TOTAL.lock();
@@ -139,6 +150,11 @@ impl Coverage {
             .extend(["ClaimWhole", "RefusedByNoFragment"].map(|branch| ("NOFRAGMENT", branch.to_owned())));
         branches.push(("free", "batch".to_owned()));
         branches.extend(["found", "empty"].map(|branch| ("rmqueue_frames", branch.to_owned())));
+        for change in Change::ALL {
+            branches.push(("pageblock", format!("{change:?} done")));
+            branches.push(("pageblock", format!("{change:?} refused")));
+        }
+        branches.extend(["taken", "in use"].map(|branch| ("range", branch.to_owned())));
         for (kind, branch) in branches {
             let all = self.counts[&(kind, "all".to_owned())];
             let count = self.counts.get(&(kind, branch.clone())).copied().unwrap_or(0);

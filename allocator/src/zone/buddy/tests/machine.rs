@@ -6,6 +6,7 @@ use proptest_state_machine::{ReferenceStateMachine, StateMachineTest};
 use super::{
     coverage::Coverage,
     model::{Ask, Held, Model, Taken},
+    pageblocks::Change,
 };
 use crate::{
     frame::{FrameBatch, Mobility, Order, Pfn},
@@ -53,6 +54,15 @@ pub(super) enum Step {
         pageblock: u32,
         kind: MigrateType,
     },
+    Pageblock {
+        pageblock: u32,
+        change: Change,
+    },
+    /// Takes frames by address; those that are in use already make it fail.
+    TakeRange {
+        position: u32,
+        frames: u32,
+    },
 }
 
 /// What the model did in a step, for the buddy to do the same.
@@ -62,6 +72,8 @@ enum Deed {
     Took { step: Step, ask: Ask, taken: Taken },
     Freed { blocks: Vec<Held>, batch: bool },
     TurnedOver { pfn: u32, from: MigrateType, to: MigrateType },
+    Changed { pfn: u32, change: Change, done: bool },
+    TookRange { start: u32, end: u32, done: bool },
     Nothing,
 }
 
@@ -117,6 +129,8 @@ impl Reference {
             FreeBatch,
             FreeMost,
             SetAside,
+            Pageblock,
+            TakeRange,
         }
         let frees = if above { 80 } else { 25 };
         let (step, word) = pick(
@@ -130,6 +144,8 @@ impl Reference {
                 (frees / 6, Kind::FreeBatch),
                 (if above { 1 } else { 0 }, Kind::FreeMost),
                 (2, Kind::SetAside),
+                (6, Kind::Pageblock),
+                (2, Kind::TakeRange),
             ],
         );
         // Where much is free, large blocks can be had.
@@ -180,6 +196,15 @@ impl Reference {
             Kind::SetAside => {
                 let (kind, word) = pick(word, &[(2, HighAtomic), (2, Cma), (5, Movable), (1, Unmovable)]);
                 Step::SetAside { pageblock: small(word, u32::MAX), kind }
+            }
+            Kind::Pageblock => {
+                let change = Change::ALL[word as usize % Change::ALL.len()];
+                // In a few, so that one change meets another.
+                Step::Pageblock { pageblock: small(word >> 16, 8), change }
+            }
+            Kind::TakeRange => {
+                let most = if plenty { 3000 } else { 40 };
+                Step::TakeRange { position: small(word >> 16, u32::MAX), frames: 1 + small(word, most) }
             }
         }
     }
@@ -247,15 +272,26 @@ impl Reference {
                 self.give_back(blocks, false)
             }
             Step::SetAside { pageblock, kind } => {
-                let blocks = self.model.end.div_ceil(512) - self.model.start / 512;
-                let first = (self.model.start / 512 + pageblock % blocks) * 512;
-                let pfn = first.max(self.model.start);
+                let pfn = self.model.pageblock(pageblock);
                 let from = self.model.kind(pfn);
-                if from == kind || !self.model.is_split(pfn) {
+                if from == kind || from == MigrateType::Isolate || !self.model.is_split(pfn) {
                     return Deed::Nothing;
                 }
                 self.model.turn_over(pfn, kind);
                 Deed::TurnedOver { pfn, from, to: kind }
+            }
+            Step::Pageblock { pageblock, change } => {
+                let pfn = self.model.pageblock(pageblock);
+                Deed::Changed { pfn, change, done: self.model.change(pfn, change) }
+            }
+            Step::TakeRange { position, frames } => {
+                let (start, total) = (self.model.start, self.model.end - self.model.start);
+                let start = start + position % total;
+                let end = (start + frames).min(self.model.end);
+                let taken = self.model.take_range(start, end);
+                let done = taken.is_some();
+                self.held.extend(taken.into_iter().flatten());
+                Deed::TookRange { start, end, done }
             }
         }
     }
@@ -375,10 +411,26 @@ impl Tested {
                 let (pfn, order) = (Pfn::new(held.pfn), Order::new(held.order));
                 assert!(self.buddy.is_used(pfn, order.min(Order::PAGEBLOCK)));
                 assert!(self.buddy.free(pfn, order, held.taken_for));
-                assert!(!self.buddy.is_used(pfn, Order::ZERO));
+                assert!(self.buddy.is_free(pfn));
                 assert!(!self.buddy.free(pfn, order, held.taken_for));
             }
         }
+    }
+
+    fn change(&mut self, pfn: u32, change: Change, expected: bool) {
+        let pfn = Pfn::new(pfn);
+        let done = match change {
+            Change::SetType(_) if !expected => false,
+            Change::SetType(to) => {
+                self.buddy.set_migratetype(pfn, to);
+                true
+            }
+            Change::Isolate => self.buddy.start_isolate(pfn),
+            Change::UndoIsolate => self.buddy.undo_isolate(pfn),
+            Change::Offline => self.buddy.take_offline(pfn),
+            Change::Online => self.buddy.bring_online(pfn),
+        };
+        assert_eq!(done, expected, "{change:?} of the pageblock at {pfn}");
     }
 
     fn compare(&self, model: &Model) {
@@ -401,6 +453,11 @@ impl Tested {
         for block in model.start / 512..model.end.div_ceil(512) {
             let pfn = (block * 512).max(model.start);
             assert_eq!(self.buddy.pageblock_type(Pfn::new(pfn)), model.kind(pfn), "pageblock {block}");
+            let aside = (self.buddy.is_isolated(Pfn::new(pfn)), self.buddy.is_offline(Pfn::new(pfn)));
+            assert_eq!(aside, model.aside_of(pfn), "pageblock {block}");
+            let frames = (pfn / 512 * 512 + 512).min(model.end) - pfn;
+            let used = self.buddy.used_in_pageblock(Pfn::new(pfn));
+            assert_eq!(used, frames - model.block_use(pfn).0, "frames in use of pageblock {block}");
             // Asked only of pageblocks with a free block inside.
             if model.is_split(pfn) && model.block_use(pfn).0 > 0 {
                 let found = self.buddy.pageblock_use(Pfn::new(pfn), model.kind(pfn));
@@ -438,6 +495,15 @@ impl StateMachineTest for Machine {
                 tested.buddy.move_freepages_block(Pfn::new(pfn), from, to);
                 tested.coverage.turned_over();
             }
+            &Deed::Changed { pfn, change, done } => {
+                tested.change(pfn, change, done);
+                tested.coverage.changed(change, done);
+            }
+            &Deed::TookRange { start, end, done } => {
+                let taken = tested.buddy.take_range(Pfn::new(start), Pfn::new(end));
+                assert_eq!(taken.is_ok(), done, "frames {start:#x} to {end:#x}: {taken:?}");
+                tested.coverage.took_range(done);
+            }
         }
         tested.coverage.steps += 1;
         tested.steps += 1;
@@ -457,6 +523,13 @@ impl StateMachineTest for Machine {
         for held in rest {
             reference.model.free(held);
             tested.give_back(&[held], false);
+        }
+        for pageblock in 0..u32::try_from(reference.model.asides.len()).expect("few") {
+            let pfn = reference.model.pageblock(pageblock);
+            for change in [Change::Online, Change::UndoIsolate] {
+                let done = reference.model.change(pfn, change);
+                tested.change(pfn, change, done);
+            }
         }
         tested.compare(&reference.model);
         tested.compare_pageblocks(&reference.model);

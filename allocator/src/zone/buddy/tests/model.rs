@@ -5,18 +5,19 @@
 
 use std::collections::BTreeSet;
 
+use super::pageblocks::Aside;
 use crate::{
     frame::Mobility,
     gfp::{AllocFlags, MigrateType},
 };
 
 /// log2 of a pageblock's frames, and their number.
-const BLOCK_ORDER: u8 = 9;
-const BLOCK_FRAMES: u32 = 512;
+pub(super) const BLOCK_ORDER: u8 = 9;
+pub(super) const BLOCK_FRAMES: u32 = 512;
 
 /// What a frame is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Use {
+pub(super) enum Use {
     Free,
     Fixed,
     Movable,
@@ -81,7 +82,8 @@ pub(super) struct Model {
     pub(super) max_order: u8,
     types: Vec<MigrateType>,
     free: Vec<Vec<BTreeSet<u32>>>,
-    uses: Vec<Use>,
+    pub(super) uses: Vec<Use>,
+    pub(super) asides: Vec<Aside>,
 }
 
 const fn others(kind: MigrateType) -> [MigrateType; 2] {
@@ -106,6 +108,7 @@ impl Model {
             types: vec![MigrateType::Movable; blocks as usize],
             free: vec![vec![BTreeSet::new(); usize::from(max_order) + 1]; MigrateType::ALL.len()],
             uses: vec![Use::Fixed; (end - start) as usize],
+            asides: vec![Aside::default(); blocks as usize],
         };
         // Frame by frame: what cannot merge any further is what booting must arrive at.
         for pfn in start..end {
@@ -114,7 +117,7 @@ impl Model {
         model
     }
 
-    fn block(&self, pfn: u32) -> usize {
+    pub(super) fn block(&self, pfn: u32) -> usize {
         (pfn / BLOCK_FRAMES - self.start / BLOCK_FRAMES) as usize
     }
 
@@ -122,15 +125,15 @@ impl Model {
         self.types[self.block(pfn)]
     }
 
-    fn set(&mut self, order: u8, kind: MigrateType) -> &mut BTreeSet<u32> {
+    pub(super) fn set(&mut self, order: u8, kind: MigrateType) -> &mut BTreeSet<u32> {
         &mut self.free[kind.index()][usize::from(order)]
     }
 
-    fn listed(&self, order: u8, kind: MigrateType) -> &BTreeSet<u32> {
+    pub(super) fn listed(&self, order: u8, kind: MigrateType) -> &BTreeSet<u32> {
         &self.free[kind.index()][usize::from(order)]
     }
 
-    fn uses_of(&mut self, pfn: u32, order: u8) -> &mut [Use] {
+    pub(super) fn uses_of(&mut self, pfn: u32, order: u8) -> &mut [Use] {
         let first = (pfn - self.start) as usize;
         &mut self.uses[first..first + (1 << order)]
     }
@@ -144,7 +147,8 @@ impl Model {
     }
 
     pub(super) fn free_frames(&self) -> u64 {
-        MigrateType::ALL.iter().map(|&kind| self.free_frames_of(kind)).sum()
+        let circulating = MigrateType::ALL.iter().filter(|&&kind| kind != MigrateType::Isolate);
+        circulating.map(|&kind| self.free_frames_of(kind)).sum()
     }
 
     /// Returns the free and the movable frames of the pageblock around `pfn`, counted one by one.
@@ -194,7 +198,7 @@ impl Model {
         assert_eq!(covered.iter().filter(|&&covered| covered).count(), free);
     }
 
-    fn retag(&mut self, pfn: u32, order: u8, kind: MigrateType) {
+    pub(super) fn retag(&mut self, pfn: u32, order: u8, kind: MigrateType) {
         for block in 0..1u32 << (order - BLOCK_ORDER) {
             let block = self.block(pfn + block * BLOCK_FRAMES);
             self.types[block] = kind;
@@ -366,7 +370,7 @@ impl Model {
         }
     }
 
-    fn merge(&mut self, pfn: u32, order: u8) {
+    pub(super) fn merge(&mut self, pfn: u32, order: u8) {
         let kind = self.kind(pfn);
         let (mut at, mut order) = (pfn, order);
         while order < self.max_order {
