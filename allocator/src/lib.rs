@@ -101,10 +101,11 @@ pub mod zone;
 
 #[cfg(not(any(loom, shuttle)))]
 pub use allocator::{
-    Allocator, AllocatorId, Bound, Builder, Conservation, ConservationZone, ExactPages, Handle, Maintain,
-    MisuseHook, NodeReport, Pages, PolicyError, PolicyScope, RawParts, Spread, ZeroedPages,
+    Allocator, AllocatorId, Bound, Builder, CmaStat, Conservation, ConservationZone, ContigPages, ExactPages,
+    Handle, Maintain, MisuseHook, NodeReport, Pages, PolicyError, PolicyScope, RawParts, Returned, Spread,
+    ZeroedPages,
 };
-pub use error::{AllocError, BuildError, FreeError};
+pub use error::{AllocError, BuildError, FreeError, RangeError};
 pub use frame::{Nid, Order, Pfn};
 pub use gfp::Gfp;
 pub use node::{MemPolicy, NodeMask};

@@ -1,14 +1,16 @@
 //! Everything that a request and a free need: zones, frames, caches.
 
-use super::{Cpuset, NumaCounters};
+use core::ops::Range;
+
+use super::{CmaArea, Cpuset, NumaCounters};
 use crate::{
-    frame::{AllocatorNumber, FrameTable, Nid, Order, ZoneNumber},
+    frame::{AllocatorNumber, FrameTable, Nid, Order, Pfn, ZoneNumber},
     gfp::ZoneType,
     node::{Distances, NodeMask, Reach, Target, ZoneRef, Zonelists},
     pcp::{Caches, sizing::HighFraction},
     platform::pin::current_cpu,
     sync::{
-        Arc, ZeroedSliceError,
+        Arc, Mutex, MutexGuard, ZeroedSliceError,
         atomic::{AtomicBool, Ordering},
     },
     zone::{
@@ -45,6 +47,8 @@ pub struct DomainOptions {
     pub high_fraction: HighFraction,
     /// Frames that fit into one CPU's share of its last-level cache.
     pub cache_slice_frames: u64,
+    /// Names and frames of the areas that are kept for contiguous requests: whole pageblocks of one zone each.
+    pub cma: Vec<(&'static str, Range<Pfn>)>,
 }
 
 /// The zones of an allocator, their frames and their caches.
@@ -62,6 +66,11 @@ pub struct Domain {
     closed: AtomicBool,
     /// This is a child's copy: locks may be held by threads that it does not have.
     orphaned: AtomicBool,
+    min_free_kbytes: Option<u64>,
+    watermark_scale_factor: u64,
+    cma: Box<[CmaArea]>,
+    /// Held by whoever changes the sizes of zones.
+    resizing: Mutex<()>,
 }
 
 impl Domain {
@@ -73,9 +82,12 @@ impl Domain {
         let frame_count = options.spans.iter().map(|span| span.end.index()).max().unwrap_or(0);
         let frames = FrameTable::new(options.allocator, frame_count)?;
         let zonelists = Zonelists::build(&options.spans, options.distances.clone(), options.nodes_with_cpus);
-        let sizes: Vec<_> =
-            options.spans.iter().map(|span| ZoneSize { kind: span.kind, managed: span.frames() }).collect();
-        let marks = watermarks(&sizes, options);
+        let sizes: Vec<_> = options
+            .spans
+            .iter()
+            .map(|span| ZoneSize { kind: span.kind, managed: span.online_frames() })
+            .collect();
+        let marks = watermarks(&sizes, options.min_free_kbytes, options.watermark_scale_factor);
         let grouping = grouping_by_size(&sizes, &marks);
         let make_zone = |&span: &ZoneSpan| {
             let preferred = zonelists.node_zonelist(span.node, Reach::AllNodes).preferred();
@@ -83,14 +95,6 @@ impl Domain {
             Zone::new(span, options.max_order, options.rule, frames.clone(), first_for, grouping)
         };
         let zones = options.spans.iter().map(make_zone).collect::<Result<Arc<[_]>, _>>()?;
-        for (zone, &marks) in zones.iter().zip(&marks) {
-            // What a zone keeps from requests for higher ones is a part of the higher ones on its node.
-            let here = zones.iter().filter(|other| other.span().node == zone.span().node);
-            let sizes: Vec<_> =
-                here.map(|zone| ZoneSize { kind: zone.span().kind, managed: zone.managed() }).collect();
-            let reserves = lowmem_reserve(&sizes, &LOWMEM_RESERVE_RATIO);
-            zone.set_watermarks(marks, reserves[zone.span().kind.index()]);
-        }
         let hot_zone = |node| {
             let preferred = zonelists.node_zonelist(node, Reach::AllNodes).preferred();
             preferred[ZoneType::Normal.index()].unwrap_or(ZoneNumber::new(0))
@@ -104,7 +108,13 @@ impl Domain {
             options.high_fraction,
             options.cache_slice_frames,
         );
-        Ok(Self {
+        for (_, range) in &options.cma {
+            let zone = zones.iter().find(|zone| (zone.span().start..zone.span().end).contains(&range.start));
+            zone.expect("an area lies in the arena").reserve_cma(range);
+        }
+        let cma = options.cma.iter().map(|(name, range)| CmaArea::new(name, range.clone()));
+        let domain = Self {
+            cma: cma.collect::<Result<_, _>>()?,
             zones,
             zonelists,
             cpu_nodes: options.cpu_nodes.clone(),
@@ -116,7 +126,38 @@ impl Domain {
             grouping,
             closed: AtomicBool::new(false),
             orphaned: AtomicBool::new(false),
-        })
+            min_free_kbytes: options.min_free_kbytes,
+            watermark_scale_factor: options.watermark_scale_factor,
+            resizing: Mutex::new(()),
+        };
+        domain.set_watermarks();
+        Ok(domain)
+    }
+
+    /// Computes the marks and reserves of all zones from what they manage now (`setup_per_zone_wmarks`,
+    /// `setup_per_zone_lowmem_reserve`).
+    fn set_watermarks(&self) {
+        let size_of = |zone: &Zone| ZoneSize { kind: zone.span().kind, managed: zone.managed() };
+        let sizes: Vec<_> = self.zones.iter().map(size_of).collect();
+        let marks = watermarks(&sizes, self.min_free_kbytes, self.watermark_scale_factor);
+        for (zone, marks) in self.zones.iter().zip(marks) {
+            // What a zone keeps from requests for higher ones is a part of the higher ones on its node.
+            let here = self.zones.iter().filter(|other| other.span().node == zone.span().node);
+            let sizes: Vec<_> = here.map(size_of).collect();
+            let reserves = lowmem_reserve(&sizes, &LOWMEM_RESERVE_RATIO);
+            zone.set_watermarks(marks, reserves[zone.span().kind.index()]);
+        }
+    }
+
+    /// Brings marks, reserves and the limits of caches up to date after zones grew or shrank.
+    pub(super) fn setup_per_zone_wmarks(&self) {
+        self.set_watermarks();
+        self.caches.refit();
+    }
+
+    /// Waits until nobody else changes the sizes of zones.
+    pub(super) fn resizing(&self) -> MutexGuard<'_, ()> {
+        self.resizing.lock()
     }
 
     /// Returns the zones by number.
@@ -140,6 +181,11 @@ impl Domain {
     /// Returns the orders in which zones are tried.
     pub const fn zonelists(&self) -> &Zonelists {
         &self.zonelists
+    }
+
+    /// Returns the areas that are kept for contiguous requests.
+    pub fn cma(&self) -> &[CmaArea] {
+        &self.cma
     }
 
     /// Returns the nodes that requests may use.
@@ -234,12 +280,12 @@ impl Domain {
 }
 
 /// Computes the marks of each zone.
-fn watermarks(sizes: &[ZoneSize], options: &DomainOptions) -> Vec<Watermarks> {
+fn watermarks(sizes: &[ZoneSize], kbytes: Option<u64>, scale_factor: u64) -> Vec<Watermarks> {
     let lowmem = sizes.iter().filter(|size| size.kind.is_lowmem()).map(|size| size.managed).sum::<u64>();
     // Unlike a kernel, whose own working depends on its reserve, an arena may do with less than 128 KiB.
     let least = lowmem * 4 / 8;
-    let min_free = options.min_free_kbytes.unwrap_or_else(|| min_free_kbytes(lowmem, None).min(least));
-    per_zone_wmarks(sizes, min_free, options.watermark_scale_factor).collect()
+    let min_free = kbytes.unwrap_or_else(|| min_free_kbytes(lowmem, None).min(least));
+    per_zone_wmarks(sizes, min_free, scale_factor).collect()
 }
 
 /// Keeps pageblocks apart by type unless there are hardly more of them than types

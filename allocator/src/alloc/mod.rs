@@ -7,6 +7,7 @@
 
 mod bulk;
 mod busy;
+mod cma;
 mod cpuset;
 mod domain;
 mod fast;
@@ -14,9 +15,11 @@ mod free;
 mod freelist;
 mod numa_stat;
 mod prepare;
+mod ranges;
 
 pub use bulk::{alloc_pages_bulk, put_cached_bulk};
 pub use busy::Busy;
+pub use cma::{CmaArea, CmaError, CmaProblem};
 pub use cpuset::{Cpuset, CpusetCookie};
 pub use domain::{Domain, DomainOptions};
 pub use fast::{PutCached, TakeCached, put_cached, take_cached};
@@ -24,3 +27,7 @@ pub use free::{free_one_page, free_page, free_pages_cold, free_pages_ok, free_un
 pub use freelist::{alloc_pages, alloc_pages_node, alloc_pages_nodemask, get_page_from_freelist, rmqueue};
 pub use numa_stat::{NumaCounters, NumaEvents};
 pub use prepare::{AllocContext, prepare_alloc_pages};
+pub use ranges::{
+    alloc_contig_range, free_contig_range, offline_pages, offline_ranges, online_pages, start_isolate,
+    undo_isolate,
+};

@@ -1,20 +1,20 @@
 //! How an allocator is asked for.
 
-use core::ptr::NonNull;
+use core::{ops::Range, ptr::NonNull};
 use std::{ffi::CStr, sync::OnceLock};
 
 use super::{Allocator, MisuseHook, Spread, core::Core, numbers::Number, spread::NodePlan};
 use crate::{
     alloc::{Domain, DomainOptions},
     error::BuildError,
-    frame::{AllocatorNumber, FRAME_SHIFT, MAX_MAX_ORDER, MIN_MAX_ORDER, Order},
+    frame::{AllocatorNumber, FRAME_BYTES, FRAME_SHIFT, MAX_MAX_ORDER, MIN_MAX_ORDER, Order, Pfn},
     node::{ZonePlan, zone_spans},
     pcp::sizing::HighFraction,
     platform::{
         Arena, ArenaOptions, ArenaSource, Backing, Binding, DumpPolicy, PlatformError, Prefault, Topology,
         arena::Residency, topology::Cpu,
     },
-    zone::{sizing::WATERMARK_SCALE_FACTOR, watermark::WatermarkRule},
+    zone::{PAGEBLOCK_FRAMES, ZoneSpan, sizing::WATERMARK_SCALE_FACTOR, watermark::WatermarkRule},
 };
 
 /// Who lets caches age.
@@ -52,10 +52,15 @@ pub struct Builder {
     spread: Spread,
     binding: Binding,
     topology: Option<Topology>,
+    maximum: Option<usize>,
+    cma: Vec<(&'static str, usize)>,
 }
 
 /// What the DMA zone holds unless told otherwise: 16 MiB, what an ISA device could reach.
 const DMA_BYTES: usize = 16 << 20;
+
+/// What sizes that change by whole pageblocks are multiples of.
+const PAGEBLOCK_BYTES: usize = FRAME_BYTES * PAGEBLOCK_FRAMES as usize;
 
 /// The host's topology, read once: an allocator is built in far less time than it takes to read.
 fn host_topology() -> Result<&'static Topology, PlatformError> {
@@ -86,6 +91,8 @@ impl Builder {
             spread: Spread::OneNode,
             binding: Binding::None,
             topology: None,
+            maximum: None,
+            cma: Vec::new(),
         }
     }
 
@@ -223,6 +230,33 @@ impl Builder {
         self
     }
 
+    /// Lets the arena grow to so many bytes, a multiple of 2 MiB as its size then is: the address space is reserved, and what is
+    /// beyond the size at first is offline until [`Allocator::online_pages`]. Nodes and the zones at the arena's end are those
+    /// of the maximum, and a mapping [of the caller's](Self::from_raw) has that size.
+    ///
+    /// ```
+    /// # use gfp::Allocator;
+    /// let allocator = Allocator::builder(64 << 20).maximum(1 << 30).build()?;
+    /// let rest = allocator.offline_ranges().remove(0);
+    /// allocator.online_pages(rest)?;
+    /// assert_eq!(allocator.conservation().managed(), 1 << 18);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub const fn maximum(mut self, bytes: usize) -> Self {
+        self.maximum = Some(bytes);
+        self
+    }
+
+    /// Keeps an area of so many bytes, a multiple of 2 MiB, for [contiguous requests](Allocator::cma_alloc) of that name
+    /// (`cma_declare_contiguous`). It lies at the end of the last zone before HIGHMEM and MOVABLE; areas that were asked for
+    /// earlier lie behind later ones. Movable requests borrow from it.
+    #[must_use]
+    pub fn cma(mut self, name: &'static str, bytes: usize) -> Self {
+        self.cma.push((name, bytes));
+        self
+    }
+
     /// Says who lets caches age.
     #[must_use]
     pub const fn maintain(mut self, maintain: Maintain) -> Self {
@@ -241,14 +275,16 @@ impl Builder {
     ///
     /// # Errors
     /// An option that makes no sense, or what the system refused. Nothing is left behind then.
-    pub fn build(self) -> Result<Allocator, BuildError> {
+    pub fn build(mut self) -> Result<Allocator, BuildError> {
+        let online_frames = self.online_frames()?;
+        self.arena.bytes = self.maximum.unwrap_or(self.arena.bytes);
         let number = Number::take().map_err(|error| BuildError::platform("numbering it", error))?;
         let topology = match &self.topology {
             Some(given) => given,
             None => host_topology().map_err(|error| BuildError::platform("reading the topology", error))?,
         };
         let plan = NodePlan::new(&self.spread, self.arena.bytes, topology)?;
-        let options = self.domain_options(number.get(), &plan, topology)?;
+        let options = self.domain_options(number.get(), &plan, topology, online_frames)?;
         let mut arena = match self.lent {
             None => Arena::new(&self.arena),
             // SAFETY: the caller of `from_raw` promised what this asks for.
@@ -266,11 +302,52 @@ impl Builder {
             .map_err(|error| BuildError::platform("starting the maintenance thread", error))
     }
 
+    /// Returns how many frames at the arena's start are there at first.
+    fn online_frames(&self) -> Result<u64, BuildError> {
+        let Some(maximum) = self.maximum else { return Ok(u64::MAX) };
+        let size = self.arena.bytes;
+        if !maximum.is_multiple_of(PAGEBLOCK_BYTES) || !size.is_multiple_of(PAGEBLOCK_BYTES) || maximum < size
+        {
+            let problem =
+                format!("{maximum} bytes, from {size} at first; both must be multiples of 2 MiB, and grow");
+            return Err(BuildError::option("maximum", problem));
+        }
+        Ok((size / FRAME_BYTES) as u64)
+    }
+
+    /// Places the areas for contiguous requests: from the end of the last zone of ordinary memory downwards.
+    fn cma_areas(&self, spans: &[ZoneSpan]) -> Result<Vec<(&'static str, Range<Pfn>)>, BuildError> {
+        let wrong = |name, problem| Err(BuildError::option("cma", format!("area {name:?}: {problem}")));
+        let whole = |pfn: u32| pfn / PAGEBLOCK_FRAMES * PAGEBLOCK_FRAMES;
+        let online = |span: &&ZoneSpan| span.kind.is_lowmem() && span.online_frames() > 0;
+        let Some(span) = spans.iter().rfind(online) else { return Ok(Vec::new()) };
+        let mut end = whole(span.online_end.get());
+        let mut areas: Vec<(&'static str, Range<Pfn>)> = Vec::new();
+        for &(name, bytes) in &self.cma {
+            if bytes == 0 || !bytes.is_multiple_of(PAGEBLOCK_BYTES) {
+                return wrong(name, format!("{bytes} bytes; it must be a multiple of 2 MiB"));
+            }
+            if areas.iter().any(|&(other, _)| other == name) {
+                return wrong(name, "another area has that name".to_owned());
+            }
+            let frames = u32::try_from(bytes / FRAME_BYTES).unwrap_or(u32::MAX);
+            let start = end.checked_sub(frames).filter(|&start| start >= span.start.get());
+            let Some(start) = start else {
+                let left = u64::from(end.saturating_sub(span.start.get())) * FRAME_BYTES as u64;
+                return wrong(name, format!("{bytes} bytes; of its zone, {} bytes are left", left));
+            };
+            areas.push((name, Pfn::new(start)..Pfn::new(end)));
+            end = start;
+        }
+        Ok(areas)
+    }
+
     fn domain_options(
         &self,
         allocator: AllocatorNumber,
         nodes: &NodePlan,
         topology: &Topology,
+        online_frames: u64,
     ) -> Result<DomainOptions, BuildError> {
         if !(MIN_MAX_ORDER..=MAX_MAX_ORDER).contains(&self.max_order) {
             let problem =
@@ -289,6 +366,7 @@ impl Builder {
             dma_frames: frames(self.dma_bytes),
             highmem_frames: frames(self.highmem_bytes),
             movable_frames: frames(self.movable_bytes),
+            online_frames,
         };
         let spans = zone_spans(&plan).map_err(|asked| {
             let problem =
@@ -299,6 +377,7 @@ impl Builder {
         let slices = topology.cpus().iter().filter_map(Cpu::cache_slice_bytes);
         Ok(DomainOptions {
             allocator,
+            cma: self.cma_areas(&spans)?,
             spans,
             distances: nodes.distances.clone(),
             nodes_with_cpus: nodes.with_cpus,

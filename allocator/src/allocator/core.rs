@@ -1,6 +1,6 @@
 //! What an allocator, its handles and its blocks share.
 
-use core::{num::NonZeroUsize, ptr::NonNull};
+use core::{mem::MaybeUninit, num::NonZeroUsize, ptr::NonNull};
 
 use super::{
     id::AllocatorId,
@@ -10,7 +10,7 @@ use super::{
 use crate::{
     alloc::{Busy, Domain, alloc_pages, free_page, free_pages_cold, free_pages_ok, free_unref_page},
     error::{AllocError, FrameStory, FreeError, Misuse},
-    frame::{AllocatorNumber, BadFrame, Block, FrameState, Order, Pfn, take_apart},
+    frame::{AllocatorNumber, BadFrame, Block, FRAME_BYTES, FrameState, Order, Pfn, take_apart},
     gfp::Gfp,
     pcp::{Put, ThreadCache, local},
     platform::Arena,
@@ -70,6 +70,12 @@ impl Core {
     #[inline]
     pub(super) fn address(&self, pfn: Pfn) -> NonNull<u8> {
         self.arena.ptr_at(pfn.offset_bytes())
+    }
+
+    /// Returns the memory of frames that lie behind each other.
+    #[inline]
+    pub(super) fn memory(&self, pfn: Pfn, frames: u32) -> NonNull<[MaybeUninit<u8>]> {
+        NonNull::slice_from_raw_parts(self.address(pfn).cast(), frames as usize * FRAME_BYTES)
     }
 
     /// Does what the fast path of a drop left to be done. A thread that only frees gets a cache too: what it frees is what it will

@@ -3,7 +3,6 @@
 use core::{
     mem::{ManuallyDrop, MaybeUninit},
     ops::{Deref, DerefMut},
-    slice,
 };
 
 use super::{Allocator, Pages};
@@ -40,17 +39,17 @@ impl Deref for ExactPages {
     type Target = [MaybeUninit<u8>];
 
     fn deref(&self) -> &[MaybeUninit<u8>] {
-        let (start, len) = (self.whole.as_ptr().as_ptr(), self.frames as usize * FRAME_BYTES);
-        // SAFETY: the frames lie behind each other in the arena, and are this value's own as long as it lives.
-        unsafe { slice::from_raw_parts(start.cast(), len) }
+        let memory = self.whole.shared().memory(self.pfn(), self.frames);
+        // SAFETY: the frames are this value's own as long as it lives.
+        unsafe { memory.as_ref() }
     }
 }
 
 impl DerefMut for ExactPages {
     fn deref_mut(&mut self) -> &mut [MaybeUninit<u8>] {
-        let (start, len) = (self.whole.as_ptr().as_ptr(), self.frames as usize * FRAME_BYTES);
+        let mut memory = self.whole.shared().memory(self.pfn(), self.frames);
         // SAFETY: as above, and nobody else has access to them as long as `self` is borrowed.
-        unsafe { slice::from_raw_parts_mut(start.cast(), len) }
+        unsafe { memory.as_mut() }
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod builder;
 mod bulk;
+mod contig;
 mod core;
 mod exact;
 mod fork;
@@ -12,6 +13,7 @@ mod nodes;
 mod nolock;
 mod numbers;
 mod pages;
+mod ranges;
 mod raw;
 mod report;
 mod spread;
@@ -35,12 +37,14 @@ use self::{
 
 pub use self::{
     builder::{Builder, Maintain},
+    contig::{CmaStat, ContigPages},
     core::MisuseHook,
     exact::ExactPages,
     handle::Handle,
     id::AllocatorId,
     nodes::{PolicyError, PolicyScope},
     pages::{Pages, ZeroedPages},
+    ranges::Returned,
     raw::RawParts,
     report::{Conservation, ConservationZone},
     spread::{Bound, NodeReport, Spread},

@@ -5,7 +5,6 @@ use core::{
     mem::{ManuallyDrop, MaybeUninit},
     ops::{Deref, DerefMut},
     ptr::NonNull,
-    slice,
 };
 
 use super::{
@@ -106,15 +105,17 @@ impl Pages {
     /// Returns the block's memory, of which the content is unknown.
     #[inline]
     pub fn bytes(&self) -> &[MaybeUninit<u8>] {
+        let memory = self.shared().memory(self.pfn(), self.order().frames());
         // SAFETY: the block lies in the arena, and is readable as long as `self` lives; nobody else writes to it.
-        unsafe { slice::from_raw_parts(self.as_ptr().as_ptr().cast(), self.len()) }
+        unsafe { memory.as_ref() }
     }
 
     /// Returns the block's memory for writing, of which the content is unknown.
     #[inline]
     pub fn bytes_mut(&mut self) -> &mut [MaybeUninit<u8>] {
+        let mut memory = self.shared().memory(self.pfn(), self.order().frames());
         // SAFETY: the block lies in the arena, and nobody else has access to it as long as `self` is borrowed.
-        unsafe { slice::from_raw_parts_mut(self.as_ptr().as_ptr().cast(), self.len()) }
+        unsafe { memory.as_mut() }
     }
 
     /// Fills the block with zeroes.

@@ -23,11 +23,13 @@ pub struct ConservationZone {
     pub cached: u64,
     /// Frames that somebody owns, or that wait in a pending map.
     pub allocated: u64,
-    /// Frames of the zone.
+    /// Frames that nobody holds, but that are out of circulation.
+    pub isolated: u64,
+    /// Frames of the zone that are not offline.
     pub managed: u64,
 }
 
-/// Where all frames are: free + cached + allocated = managed, in every zone.
+/// Where all frames are: free + cached + allocated + isolated = managed, in every zone.
 ///
 /// Exact when no other thread allocates or frees meanwhile.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,12 +41,22 @@ pub struct Conservation {
 impl Conservation {
     /// Tells whether every frame is accounted for once.
     pub fn holds(&self) -> bool {
-        self.zones.iter().all(|zone| zone.free + zone.cached + zone.allocated == zone.managed)
+        self.zones.iter().all(|zone| zone.free + zone.cached + zone.allocated + zone.isolated == zone.managed)
     }
 
     /// Returns the frames that somebody owns.
     pub fn allocated(&self) -> u64 {
         self.zones.iter().map(|zone| zone.allocated).sum()
+    }
+
+    /// Returns the frames that nobody holds, but that are out of circulation.
+    pub fn isolated(&self) -> u64 {
+        self.zones.iter().map(|zone| zone.isolated).sum()
+    }
+
+    /// Returns the frames that are not offline.
+    pub fn managed(&self) -> u64 {
+        self.zones.iter().map(|zone| zone.managed).sum()
     }
 
     /// Returns the frames in caches.
@@ -61,8 +73,9 @@ impl Conservation {
 impl fmt::Display for Conservation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for zone in &self.zones {
-            let ConservationZone { kind, free, cached, allocated, managed } = zone;
-            writeln!(f, "{kind}: {free} free + {cached} cached + {allocated} allocated of {managed}")?;
+            let ConservationZone { kind, free, cached, allocated, isolated, managed } = zone;
+            write!(f, "{kind}: {free} free + {cached} cached + {allocated} allocated + {isolated} isolated")?;
+            writeln!(f, " of {managed}")?;
         }
         Ok(())
     }
@@ -78,7 +91,7 @@ impl<F: Fn(&mut fmt::Formatter<'_>) -> fmt::Result> fmt::Display for Text<F> {
 }
 
 impl Allocator {
-    /// Checks that every frame is free, cached or allocated, and only one of them.
+    /// Checks that every frame is free, cached, allocated or isolated, and only one of them.
     pub fn conservation(&self) -> Conservation {
         let _busy = Busy::enter();
         let caches = self.core().domain.caches().totals();
@@ -90,7 +103,8 @@ impl Allocator {
                 free: report.free,
                 cached: cached.cached_frames,
                 allocated: allocated.wrapping_sub(freed),
-                managed: report.span.frames(),
+                isolated: report.isolated,
+                managed: report.managed,
             }
         });
         Conservation { zones: zones.collect() }
@@ -202,9 +216,9 @@ fn zone_stat(report: &ZoneReport) -> ZoneStat {
         free_cma: report.free_cma,
         marks: report.marks,
         spanned: report.span.frames(),
-        present: report.span.frames(),
-        managed: report.span.frames(),
-        cma: 0,
+        present: report.managed,
+        managed: report.managed,
+        cma: report.cma_pages,
         protection: report.lowmem_reserve,
         numa: NumaStat::default(),
         pagesets: Vec::new(),

@@ -6,7 +6,9 @@
 mod alloc;
 mod build;
 mod free;
+mod range;
 
 pub use alloc::{AllocError, FailReason, MAX_TRIED, Refusal, TriedZone};
 pub use build::BuildError;
 pub use free::{FrameStory, FreeError, Misuse};
+pub use range::{RangeError, RangeProblem};

@@ -29,6 +29,8 @@ pub struct ZonePlan {
     pub highmem_frames: u64,
     /// Frames of the MOVABLE zone at the end.
     pub movable_frames: u64,
+    /// Frames at the start that are not offline at first: whole pageblocks, or all.
+    pub online_frames: u64,
 }
 
 /// Divides an arena: DMA from its start, DMA32 up to 4 GiB, NORMAL, then HIGHMEM and MOVABLE at its end; each of them once
@@ -61,7 +63,8 @@ pub fn zone_spans(plan: &ZonePlan) -> Result<Vec<ZoneSpan>, u64> {
             let end = end.min(node_end);
             if end > start {
                 let number = ZoneNumber::new(spans.len());
-                spans.push(ZoneSpan { kind, node, number, start: pfn(start), end: pfn(end) });
+                let online_end = pfn(plan.online_frames.clamp(start, end));
+                spans.push(ZoneSpan { kind, node, number, start: pfn(start), end: pfn(end), online_end });
                 start = end;
             }
         }
@@ -81,7 +84,13 @@ mod tests {
     fn plan(frames: &[u64], dma_frames: u64, highmem_frames: u64, movable_frames: u64) -> ZonePlan {
         let nodes =
             frames.iter().enumerate().map(|(node, &frames)| NodeFrames { node: Nid::new(node), frames });
-        ZonePlan { nodes: nodes.collect(), dma_frames, highmem_frames, movable_frames }
+        ZonePlan {
+            nodes: nodes.collect(),
+            dma_frames,
+            highmem_frames,
+            movable_frames,
+            online_frames: u64::MAX,
+        }
     }
 
     #[test]

@@ -142,6 +142,7 @@ mod tests {
             dma_frames: 4096,
             highmem_frames: highmem,
             movable_frames: movable,
+            online_frames: u64::MAX,
         };
         let flat = Distances::collect(frames.len(), |from, to| if from == to { 10 } else { 20 });
         let cpus = (0..frames.len()).map(Nid::new).collect();

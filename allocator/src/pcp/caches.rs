@@ -145,6 +145,9 @@ impl Caches {
 
     /// Returns the limits of each cache of a zone as of now.
     pub(super) fn limits(&self, zone: &Zone) -> PcpLimits {
+        if !zone.may_be_cached() {
+            return PcpLimits::OFF;
+        }
         let shares = self.shares.load(Ordering::Relaxed);
         PcpLimits::new(zone.managed(), zone.watermarks().low, self.cpus, shares, self.fraction)
     }
@@ -175,6 +178,12 @@ impl Caches {
                 self.visit(entries, |cache| self.fit(cache));
             }
         });
+    }
+
+    /// Gives every cache its limits again after something that they follow from changed, and drains what is above them: all that
+    /// is of a zone that [may not be cached](Zone::may_be_cached) now.
+    pub fn refit(&self) -> Drained {
+        self.registry.with_entries(|entries| self.visit(entries, |cache| self.fit(cache)))
     }
 
     /// Gives one cache its limits, and drains what is above them.

@@ -31,6 +31,11 @@ impl OwnedCounter {
         self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(n), Ordering::Relaxed);
     }
 
+    /// Takes `n` back; only the owner may call this.
+    pub fn subtract(&self, n: u64) {
+        self.add(n.wrapping_neg());
+    }
+
     /// Reads the count; any thread may, and sees some recent value.
     #[inline(always)]
     pub fn get(&self) -> u64 {

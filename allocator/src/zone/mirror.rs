@@ -7,8 +7,22 @@ use super::{
 use crate::{
     frame::Order,
     gfp::{MigrateType, NR_ZONE_TYPES},
-    sync::atomic::{AtomicU32, AtomicU64, Ordering},
+    sync::{
+        OwnedCounter,
+        atomic::{AtomicU32, AtomicU64, Ordering},
+    },
 };
+
+/// How much of a zone is there, and for what: changed with its lock held, read without it.
+#[derive(Debug, Default)]
+pub(super) struct Extent {
+    /// Frames that are not offline.
+    pub(super) managed: OwnedCounter,
+    /// Those of them that are kept for contiguous requests.
+    pub(super) cma_pages: OwnedCounter,
+    /// Pageblocks out of circulation.
+    pub(super) isolated_pageblocks: OwnedCounter,
+}
 
 /// Copies of what the lock protects, written by its holder and read without it.
 #[derive(Debug, Default)]

@@ -7,6 +7,7 @@
 
 pub mod buddy;
 mod mirror;
+mod range;
 mod report;
 pub mod sizing;
 mod state;

@@ -19,12 +19,19 @@ pub struct ZoneSpan {
     pub start: Pfn,
     /// The frame behind its last.
     pub end: Pfn,
+    /// Where it ends at first: the pageblocks from here to the end are offline.
+    pub online_end: Pfn,
 }
 
 impl ZoneSpan {
-    /// Returns the number of frames; all are present and managed.
+    /// Returns the number of frames, those that are offline included.
     pub const fn frames(&self) -> u64 {
         (self.end.get() - self.start.get()) as u64
+    }
+
+    /// Returns the number of frames that are not offline at first.
+    pub const fn online_frames(&self) -> u64 {
+        (self.online_end.get() - self.start.get()) as u64
     }
 }
 
@@ -60,6 +67,12 @@ pub struct ZoneReport {
     pub free_cma: u64,
     /// Free frames in highatomic pageblocks.
     pub free_highatomic: u64,
+    /// Frames that nobody holds, but that are out of circulation.
+    pub isolated: u64,
+    /// Frames that are not offline.
+    pub managed: u64,
+    /// Frames that are kept for contiguous requests.
+    pub cma_pages: u64,
     /// The marks.
     pub marks: Watermarks,
     /// What is kept from requests that could use a higher zone.

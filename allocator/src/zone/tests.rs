@@ -17,6 +17,7 @@ fn zone(rule: WatermarkRule, marks: Watermarks, reserve: [u64; NR_ZONE_TYPES]) -
         number: ZoneNumber::new(0),
         start: Pfn::new(0),
         end: Pfn::new(FRAMES),
+        online_end: Pfn::new(FRAMES),
     };
     let first_for = FirstFor::collect(|highest| highest >= ZoneType::Normal);
     let frames = FrameTable::new(AllocatorNumber::new(1).expect("not 0"), FRAMES as usize).expect("16 KiB");

@@ -4,7 +4,7 @@ use core::ops::{Range, RangeInclusive};
 
 use super::{
     buddy::{Buddy, Fallback, Grouping, PAGEBLOCK_FRAMES, RmqueueMode},
-    mirror::Mirror,
+    mirror::{Extent, Mirror},
     report::{ZoneEvents, ZoneReport, ZoneSpan},
     sizing::{self, Boost},
     state::{FirstFor, SharedZoneState, ZoneState},
@@ -50,6 +50,7 @@ pub struct Zone {
     rule: WatermarkRule,
     areas: SpinLock<Areas>,
     mirror: Mirror,
+    pub(super) extent: Extent,
     pending: PendingMap,
     frames: FrameTable,
     state: SharedZoneState,
@@ -59,12 +60,12 @@ pub struct Zone {
 
 /// What the zone's lock protects.
 #[derive(Debug)]
-struct Areas {
-    buddy: Buddy,
+pub(super) struct Areas {
+    pub(super) buddy: Buddy,
     marks: Watermarks,
     lowmem_reserve: [u64; NR_ZONE_TYPES],
-    events: ZoneEvents,
-    closed: bool,
+    pub(super) events: ZoneEvents,
+    pub(super) closed: bool,
     /// Whether the allowed nodes include the zone's (`cpuset_zone_allowed`); if not, hits are not served without a look.
     admitted: bool,
     /// Frames that were freed since the last free told what became of it.
@@ -76,9 +77,9 @@ struct Areas {
 impl Areas {
     /// Runs a free, and notes the frames that it freed.
     fn free<R>(&mut self, free: impl FnOnce(&mut Buddy) -> R) -> R {
-        let before = self.buddy.free_frames();
+        let before = self.buddy.idle_frames();
         let result = free(&mut self.buddy);
-        self.unsettled += self.buddy.free_frames() - before;
+        self.unsettled += self.buddy.idle_frames() - before;
         result
     }
 
@@ -114,7 +115,7 @@ impl Zone {
             areas: SpinLock::new(
                 LockRank::Zone,
                 Areas {
-                    buddy: Buddy::new(span.start, span.end, max_order)?,
+                    buddy: Buddy::new(span.start, span.end, span.online_end, max_order)?,
                     marks: Watermarks::default(),
                     lowmem_reserve: [0; NR_ZONE_TYPES],
                     events: ZoneEvents::default(),
@@ -125,6 +126,7 @@ impl Zone {
                 },
             ),
             mirror: Mirror::default(),
+            extent: Extent::default(),
             pending: PendingMap::new(usize::try_from(span.frames()).expect("a zone lies in the arena"))?,
             span,
             max_order,
@@ -134,7 +136,7 @@ impl Zone {
             first_for,
             grouping,
         };
-        zone.with_areas(|_| ());
+        zone.with_areas(|_| zone.extent.managed.add(span.online_frames()));
         Ok(zone)
     }
 
@@ -144,9 +146,19 @@ impl Zone {
         &self.span
     }
 
-    /// Returns the frames that the zone was given.
-    pub const fn managed(&self) -> u64 {
-        self.span.frames()
+    /// Returns the frames that the zone has, without those that are offline.
+    pub fn managed(&self) -> u64 {
+        self.extent.managed.get()
+    }
+
+    /// Returns the frames that are kept for contiguous requests.
+    pub fn cma_pages(&self) -> u64 {
+        self.extent.cma_pages.get()
+    }
+
+    /// Tells whether frames of the zone may wait in caches: not while some of it is isolated (`zone_pcp_disable`).
+    pub fn may_be_cached(&self) -> bool {
+        self.extent.isolated_pageblocks.get() == 0
     }
 
     /// Returns what a block on this list was taken for, as far as the zone keeps count of it: where types are not kept apart,
@@ -185,7 +197,7 @@ impl Zone {
         result
     }
 
-    fn with_areas<R>(&self, change: impl FnOnce(&mut Areas) -> R) -> R {
+    pub(super) fn with_areas<R>(&self, change: impl FnOnce(&mut Areas) -> R) -> R {
         // Lock order: registry, then claims of caches, then this.
         self.locked(self.areas.lock(), |areas, _| change(areas))
     }
@@ -347,12 +359,12 @@ impl Zone {
 
     /// Frees a block (`free_one_page`).
     pub fn free_one(&self, pfn: Pfn, order: Order, list: PcpList) -> Freed {
-        self.locked(self.areas.lock(), |areas, _| {
-            match areas.free_past_caches(|buddy| buddy.free(pfn, order, self.taken_for(list))) {
-                true => areas.freed(),
-                false => Freed::Bad,
-            }
-        })
+        self.free_past_caches(|buddy| buddy.free(pfn, order, self.taken_for(list)))
+    }
+
+    /// Runs a free past the caches; `free` tells whether what it freed was in use.
+    pub(super) fn free_past_caches(&self, free: impl FnOnce(&mut Buddy) -> bool) -> Freed {
+        self.with_areas(|areas| if areas.free_past_caches(free) { areas.freed() } else { Freed::Bad })
     }
 
     /// Tells whether a frame is in the free areas; `None` when the lock is taken, which a report of misuse does not wait for.
@@ -443,7 +455,7 @@ impl Zone {
             areas.closed = true;
             areas.unsettled = 0;
             areas.steady = 0..0;
-            self.managed() - areas.buddy.free_frames()
+            self.managed() - areas.buddy.idle_frames()
         })
     }
 
@@ -457,6 +469,9 @@ impl Zone {
             free: areas.buddy.free_frames(),
             free_cma: areas.buddy.free_frames_of(MigrateType::Cma),
             free_highatomic: areas.buddy.free_frames_of(MigrateType::HighAtomic),
+            isolated: areas.buddy.free_frames_of(MigrateType::Isolate),
+            managed: self.managed(),
+            cma_pages: self.cma_pages(),
             marks: areas.marks,
             lowmem_reserve: areas.lowmem_reserve,
             events: areas.events,

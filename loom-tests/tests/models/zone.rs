@@ -126,6 +126,7 @@ fn zone_state_word() {
         number: ZoneNumber::new(0),
         start: Pfn::new(0),
         end: Pfn::new(8),
+        online_end: Pfn::new(8),
     };
     let frames = FrameTable::new(AllocatorNumber::new(1).expect("not 0"), 8).expect("models have memory");
     let zone =

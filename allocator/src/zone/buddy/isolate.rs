@@ -188,6 +188,15 @@ impl Buddy {
         done
     }
 
+    /// Marks the pageblocks from `start` on, which were never free, as offline.
+    pub(super) fn begin_offline(&mut self, start: Pfn) {
+        for at in (start.get()..self.end.get()).step_by(PAGEBLOCK_FRAMES as usize).map(Pfn::new) {
+            let block = self.block_of(at);
+            let isolated = PageblockFlags::of(MigrateType::Isolate).remembering(MigrateType::Movable);
+            self.types[block] = isolated.0 | PageblockFlags::OFFLINE;
+        }
+    }
+
     /// Brings an offline pageblock into the zone, all free and movable (`online_pages_range`).
     pub fn bring_online(&mut self, pageblock: Pfn) -> bool {
         let done = self.is_offline(pageblock);

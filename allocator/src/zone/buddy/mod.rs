@@ -54,11 +54,12 @@ pub struct Buddy {
 }
 
 impl Buddy {
-    /// Makes the free areas of the frames from `start` to before `end`, all free and movable.
+    /// Makes the free areas of the frames from `start` to before `end`, all free and movable up to `online_end`, which ends a
+    /// pageblock unless it is `end`, and offline from there on.
     ///
     /// # Errors
     /// When the address space for the maps, 0.3 bytes a frame, cannot be had.
-    pub fn new(start: Pfn, end: Pfn, max_order: Order) -> Result<Self, ZeroedSliceError> {
+    pub fn new(start: Pfn, end: Pfn, online_end: Pfn, max_order: Order) -> Result<Self, ZeroedSliceError> {
         let leaves = (end.index().div_ceil(LEAF_FRAMES as usize)) - (start.index() >> LEAF_ORDER);
         let blocks = (end.index().div_ceil(PAGEBLOCK_FRAMES as usize)) - (start.index() >> PAGEBLOCK_ORDER);
         let mut buddy = Self {
@@ -72,7 +73,8 @@ impl Buddy {
             available: [0; TYPES],
             free_frames: [0; TYPES],
         };
-        buddy.free_span(start, end);
+        buddy.free_span(start, online_end);
+        buddy.begin_offline(online_end);
         Ok(buddy)
     }
 

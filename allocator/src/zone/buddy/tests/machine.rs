@@ -476,7 +476,8 @@ impl StateMachineTest for Machine {
 
     fn init_test(reference: &Reference) -> Tested {
         let Model { start, end, max_order, .. } = reference.model;
-        let buddy = Buddy::new(Pfn::new(start), Pfn::new(end), Order::new(max_order)).expect("small");
+        let buddy =
+            Buddy::new(Pfn::new(start), Pfn::new(end), Pfn::new(end), Order::new(max_order)).expect("small");
         Tested { buddy, coverage: Coverage::default(), steps: 0 }
     }
 

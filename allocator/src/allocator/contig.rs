@@ -1,0 +1,144 @@
+//! Contiguous frames by address, and from the areas that are kept for them.
+
+use core::{
+    mem::MaybeUninit,
+    ops::{Deref, DerefMut, Range},
+};
+
+use super::{
+    Allocator,
+    core::{Core, core_of},
+};
+use crate::{
+    alloc::{Busy, CmaArea, CmaError, CmaProblem, alloc_contig_range, free_contig_range},
+    error::RangeError,
+    frame::{AllocatorNumber, Order, Pfn},
+};
+
+/// Contiguous frames, of any number and anywhere; dropping them frees them.
+#[derive(Debug)]
+#[must_use = "dropping it frees the frames"]
+pub struct ContigPages {
+    allocator: AllocatorNumber,
+    range: Range<Pfn>,
+}
+
+/// What is known of an area that is kept for contiguous requests.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CmaStat {
+    /// Its name.
+    pub name: &'static str,
+    /// Its frames.
+    pub range: Range<Pfn>,
+    /// Frames that contiguous requests hold; the others are lent to movable requests, or free.
+    pub taken_frames: u64,
+}
+
+impl ContigPages {
+    fn shared(&self) -> &Core {
+        // SAFETY: a core lives, under its number, until its last frame has come back, and these have not.
+        unsafe { core_of(self.allocator).as_ref() }
+    }
+
+    /// Returns the number of the first frame.
+    pub const fn pfn(&self) -> Pfn {
+        self.range.start
+    }
+
+    /// Returns the number of frames.
+    pub const fn frames(&self) -> u32 {
+        self.range.end.get() - self.range.start.get()
+    }
+}
+
+impl Deref for ContigPages {
+    type Target = [MaybeUninit<u8>];
+
+    fn deref(&self) -> &[MaybeUninit<u8>] {
+        let memory = self.shared().memory(self.pfn(), self.frames());
+        // SAFETY: the frames are this value's own as long as it lives.
+        unsafe { memory.as_ref() }
+    }
+}
+
+impl DerefMut for ContigPages {
+    fn deref_mut(&mut self) -> &mut [MaybeUninit<u8>] {
+        let mut memory = self.shared().memory(self.pfn(), self.frames());
+        // SAFETY: as above, and nobody else has access to them as long as `self` is borrowed.
+        unsafe { memory.as_mut() }
+    }
+}
+
+impl Drop for ContigPages {
+    fn drop(&mut self) {
+        let _busy = Busy::enter();
+        free_contig_range(&self.shared().domain, &self.range);
+    }
+}
+
+impl Allocator {
+    fn contig(&self, range: Range<Pfn>) -> ContigPages {
+        ContigPages { allocator: self.core().number(), range }
+    }
+
+    /// Takes the frames of a range, if nobody holds one of them (`alloc_contig_range`). The range may have any length and
+    /// alignment, and lies in one zone.
+    ///
+    /// Caches are drained if need be; no mark is looked at: who asks for frames by address gets the last ones too.
+    ///
+    /// ```
+    /// # use gfp::{Allocator, Pfn};
+    /// # let allocator = Allocator::builder(64 << 20).build()?;
+    /// let mut frames = allocator.alloc_contig_range(Pfn::new(9001)..Pfn::new(9731))?;
+    /// assert_eq!((frames.pfn(), frames.len()), (Pfn::new(9001), 730 * 4096));
+    /// frames[0].write(1);
+    /// assert!(allocator.alloc_contig_range(Pfn::new(9730)..Pfn::new(9732)).is_err());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// A range that is empty, not of the arena or of several zones, and one of which frames are in use.
+    #[doc(alias = "alloc_contig_pages")]
+    pub fn alloc_contig_range(&self, range: Range<Pfn>) -> Result<ContigPages, RangeError> {
+        let _busy = Busy::enter();
+        alloc_contig_range(&self.core().domain, &range)?;
+        Ok(self.contig(range))
+    }
+
+    /// Takes contiguous frames of an area that the builder keeps for them (`cma_alloc`): the first run that is aligned and of
+    /// which nobody holds a frame.
+    ///
+    /// ```
+    /// # use gfp::{Allocator, Order};
+    /// let allocator = Allocator::builder(256 << 20).cma("ring", 32 << 20).build()?;
+    /// let ring = allocator.cma_alloc("ring", 5000, Order::new(9))?;
+    /// assert_eq!((ring.frames(), ring.pfn().get() % 512), (5000, 0));
+    /// assert_eq!(allocator.cma_areas()[0].taken_frames, 5000);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// When there is no such area, or no such run; the error says which of contiguous and movable requests have it.
+    pub fn cma_alloc(&self, area: &str, frames: u32, align: Order) -> Result<ContigPages, CmaError> {
+        let _busy = Busy::enter();
+        let domain = &self.core().domain;
+        let found = domain.cma().iter().find(|known| known.name() == area);
+        found
+            .ok_or(CmaProblem::NoArea)
+            .and_then(|area| area.alloc(domain, frames, align))
+            .map(|range| self.contig(range))
+            .map_err(|problem| CmaError { area: area.to_owned(), frames, align, problem })
+    }
+
+    /// Returns the areas that are kept for contiguous requests.
+    pub fn cma_areas(&self) -> Vec<CmaStat> {
+        let stat = |area: &CmaArea| CmaStat {
+            name: area.name(),
+            range: area.range().clone(),
+            taken_frames: area.taken_frames(),
+        };
+        let domain = &self.core().domain;
+        // A child's copy of the lock may be held by a thread that it does not have.
+        if domain.is_orphaned() { Vec::new() } else { domain.cma().iter().map(stat).collect() }
+    }
+}
