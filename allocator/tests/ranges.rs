@@ -134,7 +134,7 @@ fn memory_that_goes_offline_is_given_back_and_comes_online_as_zeroes() {
     // Other tests of this process may have taken a little meanwhile.
     let after = anonymous_kib();
     assert!(after + (24 << 10) < before, "{before} KiB before, {after} after");
-    assert_eq!(allocator.offline_ranges(), [range.clone()]);
+    assert_eq!(allocator.offline_ranges(), std::slice::from_ref(&range));
     let stat = allocator.zone_stats().remove(0);
     assert_eq!((stat.managed, stat.present, stat.spanned), (4096, 4096, 16384));
     assert!(stat.marks.low <= low);
@@ -156,7 +156,7 @@ fn an_arena_grows_to_its_maximum_and_shrinks_again() {
     let all = take_all(&allocator, Gfp::KERNEL);
     assert_eq!(all.len(), 4096);
     let rest = pfns(4096, 6 << 18);
-    assert_eq!(allocator.offline_ranges(), [rest.clone()]);
+    assert_eq!(allocator.offline_ranges(), std::slice::from_ref(&rest));
     // Within DMA32, then across its end at 4 GiB.
     allocator.online_pages(pfns(4096, 8192)).expect("offline");
     assert_eq!(allocator.offline_ranges(), [pfns(8192, 6 << 18)]);

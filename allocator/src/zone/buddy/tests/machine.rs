@@ -198,9 +198,9 @@ impl Reference {
                 Step::SetAside { pageblock: small(word, u32::MAX), kind }
             }
             Kind::Pageblock => {
-                let change = Change::ALL[word as usize % Change::ALL.len()];
+                let (change, word) = pick(word, &Change::ALL.map(|change| (1, change)));
                 // In a few, so that one change meets another.
-                Step::Pageblock { pageblock: small(word >> 16, 8), change }
+                Step::Pageblock { pageblock: small(word, 8), change }
             }
             Kind::TakeRange => {
                 let most = if plenty { 3000 } else { 40 };

@@ -123,7 +123,7 @@ impl Model {
         let mut blocks = Vec::new();
         let mut at = start;
         while at < end {
-            let order = (0..=7).rev().find(|order| at % (1 << order) == 0 && at + (1 << order) <= end);
+            let order = (0..=7).rev().find(|order| at.is_multiple_of(1 << order) && at + (1 << order) <= end);
             let order = order.expect("a frame is one");
             blocks.push(Held { pfn: at, order, taken_for: Mobility::Fixed });
             at += 1 << order;
