@@ -58,7 +58,10 @@ pub fn free_unref_page(
     waiting: Waiting,
 ) -> Result<(), BadFrame> {
     match (left, waiting) {
-        (Put::Cached, _) | (Put::Overflow(_), Waiting::Never) => Ok(()),
+        (Put::Cached, _) => Ok(()),
+        // Too much in the cache is nothing that may be mended now, unless it may hold nothing at all.
+        (Put::Overflow(_), Waiting::Never) if !domain.caches().take_back(owner, block) => Ok(()),
+        (Put::Overflow(_), Waiting::Never) => free_without_waiting(domain, block),
         (Put::Reentered, _) => free_without_waiting(domain, block),
         (Put::NoRoom | Put::Claimed, Waiting::Never) => free_without_waiting(domain, block),
         (Put::Claimed, Waiting::Allowed) => free_pages_ok(domain, block, waiting),

@@ -158,7 +158,7 @@ pub fn alloc_contig_range<'a>(domain: &'a Domain, range: &Range<Pfn>) -> Result<
     let Some((zone, _)) = parts(domain, range).next().filter(|(_, part)| part == range) else {
         return refuse(range, RangeProblem::SeveralZones);
     };
-    if zone.take_range(range).is_ok() {
+    if zone.take_range(range, false).is_ok() {
         return Ok(zone);
     }
     let down = |pfn: Pfn| Pfn::new(pfn.get() / PAGEBLOCK_FRAMES * PAGEBLOCK_FRAMES);
@@ -166,12 +166,12 @@ pub fn alloc_contig_range<'a>(domain: &'a Domain, range: &Range<Pfn>) -> Result<
     let taken = if check_pageblocks(domain, &around).is_ok() {
         // While they are drained, nobody else gets what is free among them.
         start_isolate(domain, &around)?;
-        let taken = zone.take_range(range);
+        let taken = zone.take_range(range, true);
         undo_isolate(domain, &around)?;
         taken
     } else {
         domain.caches().drain_all();
-        zone.take_range(range)
+        zone.take_range(range, false)
     };
     match taken {
         Ok(()) => Ok(zone),

@@ -54,8 +54,7 @@ impl Allocator {
         let pages = core::mem::ManuallyDrop::new(pages);
         let block = pages.block();
         match local::with_last(key(block.allocator()), PutCached(block)) {
-            // Too much in the cache is nothing that may be mended now.
-            Some(Put::Cached | Put::Overflow(_)) => {}
+            Some(Put::Cached) => {}
             left => pages.shared().free_nolock_slow(block, left),
         }
     }

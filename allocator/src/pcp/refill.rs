@@ -136,6 +136,22 @@ impl Caches {
         }
     }
 
+    /// Takes a block that was just put into the cache out again, if nothing of its zone may be cached now.
+    pub fn take_back(&self, owner: &Owner<ThreadCache>, block: Block) -> bool {
+        let (zone, list) = (block.zone_index(), block.list());
+        if self.zones[zone].may_be_cached() {
+            return false;
+        }
+        let Ok(mut cache) = owner.enter() else { return false };
+        let Some(hottest) = cache.take_from(zone, list, block.order()) else { return false };
+        let same = hottest == block;
+        if !same {
+            // A drainer was there in between.
+            let _: Put = cache.put(hottest);
+        }
+        same
+    }
+
     /// Makes room for one block in a list: commits memory, or drains a part of the list if it is as long as it may be.
     fn make_room(&self, owner: &Owner<ThreadCache>, zone: usize, list: PcpList) -> bool {
         if !list.is_listed() {

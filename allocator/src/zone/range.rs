@@ -109,14 +109,19 @@ impl Zone {
         });
     }
 
-    /// Takes the frames of a range, of any length, if all of them are free (`alloc_contig_range`).
+    /// Takes the frames of a range, of any length, if all of them are free and their pageblocks are isolated, or all are not, as
+    /// `isolated` says (`alloc_contig_range`).
     ///
     /// # Errors
-    /// The first frame that is not; nothing is taken then.
-    pub fn take_range(&self, range: &Range<Pfn>) -> Result<(), Pfn> {
+    /// The first frame of which that is not so; nothing is taken then.
+    pub fn take_range(&self, range: &Range<Pfn>, isolated: bool) -> Result<(), Pfn> {
         self.with_areas(|areas| {
-            if areas.closed {
-                return Err(range.start);
+            let first =
+                Pfn::new(range.start.get() / PAGEBLOCK_FRAMES * PAGEBLOCK_FRAMES).max(self.span().start);
+            let mut around = pageblocks(&(first..range.end));
+            let other = around.find(|&at| areas.buddy.is_isolated(at) != isolated);
+            if let Some(at) = other.or(areas.closed.then_some(first)) {
+                return Err(at.max(range.start));
             }
             areas.buddy.take_range(range.start, range.end)?;
             areas.events.allocated_frames += u64::from(range.end.get() - range.start.get());
