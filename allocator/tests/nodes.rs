@@ -101,6 +101,27 @@ fn thisnode_never_falls_back_and_the_error_names_the_node() {
 }
 
 #[test]
+fn a_node_that_is_being_reclaimed_comes_last() {
+    let allocator = four_nodes();
+    let warm = allocator.alloc_page(Gfp::KERNEL).expect("there is memory");
+    let home = allocator.node_of(&warm);
+    drop(warm);
+    allocator.set_reclaiming(home, true);
+    // Though its cache has frames.
+    let elsewhere = many(&allocator, 100, 0);
+    assert_eq!(spread(&allocator, &elsewhere)[home.index()], 0);
+    let only = on(&allocator, home.index(), Gfp::KERNEL | Gfp::THISNODE, 0).expect("avoided, not refused");
+    assert_eq!(allocator.node_of(&only), home);
+    let mut kept = Vec::new();
+    let visited = exhaust(&allocator, home.index(), Gfp::KERNEL, &mut kept);
+    assert_eq!(visited.last(), Some(&home.index()), "{visited:?}");
+    drop((only, kept, elsewhere));
+    allocator.set_reclaiming(home, false);
+    let again = many(&allocator, 100, 0);
+    assert_eq!(spread(&allocator, &again)[home.index()], 100);
+}
+
+#[test]
 fn a_node_without_memory_has_nothing_of_its_own() {
     let topology = Topology::synthetic("numa:2 core:2 pu:1").expect("a description of a machine");
     // This machine's CPUs are of node 0, which has no part of the arena.

@@ -2,7 +2,12 @@
 
 mod common;
 
-use std::{cell::Cell, ptr, sync::OnceLock, time::Instant};
+use std::{
+    cell::Cell,
+    ptr,
+    sync::OnceLock,
+    time::{Duration, Instant},
+};
 
 use common::LiveMap;
 use gfp::{
@@ -10,12 +15,13 @@ use gfp::{
     sync::{
         Mutex,
         atomic::{AtomicBool, AtomicU64, Ordering},
-        hint, thread,
+        thread,
     },
 };
 
-/// How many signals the thread gets.
-const SIGNALS: u64 = 100_000;
+/// How many signals the thread gets, and how many in the test of calls that never wait.
+const SIGNALS: u64 = 50_000;
+const NOLOCK_SIGNALS: u64 = 1_000_000;
 /// What the handler's blocks are marked with, and what the interrupted thread's are.
 const HANDLER: u32 = 2;
 const THREAD: u32 = 1;
@@ -31,6 +37,8 @@ static ARENA: OnceLock<Arena> = OnceLock::new();
 static HANDLED: AtomicU64 = AtomicU64::new(0);
 static SERVED: AtomicU64 = AtomicU64::new(0);
 static DONE: AtomicBool = AtomicBool::new(false);
+/// Whether the handler uses the calls that never wait.
+static NOLOCK: AtomicBool = AtomicBool::new(false);
 
 thread_local! {
     /// What the handler asks for next.
@@ -51,10 +59,17 @@ extern "C" fn on_signal(_: libc::c_int) {
     let turn = TURN.get();
     TURN.set(turn.wrapping_add(1));
     let order = Order::new([0, 0, 0, 1, 3][usize::from(turn) % 5]);
-    if let Ok(mut pages) = allocator.alloc_pages(Gfp::NOWAIT, order) {
+    let nolock = NOLOCK.load(Ordering::Relaxed);
+    let asked =
+        if nolock { allocator.alloc_pages_nolock(order) } else { allocator.alloc_pages(Gfp::NOWAIT, order) };
+    if let Ok(mut pages) = asked {
         live.take(&mut pages, HANDLER);
         live.give(&mut pages, HANDLER);
-        drop(pages);
+        if nolock {
+            allocator.free_pages_nolock(pages);
+        } else {
+            drop(pages);
+        }
         SERVED.fetch_add(1, Ordering::Relaxed);
     }
     HANDLED.fetch_add(1, Ordering::Release);
@@ -69,32 +84,63 @@ fn install() {
     assert_eq!(result, 0);
 }
 
-/// Sends the signals one after the other, each when the one before has been handled.
-fn send(target: libc::pthread_t) {
-    for sent in 1..=SIGNALS {
-        // SAFETY: the thread runs until it is told that all have been sent.
-        let result = unsafe { libc::pthread_kill(target, libc::SIGUSR1) };
-        assert_eq!(result, 0);
-        let (mut spins, sent_at) = (0u32, Instant::now());
-        while HANDLED.load(Ordering::Acquire) < sent {
-            spins += 1;
-            if spins.is_multiple_of(64) {
-                thread::yield_now()
-            } else {
-                hint::spin_loop()
-            }
-            if spins.is_multiple_of(1 << 16) && sent_at.elapsed().as_secs() > 20 {
-                eprintln!("signal {sent} is still being handled: the thread waits for itself");
+/// A timer of the system's that interrupts the thread which made it, again and again while it runs.
+struct Interrupts(libc::timer_t);
+
+impl Interrupts {
+    /// Between two signals: what the handler takes, and a little more.
+    const INTERVAL: libc::timespec = libc::timespec { tv_sec: 0, tv_nsec: 8_000 };
+
+    fn start() -> Self {
+        // SAFETY: all-zero is a valid sigevent, of which the rest is set.
+        let mut event: libc::sigevent = unsafe { std::mem::zeroed() };
+        event.sigev_notify = libc::SIGEV_THREAD_ID;
+        event.sigev_signo = libc::SIGUSR1;
+        // SAFETY: no requirements.
+        event.sigev_notify_thread_id = unsafe { libc::gettid() };
+        let mut timer: libc::timer_t = ptr::null_mut();
+        // SAFETY: both are valid for the call.
+        let made = unsafe { libc::timer_create(libc::CLOCK_MONOTONIC, &raw mut event, &raw mut timer) };
+        assert_eq!(made, 0);
+        let often = libc::itimerspec { it_interval: Self::INTERVAL, it_value: Self::INTERVAL };
+        // SAFETY: the timer was just made.
+        let set = unsafe { libc::timer_settime(timer, 0, &raw const often, ptr::null_mut()) };
+        assert_eq!(set, 0);
+        Self(timer)
+    }
+}
+
+impl Drop for Interrupts {
+    fn drop(&mut self) {
+        // SAFETY: the timer was made by `start` and is deleted once.
+        unsafe { libc::timer_delete(self.0) };
+    }
+}
+
+/// Ends the process, on a thread of its own, when no signal is handled any more: the thread waits for itself.
+fn watch(signals: u64) -> thread::JoinHandle<()> {
+    thread::spawn(move || {
+        let (mut seen, mut seen_at) = (0, Instant::now());
+        while !DONE.load(Ordering::Relaxed) {
+            thread::park_timeout(Duration::from_millis(20));
+            let handled = HANDLED.load(Ordering::Relaxed);
+            if handled != seen {
+                (seen, seen_at) = (handled, Instant::now());
+            } else if seen_at.elapsed().as_secs() > 60 {
+                eprintln!(
+                    "signal {handled} of {signals} is still being handled: the thread waits for itself"
+                );
                 std::process::abort();
             }
         }
-    }
-    DONE.store(true, Ordering::Relaxed);
+    })
 }
 
 /// Runs `work` over and over on this thread while it gets all the signals.
-fn interrupted(mut work: impl FnMut(&Arena)) {
+fn interrupted(nolock: bool, mut work: impl FnMut(&Arena)) {
     let _alone = ALONE.lock();
+    NOLOCK.store(nolock, Ordering::Relaxed);
+    let signals = if nolock { NOLOCK_SIGNALS } else { SIGNALS };
     let arena = arena();
     for counter in [&HANDLED, &SERVED] {
         counter.store(0, Ordering::Relaxed);
@@ -105,23 +151,23 @@ fn interrupted(mut work: impl FnMut(&Arena)) {
         [0, 0, 1, 3].map(|order| arena.allocator.alloc_pages(Gfp::KERNEL, Order::new(order))).into();
     drop(warm);
     install();
-    // SAFETY: no requirements.
-    let me = unsafe { libc::pthread_self() };
-    let sender = thread::spawn(move || send(me));
-    while !DONE.load(Ordering::Relaxed) {
+    let watcher = watch(signals);
+    let interrupts = Interrupts::start();
+    while HANDLED.load(Ordering::Relaxed) < signals {
         work(arena);
     }
-    sender.join().expect("no panic");
-    assert_eq!(HANDLED.load(Ordering::Relaxed), SIGNALS);
+    drop(interrupts);
+    DONE.store(true, Ordering::Relaxed);
+    watcher.join().expect("no panic");
     let served = SERVED.load(Ordering::Relaxed);
-    assert!(served > SIGNALS / 2, "{served} of {SIGNALS} requests were served");
+    assert!(served > signals / 2, "{served} of {signals} requests were served");
     common::assert_all_free(&arena.allocator);
 }
 
 #[test]
 fn a_handler_allocates_and_frees_wherever_it_interrupts_a_pair() {
     let mut pairs = 0;
-    interrupted(|Arena { allocator, live }| {
+    interrupted(false, |Arena { allocator, live }| {
         let order = Order::new([0, 0, 0, 1, 3][pairs % 5]);
         let mut pages = allocator.alloc_pages(Gfp::KERNEL, order).expect("there is memory");
         live.take(&mut pages, THREAD);
@@ -133,12 +179,30 @@ fn a_handler_allocates_and_frees_wherever_it_interrupts_a_pair() {
 
 #[test]
 fn a_handler_allocates_and_frees_wherever_it_interrupts_a_refill_or_a_drain() {
-    interrupted(|Arena { allocator, .. }| {
+    interrupted(false, |Arena { allocator, .. }| {
         // More than a cache of this arena holds: an eighth of 16384 frames.
         let held: Vec<_> =
             (0..4000).map(|_| allocator.alloc_page(Gfp::KERNEL).expect("there is memory")).collect();
         drop(held);
         // And an order that no cache holds.
         drop(allocator.alloc_pages(Gfp::KERNEL, Order::new(5)).expect("there is memory"));
+    });
+}
+
+#[test]
+fn a_million_handlers_use_the_calls_that_never_wait() {
+    let mut turn = 0_usize;
+    interrupted(true, |Arena { allocator, live }| {
+        // Mostly pairs on the shortest way; now and then all that lies behind it.
+        let count = if turn.is_multiple_of(2000) { 3000 } else { 1 };
+        let order = Order::new([0, 0, 0, 1, 3][if count == 1 { turn % 5 } else { 0 }]);
+        let mut held: Vec<_> =
+            (0..count).map(|_| allocator.alloc_pages(Gfp::KERNEL, order).expect("there is memory")).collect();
+        for pages in &mut held {
+            live.take(pages, THREAD);
+            live.give(pages, THREAD);
+        }
+        drop(held);
+        turn += 1;
     });
 }

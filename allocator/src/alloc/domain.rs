@@ -11,7 +11,7 @@ use crate::{
     platform::pin::current_cpu,
     sync::{
         Arc, Mutex, MutexGuard, ZeroedSliceError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     zone::{
         FirstFor, Grouping, PAGEBLOCK_FRAMES, Zone, ZoneSpan,
@@ -58,6 +58,7 @@ pub struct Domain {
     zonelists: Zonelists,
     cpu_nodes: Box<[Nid]>,
     cpuset: Cpuset,
+    reclaiming: AtomicU64,
     numa: NumaCounters,
     frames: FrameTable,
     caches: Arc<Caches>,
@@ -119,6 +120,7 @@ impl Domain {
             zonelists,
             cpu_nodes: options.cpu_nodes.clone(),
             cpuset: Cpuset::default(),
+            reclaiming: AtomicU64::new(0),
             numa: NumaCounters::new(options.spans.len()),
             frames,
             caches: Arc::new(caches),
@@ -197,8 +199,30 @@ impl Domain {
     /// others when need be.
     pub fn set_mems_allowed(&self, allowed: NodeMask) {
         self.cpuset.set(allowed);
+        self.admit();
+    }
+
+    /// Says whether memory of a node is being reclaimed now.
+    pub fn set_reclaiming(&self, node: Nid, now: bool) {
+        let bit = NodeMask::of(node).bits();
+        match now {
+            true => self.reclaiming.fetch_or(bit, Ordering::Relaxed),
+            false => self.reclaiming.fetch_and(!bit, Ordering::Relaxed),
+        };
+        self.admit();
+    }
+
+    /// Returns the nodes of which memory is being reclaimed now.
+    pub fn reclaiming(&self) -> NodeMask {
+        NodeMask::from_bits(self.reclaiming.load(Ordering::Relaxed))
+    }
+
+    /// Lets hits be served at once from zones that every request may use and none avoids.
+    fn admit(&self) {
+        let avoided = if self.zonelists.nodes() > 1 { self.reclaiming() } else { NodeMask::EMPTY };
         for zone in &*self.zones {
-            zone.set_admitted(allowed.contains(zone.span().node));
+            let node = zone.span().node;
+            zone.set_admitted(self.cpuset.cpuset_zone_allowed(node) && !avoided.contains(node));
         }
     }
 

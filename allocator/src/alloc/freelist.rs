@@ -186,7 +186,8 @@ fn last_efforts(
 /// (`get_page_from_freelist`).
 ///
 /// With NOFRAGMENT a zone must serve it without mixing types in a pageblock; if none can, all are asked again
-/// without. Refusals are noted in `error`.
+/// without. Where there are several nodes, those where memory is being reclaimed are asked only when no other can serve it
+/// (6.18). Refusals are noted in `error`.
 pub fn get_page_from_freelist(
     domain: &Domain,
     owner: Option<&Owner<ThreadCache>>,
@@ -195,11 +196,17 @@ pub fn get_page_from_freelist(
     error: &mut AllocError,
 ) -> Option<(ZoneRef, Block)> {
     let mut flags = flags;
+    let mut avoided = if domain.zonelists().nodes() > 1 { domain.reclaiming() } else { NodeMask::EMPTY };
     'again: loop {
+        let mut passed_over = false;
         for zone in context.zonelist.zones(context.highest_zone, context.nodemask) {
             let refuse = |refusal| TriedZone { node: u16::from(zone.node), zone: zone.kind, refusal };
             if flags.contains(AllocFlags::CPUSET) && !domain.cpuset().cpuset_zone_allowed(zone.node) {
                 error.record(refuse(Refusal::Cpuset));
+                continue;
+            }
+            if avoided.contains(zone.node) {
+                passed_over = true;
                 continue;
             }
             if flags.contains(AllocFlags::NOFRAGMENT) && zone.node != context.preferred.node {
@@ -221,10 +228,13 @@ pub fn get_page_from_freelist(
                 Refusal::NoBlock
             }));
         }
-        if !flags.contains(AllocFlags::NOFRAGMENT) {
+        if passed_over {
+            avoided = NodeMask::EMPTY;
+        } else if flags.contains(AllocFlags::NOFRAGMENT) {
+            flags = flags.without(AllocFlags::NOFRAGMENT);
+        } else {
             return None;
         }
-        flags = flags.without(AllocFlags::NOFRAGMENT);
     }
 }
 

@@ -140,6 +140,31 @@ impl Allocator {
         self.core().domain.set_mems_allowed(allowed);
     }
 
+    /// Says whether the application is giving back memory of a node now, as the kernel's kswapd does: where there are several
+    /// nodes, requests meanwhile turn to others first, though they lie farther away (6.18), and to this one when those have
+    /// nothing.
+    ///
+    /// ```
+    /// # use gfp::{Allocator, Gfp, Nid, Order, Spread, platform::{NodeId, Topology}};
+    /// # let topology = Topology::synthetic("numa:2 core:2 pu:1")?;
+    /// # let parts = vec![(NodeId(0), 32 << 20), (NodeId(1), 32 << 20)];
+    /// # let allocator = Allocator::builder(64 << 20).topology(topology).nodes(Spread::Nodes(parts)).build()?;
+    /// allocator.set_reclaiming(Nid::new(0), true);
+    /// let pages = allocator.alloc_pages_node(Some(Nid::new(0)), Gfp::KERNEL, Order::ZERO)?;
+    /// assert_eq!(allocator.node_of(&pages), Nid::new(1));
+    /// allocator.set_reclaiming(Nid::new(0), false);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Panics
+    /// When there is no such node.
+    pub fn set_reclaiming(&self, node: Nid, now: bool) {
+        let _busy = Busy::enter();
+        let domain = &self.core().domain;
+        assert!(node.index() < domain.zonelists().nodes(), "there is no node {node}");
+        domain.set_reclaiming(node, now);
+    }
+
     /// Returns the nodes that requests may use.
     pub fn mems_allowed(&self) -> NodeMask {
         self.core().domain.cpuset().allowed()

@@ -1,4 +1,5 @@
 //! One call of the public interface; positions are modulo what there is.
+#![expect(clippy::disallowed_types, reason = "prop_oneof! names std's Arc")]
 
 use gfp::{Gfp, MemPolicy, Nid, NodeMask};
 use proptest::prelude::*;
