@@ -45,6 +45,8 @@ pub struct Buddy {
     sets: LeafSets,
     /// Migrate type of each pageblock, exclusive-or `Movable`: zeroed memory is all movable, as at the kernel's boot.
     types: ZeroedSlice<u8>,
+    /// How many pageblocks have each type.
+    pageblocks: [u32; TYPES],
     nr_free: [[u32; ORDERS]; TYPES],
     /// For each type, a bit for every order that has a free block.
     available: [u32; TYPES],
@@ -66,10 +68,12 @@ impl Buddy {
             leaves: ZeroedSlice::new(leaves)?,
             sets: LeafSets::new(TYPES * (max_order.index() + 1), leaves)?,
             types: ZeroedSlice::new(blocks)?,
+            pageblocks: [0; TYPES],
             nr_free: [[0; ORDERS]; TYPES],
             available: [0; TYPES],
             free_frames: [0; TYPES],
         };
+        buddy.pageblocks[MigrateType::Movable as usize] = u32::try_from(blocks).expect("fewer than frames");
         buddy.free_span(start, end);
         Ok(buddy)
     }
@@ -133,7 +137,14 @@ impl Buddy {
         MigrateType::from_index(usize::from(kind)).expect("only types are written")
     }
 
+    /// Returns how many pageblocks of the zone are of a type; those at its ends that it has only a part of are among them.
+    pub const fn pageblocks(&self, migratetype: MigrateType) -> u32 {
+        self.pageblocks[migratetype as usize]
+    }
+
     fn set_pageblock_type(&mut self, pfn: Pfn, migratetype: MigrateType) {
+        self.pageblocks[self.pageblock_type(pfn) as usize] -= 1;
+        self.pageblocks[migratetype as usize] += 1;
         let block = self.block_of(pfn);
         self.types[block] = migratetype as u8 ^ MigrateType::Movable as u8;
     }
