@@ -42,7 +42,6 @@ pub use self::{
     nodes::{PolicyError, PolicyScope},
     pages::{Pages, ZeroedPages},
     raw::RawParts,
-    report::{Conservation, ConservationZone},
     spread::{Bound, NodeReport, Spread},
 };
 
