@@ -87,7 +87,7 @@ format: setup
 clippy: setup
 	@$(STEP) clippy cargo clippy --workspace --all-targets $(FEATURES) -- -D warnings
 	@$(STEP) "clippy, all the library's parts" cargo clippy --package gfp --all-targets --no-default-features \
-	  --features lock-stats,fault-injection -- -D warnings
+	  --features lock-stats,fault-injection,serde -- -D warnings
 
 doc: setup ## Build the documentation
 	@$(STEP) documentation env RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps $(FEATURES)

@@ -50,7 +50,7 @@
 //! | [`node`] | which zones a request tries, in which order: zonelists, node masks, memory policies |
 //! | [`pcp`] | the thread's cache: lists, sizes, refill, drain, ageing |
 //! | [`alloc`] | a request and a free from the flags to the zone |
-//! | [`stats`] | vmstat, buddyinfo and zoneinfo in the kernel's formats |
+//! | [`stats`] | vmstat, buddyinfo, zoneinfo, pagetypeinfo and fragmentation in the kernel's formats |
 //! | `allocator` | the face: [`Allocator`], [`Builder`], [`Handle`], [`Pages`] |
 //!
 //! # One allocation
@@ -101,14 +101,14 @@ pub mod zone;
 
 #[cfg(not(any(loom, shuttle)))]
 pub use allocator::{
-    Allocator, AllocatorId, Bound, Builder, CmaStat, Conservation, ConservationZone, ContigPages, ExactPages,
-    Handle, Maintain, MisuseHook, NodeReport, Pages, PolicyError, PolicyScope, RawParts, Returned, Spread,
-    ZeroedPages,
+    Allocator, AllocatorId, Bound, Builder, CmaStat, ContigPages, ExactPages, Handle, Maintain, MisuseHook,
+    NodeReport, Pages, PolicyError, PolicyScope, RawParts, Returned, Spread, ZeroedPages,
 };
 pub use error::{AllocError, BuildError, FreeError, RangeError};
 pub use frame::{Nid, Order, Pfn};
 pub use gfp::Gfp;
 pub use node::{MemPolicy, NodeMask};
+pub use stats::{Conservation, ConservationZone};
 
 /// Compiles and runs the example of the repository's README.
 #[cfg(doctest)]

@@ -7,6 +7,7 @@ use bench_harness::{
     commands::{
         bench::{self, BenchArgs},
         replay::{self, ReplayArgs},
+        stat::{self, StatArgs},
         topo,
     },
     environment::Environment,
@@ -14,7 +15,7 @@ use bench_harness::{
 };
 use clap::{Parser, Subcommand};
 
-/// Linux's physical page allocator as a library: shows the machine, measures, replays traces.
+/// Linux's physical page allocator as a library: shows the machine, measures, replays traces, shows its statistics.
 #[derive(Parser)]
 #[command(name = "gfp", version)]
 struct Cli {
@@ -28,6 +29,7 @@ enum Command {
     Topo,
     Bench(BenchArgs),
     Replay(ReplayArgs),
+    Stat(StatArgs),
 }
 
 fn main() -> ExitCode {
@@ -47,6 +49,10 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Replay(args) => {
             let mut records = records(args.json.as_deref())?;
             replay::run(&args, topo::pin_order()?, &mut |record| records.write(&record))
+        }
+        Command::Stat(args) => {
+            let mut records = records(args.json.as_deref())?;
+            stat::run(&args, &mut |record| records.write(&record)).map(|()| ExitCode::SUCCESS)
         }
     }
 }

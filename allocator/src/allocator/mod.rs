@@ -46,7 +46,6 @@ pub use self::{
     pages::{Pages, ZeroedPages},
     ranges::Returned,
     raw::RawParts,
-    report::{Conservation, ConservationZone},
     spread::{Bound, NodeReport, Spread},
 };
 

@@ -1,105 +1,39 @@
 //! What an allocator says of its state.
 
-use core::fmt;
-
 use super::Allocator;
 use crate::{
     alloc::{Busy, NumaEvents},
-    frame::Order,
-    gfp::ZoneType,
+    frame::{FRAME_BYTES, Order, PAGEBLOCK_ORDER},
+    gfp::MigrateType,
     pcp::CachedTotals,
-    stats::{Buddyinfo, NumaStat, PagesetStat, VmStat, ZoneStat, Zoneinfo},
-    zone::ZoneReport,
+    platform::arena::Residency,
+    stats::{
+        Buddyinfo, BuddyinfoZone, Conservation, ConservationZone, ExtfragIndex, MigrateTypeStat, NodeStat,
+        NumaStat, PagesetStat, Pagetypeinfo, PagetypeinfoZone, UnusableIndex, VmStat, ZoneStat, Zoneinfo,
+    },
+    zone::{PAGEBLOCK_FRAMES, Zone, ZoneReport, ZoneSpan},
 };
-
-/// Where the frames of one zone are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ConservationZone {
-    /// The zone.
-    pub kind: ZoneType,
-    /// Frames in the free areas.
-    pub free: u64,
-    /// Frames in caches.
-    pub cached: u64,
-    /// Frames that somebody owns, or that wait in a pending map.
-    pub allocated: u64,
-    /// Frames that nobody holds, but that are out of circulation.
-    pub isolated: u64,
-    /// Frames of the zone that are not offline.
-    pub managed: u64,
-}
-
-/// Where all frames are: free + cached + allocated + isolated = managed, in every zone.
-///
-/// Exact when no other thread allocates or frees meanwhile.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Conservation {
-    /// Each zone.
-    pub zones: Vec<ConservationZone>,
-}
-
-impl Conservation {
-    /// Tells whether every frame is accounted for once.
-    pub fn holds(&self) -> bool {
-        self.zones.iter().all(|zone| zone.free + zone.cached + zone.allocated + zone.isolated == zone.managed)
-    }
-
-    /// Returns the frames that somebody owns.
-    pub fn allocated(&self) -> u64 {
-        self.zones.iter().map(|zone| zone.allocated).sum()
-    }
-
-    /// Returns the frames that nobody holds, but that are out of circulation.
-    pub fn isolated(&self) -> u64 {
-        self.zones.iter().map(|zone| zone.isolated).sum()
-    }
-
-    /// Returns the frames that are not offline.
-    pub fn managed(&self) -> u64 {
-        self.zones.iter().map(|zone| zone.managed).sum()
-    }
-
-    /// Returns the frames in caches.
-    pub fn cached(&self) -> u64 {
-        self.zones.iter().map(|zone| zone.cached).sum()
-    }
-
-    /// Returns the frames in the free areas.
-    pub fn free(&self) -> u64 {
-        self.zones.iter().map(|zone| zone.free).sum()
-    }
-}
-
-impl fmt::Display for Conservation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for zone in &self.zones {
-            let ConservationZone { kind, free, cached, allocated, isolated, managed } = zone;
-            write!(f, "{kind}: {free} free + {cached} cached + {allocated} allocated + {isolated} isolated")?;
-            writeln!(f, " of {managed}")?;
-        }
-        Ok(())
-    }
-}
-
-/// A text in one of the kernel's formats.
-struct Text<F: Fn(&mut fmt::Formatter<'_>) -> fmt::Result>(F);
-
-impl<F: Fn(&mut fmt::Formatter<'_>) -> fmt::Result> fmt::Display for Text<F> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        (self.0)(f)
-    }
-}
 
 impl Allocator {
     /// Checks that every frame is free, cached, allocated or isolated, and only one of them.
+    ///
+    /// ```
+    /// # use gfp::{Allocator, Gfp, Order};
+    /// # let allocator = Allocator::builder(64 << 20).build()?;
+    /// let pages = allocator.alloc_pages(Gfp::KERNEL, Order::new(3))?;
+    /// let conservation = allocator.conservation();
+    /// assert!(conservation.holds(), "{conservation}");
+    /// assert_eq!(conservation.allocated(), 8);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn conservation(&self) -> Conservation {
         let _busy = Busy::enter();
         let caches = self.core().domain.caches().totals();
-        let zones = self.core().domain.zones().iter().zip(caches).map(|(zone, cached)| {
-            let report = zone.report();
+        let zones = self.reports().zip(caches).map(|(report, cached)| {
             let (allocated, freed) = traffic(&report, &cached);
             ConservationZone {
-                kind: report.span.kind,
+                node: nid(&report.span),
+                zone: report.span.kind,
                 free: report.free,
                 cached: cached.cached_frames,
                 allocated: allocated.wrapping_sub(freed),
@@ -110,12 +44,20 @@ impl Allocator {
         Conservation { zones: zones.collect() }
     }
 
-    /// Returns the state of every zone, for programs.
+    /// Returns the state of every zone and of the threads' caches of it.
+    ///
+    /// ```
+    /// # use gfp::{Allocator, gfp::ZoneType};
+    /// # let allocator = Allocator::builder(64 << 20).build()?;
+    /// let zones = allocator.zone_stats();
+    /// assert_eq!((zones[0].zone, zones[1].zone), (ZoneType::Dma, ZoneType::Dma32));
+    /// assert!(zones[1].marks.low < zones[1].free);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn zone_stats(&self) -> Vec<ZoneStat> {
         let _busy = Busy::enter();
-        let domain = &self.core().domain;
         let mut stats: Vec<_> = self.zone_traffic().into_iter().map(|(stat, _, _)| stat).collect();
-        domain.caches().for_each(|thread, cache| {
+        self.core().domain.caches().for_each(|thread, cache| {
             for (stat, pcp) in stats.iter_mut().zip(cache.zones()) {
                 let tuning = pcp.tuning();
                 stat.pagesets.push(PagesetStat {
@@ -133,6 +75,16 @@ impl Allocator {
     }
 
     /// Returns the counters of the whole allocator; shown as `/proc/vmstat` does.
+    ///
+    /// ```
+    /// # use gfp::{Allocator, Gfp, Order, gfp::ZoneType};
+    /// # let allocator = Allocator::builder(64 << 20).build()?;
+    /// drop(allocator.alloc_pages(Gfp::KERNEL, Order::new(5))?);
+    /// let vmstat = allocator.vmstat();
+    /// assert_eq!((vmstat.pgalloc[ZoneType::Dma32.index()], vmstat.pgfree), (32, 32));
+    /// assert!(vmstat.to_string().contains("\npgalloc_dma32 32\n"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn vmstat(&self) -> VmStat {
         let _busy = Busy::enter();
         let mut vmstat = VmStat::default();
@@ -141,40 +93,164 @@ impl Allocator {
             vmstat.pgalloc[stat.zone.index()] += allocated;
             vmstat.pgfree += freed;
         }
+        self.node_stats().iter().for_each(|node| vmstat.add_node(node));
         vmstat
     }
 
-    /// Returns what each zone says of itself but for its caches, and the frames that were allocated and freed there.
-    fn zone_traffic(&self) -> Vec<(ZoneStat, u64, u64)> {
-        let domain = &self.core().domain;
-        let zones = domain.zones().iter().zip(domain.caches().totals()).map(|(zone, cached)| {
-            let report = zone.report();
-            let (allocated, freed) = traffic(&report, &cached);
-            let numa = numa_stat(allocated, domain.numa().of(report.span.number));
-            (ZoneStat { numa, ..zone_stat(&report) }, allocated, freed)
+    /// Returns the free blocks of each zone by order; shown as `/proc/buddyinfo` does.
+    ///
+    /// ```
+    /// # use gfp::Allocator;
+    /// # let allocator = Allocator::builder(64 << 20).dma(0).build()?;
+    /// let buddyinfo = allocator.buddyinfo();
+    /// assert_eq!(buddyinfo.zones[0].nr_free[10], 16); // blocks of 4 MiB
+    /// assert!(buddyinfo.to_string().starts_with("Node 0, zone    DMA32      0      0 "));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn buddyinfo(&self) -> Buddyinfo {
+        let _busy = Busy::enter();
+        let zones = self.reports().map(|report| BuddyinfoZone {
+            node: nid(&report.span),
+            zone: report.span.kind,
+            nr_free: nr_free(&report),
         });
-        zones.collect()
+        Buddyinfo { zones: zones.collect() }
     }
 
-    /// Shows the free blocks of each zone by order, as `/proc/buddyinfo` does.
-    pub fn buddyinfo(&self) -> impl fmt::Display + use<> {
-        let stats = self.zone_stats();
-        Text(move |f| fmt::Display::fmt(&Buddyinfo(&stats), f))
+    /// Returns the state of each zone; shown as `/proc/zoneinfo` does.
+    ///
+    /// ```
+    /// # use gfp::{Allocator, Gfp};
+    /// # let allocator = Allocator::builder(64 << 20).dma(0).build()?;
+    /// let page = allocator.alloc_page(Gfp::KERNEL)?;
+    /// let zoneinfo = allocator.zoneinfo();
+    /// assert_eq!(zoneinfo.zones[0].pagesets.len(), 1); // this thread's cache
+    /// assert!(zoneinfo.to_string().contains("\n      numa_hit     1\n"));
+    /// # drop(page);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn zoneinfo(&self) -> Zoneinfo {
+        Zoneinfo { nodes: self.node_stats(), zones: self.zone_stats() }
     }
 
-    /// Shows the state of each zone, as `/proc/zoneinfo` does.
-    pub fn zoneinfo(&self) -> impl fmt::Display + use<> {
-        let stats = self.zone_stats();
-        Text(move |f| fmt::Display::fmt(&Zoneinfo(&stats), f))
+    /// Returns the free blocks and the pageblocks of each zone by migrate type; shown as `/proc/pagetypeinfo` does.
+    ///
+    /// No pageblock is looked at: the zones keep count.
+    ///
+    /// ```
+    /// # use gfp::{Allocator, Gfp, gfp::MigrateType};
+    /// # let allocator = Allocator::builder(64 << 20).dma(0).build()?;
+    /// let page = allocator.alloc_page(Gfp::KERNEL)?; // claims the largest block for unmovable frames
+    /// let pagetypeinfo = allocator.pagetypeinfo();
+    /// let types = &pagetypeinfo.zones[0].types;
+    /// assert_eq!(types[MigrateType::Unmovable.index()].pageblocks, 2);
+    /// assert_eq!(types[MigrateType::Movable.index()].pageblocks, 30);
+    /// assert!(pagetypeinfo.to_string().contains("\nNumber of blocks type     Unmovable      Movable "));
+    /// # drop(page);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn pagetypeinfo(&self) -> Pagetypeinfo {
+        let _busy = Busy::enter();
+        let zones = self.reports().map(|report| {
+            let types = MigrateType::ALL.map(|kind| MigrateTypeStat {
+                migratetype: kind,
+                nr_free: report.nr_free[kind.index()].iter().map(|&blocks| u64::from(blocks)).collect(),
+                pageblocks: u64::from(report.pageblocks[kind.index()]),
+            });
+            PagetypeinfoZone { node: nid(&report.span), zone: report.span.kind, types: types.into() }
+        });
+        Pagetypeinfo { pageblock_order: PAGEBLOCK_ORDER, zones: zones.collect() }
+    }
+
+    /// Returns the share of each zone's free memory that a request has no use for, by its order; shown as the kernel's
+    /// `extfrag/unusable_index` does.
+    ///
+    /// ```
+    /// # use gfp::Allocator;
+    /// # let allocator = Allocator::builder(64 << 20).dma(0).build()?;
+    /// // All is free, in the largest blocks.
+    /// assert!(allocator.unusable_index().to_string().starts_with("Node 0, zone    DMA32 0.000 0.000 "));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn unusable_index(&self) -> UnusableIndex {
+        self.buddyinfo().unusable_index()
+    }
+
+    /// Returns why a request would fail in each zone, by its order: for lack of memory (towards 0) or because what is free is in
+    /// pieces (towards 1); shown as the kernel's `extfrag/extfrag_index` does.
+    ///
+    /// ```
+    /// # use gfp::Allocator;
+    /// # let allocator = Allocator::builder(64 << 20).dma(0).build()?;
+    /// // No request would fail.
+    /// assert!(allocator.extfrag_index().zones[0].thousandths.iter().all(|&index| index == -1000));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn extfrag_index(&self) -> ExtfragIndex {
+        self.buddyinfo().extfrag_index()
     }
 
     /// Returns how many blocks came back that were free already: refused frees, and blocks that a cache gave up twice.
     pub fn bad_pages(&self) -> u64 {
         let _busy = Busy::enter();
-        let core = self.core();
-        let in_zones: u64 = core.domain.zones().iter().map(|zone| zone.report().events.bad_pages).sum();
-        core.misuses() + in_zones
+        self.core().misuses() + self.reports().map(|report| report.events.bad_pages).sum::<u64>()
     }
+
+    fn reports(&self) -> impl Iterator<Item = ZoneReport> {
+        self.core().domain.zones().iter().map(Zone::report)
+    }
+
+    /// Returns what each zone says of itself but for its caches, and the frames that were allocated and freed there.
+    fn zone_traffic(&self) -> Vec<(ZoneStat, u64, u64)> {
+        let domain = &self.core().domain;
+        let zones = self.reports().zip(domain.caches().totals()).map(|(report, cached)| {
+            let (allocated, freed) = traffic(&report, &cached);
+            let stat = ZoneStat {
+                numa: numa_stat(allocated, domain.numa().of(report.span.number)),
+                unevictable: self.locked_frames(&report.span),
+                mlocked: self.locked_frames(&report.span),
+                ..zone_stat(&report)
+            };
+            (stat, allocated, freed)
+        });
+        zones.collect()
+    }
+
+    /// Returns what is known of each node that has memory.
+    fn node_stats(&self) -> Vec<NodeStat> {
+        let mut nodes: Vec<NodeStat> = Vec::new();
+        for zone in self.core().domain.zones() {
+            let node = nid(zone.span());
+            if nodes.last().is_none_or(|last| last.node != node) {
+                nodes.push(NodeStat { node, unevictable: 0 });
+            }
+            nodes.last_mut().expect("just added").unevictable += self.locked_frames(zone.span());
+        }
+        nodes
+    }
+
+    /// Returns how many frames of a zone are locked in memory.
+    fn locked_frames(&self, span: &ZoneSpan) -> u64 {
+        let Residency::Locked { bytes } = self.arena().obtained().residency else { return 0 };
+        let end = span.end.index().min(bytes.div_ceil(FRAME_BYTES));
+        end.saturating_sub(span.start.index()) as u64
+    }
+}
+
+/// Returns the number of a zone's node, as it is shown.
+fn nid(span: &ZoneSpan) -> u32 {
+    u32::from(u16::from(span.node))
+}
+
+/// Returns the free blocks of all migrate types by order.
+fn nr_free(report: &ZoneReport) -> Vec<u64> {
+    let orders = 0..report.nr_free[0].len();
+    orders.map(|order| report.nr_free.iter().map(|counts| u64::from(counts[order])).sum()).collect()
+}
+
+/// Returns how many frames the pageblocks of a type have together.
+fn frames_of(report: &ZoneReport, kind: MigrateType) -> u64 {
+    u64::from(report.pageblocks[kind.index()]) * u64::from(PAGEBLOCK_FRAMES)
 }
 
 /// Returns the frames that a zone handed out and took back so far, through caches and past them.
@@ -198,22 +274,15 @@ const fn numa_stat(allocated: u64, events: NumaEvents) -> NumaStat {
 }
 
 fn zone_stat(report: &ZoneReport) -> ZoneStat {
-    let orders = report.nr_free[0].len();
-    let nr_free: Vec<u64> =
-        (0..orders).map(|order| report.nr_free.iter().map(|counts| u64::from(counts[order])).sum()).collect();
-    let free_in_blocks = nr_free
-        .iter()
-        .enumerate()
-        .skip(Order::PAGEBLOCK.index())
-        .map(|(order, &blocks)| blocks << order)
-        .sum();
+    let free_in_blocks = (0..).zip(nr_free(report)).skip(Order::PAGEBLOCK.index());
     ZoneStat {
-        node: u32::from(u16::from(report.span.node)),
+        node: nid(&report.span),
         zone: report.span.kind,
-        nr_free,
         free: report.free,
-        free_in_blocks,
+        free_in_blocks: free_in_blocks.map(|(order, blocks): (u32, _)| blocks << order).sum(),
         free_cma: report.free_cma,
+        unevictable: 0,
+        mlocked: 0,
         marks: report.marks,
         spanned: report.span.frames(),
         present: report.managed,
@@ -224,7 +293,7 @@ fn zone_stat(report: &ZoneReport) -> ZoneStat {
         pagesets: Vec::new(),
         node_unreclaimable: false,
         start_pfn: u64::from(report.span.start.get()),
-        reserved_highatomic: 0,
+        reserved_highatomic: frames_of(report, MigrateType::HighAtomic),
         free_highatomic: report.free_highatomic,
     }
 }

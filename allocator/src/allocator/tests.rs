@@ -1,6 +1,7 @@
 //! Allocators as a whole: random operations against the rules, and single rules one by one.
 
 mod coverage;
+mod formats;
 mod machine;
 mod rig;
 mod rules;

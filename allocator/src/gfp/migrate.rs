@@ -15,6 +15,7 @@ pub const NR_MIGRATE_TYPES: usize = 6;
 /// What a pageblock holds, so that what cannot move does not end up among what can.
 #[repr(u8)]
 #[derive(Copy, Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum MigrateType {
     /// Blocks behind plain pointers.
     #[doc(alias = "MIGRATE_UNMOVABLE")]
@@ -30,6 +31,7 @@ pub enum MigrateType {
     HighAtomic = 3,
     /// Set aside for contiguous ranges, lent to movable requests.
     #[doc(alias = "MIGRATE_CMA")]
+    #[cfg_attr(feature = "serde", serde(rename = "CMA"))]
     Cma = 4,
     /// Taken out of circulation.
     #[doc(alias = "MIGRATE_ISOLATE")]

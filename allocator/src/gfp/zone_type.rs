@@ -13,12 +13,15 @@ pub const NR_ZONE_TYPES: usize = 5;
 /// A request names the highest type it can use and may be served from any lower one.
 #[repr(u8)]
 #[derive(Copy, Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum ZoneType {
     /// The first 16 MiB of the arena.
     #[doc(alias = "ZONE_DMA")]
+    #[cfg_attr(feature = "serde", serde(rename = "DMA"))]
     Dma = 0,
     /// Offsets below 4 GiB.
     #[doc(alias = "ZONE_DMA32")]
+    #[cfg_attr(feature = "serde", serde(rename = "DMA32"))]
     Dma32 = 1,
     /// Everything else.
     #[doc(alias = "ZONE_NORMAL")]

@@ -1,140 +1,38 @@
-//! The allocator's state in the kernel's text formats, for the tools that already read them.
+//! The allocator's state as data, and in the kernel's text formats for the tools that already read them.
 //!
-//! Plain data and its `Display`: whoever collects the numbers fills the structures, and this module knows only how
-//! they are written. [`Buddyinfo`], [`Zoneinfo`] and [`VmStat`] print what `/proc/buddyinfo`, `/proc/zoneinfo` and
-//! `/proc/vmstat` would show for the arena, line for line as Linux 7.x does.
+//! Whoever collects the numbers fills the structures; their `Display` is what the kernel's file would show for the arena,
+//! line for line as Linux 7.x writes it, and with the feature `serde` they can be written and read in any other format.
+//!
+//! | structure | file |
+//! |---|---|
+//! | [`VmStat`] | `/proc/vmstat` |
+//! | [`Buddyinfo`] | `/proc/buddyinfo` |
+//! | [`Zoneinfo`] | `/proc/zoneinfo` |
+//! | [`Pagetypeinfo`] | `/proc/pagetypeinfo` |
+//! | [`UnusableIndex`] | `/sys/kernel/debug/extfrag/unusable_index` |
+//! | [`ExtfragIndex`] | `/sys/kernel/debug/extfrag/extfrag_index` |
+//! | [`Conservation`] | none: the kernel never counts what is out |
 #![deny(unsafe_code)]
 
 mod buddyinfo;
+mod conservation;
+mod extfrag;
+mod pagetypeinfo;
 mod vmstat;
+mod zone_stat;
 mod zoneinfo;
 
 #[cfg(test)]
-mod proc_text;
+pub(crate) mod proc_text;
+#[cfg(all(test, feature = "serde"))]
+mod serde_tests;
 
-pub use buddyinfo::Buddyinfo;
+pub use buddyinfo::{Buddyinfo, BuddyinfoZone};
+pub use conservation::{Conservation, ConservationZone};
+pub use extfrag::{
+    ContigPageInfo, ExtfragIndex, UnusableIndex, ZoneIndices, fragmentation_index, unusable_free_index,
+};
+pub use pagetypeinfo::{MigrateTypeStat, Pagetypeinfo, PagetypeinfoZone};
 pub use vmstat::VmStat;
+pub use zone_stat::{NodeStat, NumaStat, PagesetStat, ZoneStat};
 pub use zoneinfo::Zoneinfo;
-
-use crate::gfp::{NR_ZONE_TYPES, ZoneType};
-use crate::zone::watermark::Watermarks;
-
-/// One zone as the statistics show it; amounts in frames unless noted.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ZoneStat {
-    /// The zone's NUMA node.
-    pub node: u32,
-    /// The zone's type, which is its name.
-    pub zone: ZoneType,
-    /// Free blocks in the zone's free areas by order; cached blocks are not among them.
-    pub nr_free: Vec<u64>,
-    /// Free frames in the zone's free areas.
-    pub free: u64,
-    /// Free frames in wholly free pageblocks.
-    pub free_in_blocks: u64,
-    /// Free frames in CMA pageblocks.
-    pub free_cma: u64,
-    /// Watermarks without boost, and the boost.
-    pub marks: Watermarks,
-    /// Frames from the zone's first to its last, holes included.
-    pub spanned: u64,
-    /// Frames without holes; 0 for a zone that exists only as a name.
-    pub present: u64,
-    /// Frames that the zone hands out.
-    pub managed: u64,
-    /// Frames in CMA pageblocks.
-    pub cma: u64,
-    /// Frames kept from requests whose highest zone is a higher one.
-    #[doc(alias = "lowmem_reserve")]
-    pub protection: [u64; NR_ZONE_TYPES],
-    /// Where requests were meant to be served and where they were.
-    pub numa: NumaStat,
-    /// The threads' caches of this zone.
-    pub pagesets: Vec<PagesetStat>,
-    /// Whether reclaim of the zone's node was given up as hopeless.
-    pub node_unreclaimable: bool,
-    /// The number of the zone's first frame.
-    pub start_pfn: u64,
-    /// Frames in highatomic pageblocks.
-    pub reserved_highatomic: u64,
-    /// Free frames in highatomic pageblocks.
-    pub free_highatomic: u64,
-}
-
-/// One thread's cache of one zone, in frames; what a CPU's pageset is in the kernel.
-#[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
-pub struct PagesetStat {
-    /// The thread's index among the registered ones, printed as `cpu`.
-    pub thread: u32,
-    /// Cached frames.
-    pub count: u32,
-    /// How many are enough for now.
-    pub high: u32,
-    /// How many are moved at a time.
-    pub batch: u32,
-    /// The least that `high` falls to.
-    pub high_min: u32,
-    /// The most that `high` rises to.
-    pub high_max: u32,
-    /// How far the thread's counters may be from what is shown; 0 where counts are exact.
-    pub stat_threshold: u32,
-}
-
-/// Allocations by where they were meant to be served and where they were.
-#[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
-pub struct NumaStat {
-    /// Served here as intended.
-    pub hit: u64,
-    /// Served here, intended elsewhere.
-    pub miss: u64,
-    /// Intended here, served elsewhere.
-    pub foreign: u64,
-    /// Interleaved here as intended.
-    pub interleave: u64,
-    /// Served here to a thread of this node.
-    pub local: u64,
-    /// Served here to a thread of another node.
-    pub other: u64,
-}
-
-impl NumaStat {
-    /// Returns the counters with the kernel's names, in its order.
-    #[must_use]
-    pub const fn rows(&self) -> [(&'static str, u64); 6] {
-        [
-            ("numa_hit", self.hit),
-            ("numa_miss", self.miss),
-            ("numa_foreign", self.foreign),
-            ("numa_interleave", self.interleave),
-            ("numa_local", self.local),
-            ("numa_other", self.other),
-        ]
-    }
-
-    /// Adds the counts of `other`.
-    pub const fn add(&mut self, other: &Self) {
-        self.hit += other.hit;
-        self.miss += other.miss;
-        self.foreign += other.foreign;
-        self.interleave += other.interleave;
-        self.local += other.local;
-        self.other += other.other;
-    }
-}
-
-impl ZoneStat {
-    /// Tells whether the zone has any memory.
-    #[must_use]
-    pub const fn is_populated(&self) -> bool {
-        self.present > 0
-    }
-
-    /// Returns the zone's gauges with the kernel's names, in its order.
-    const fn gauges(&self) -> [(&'static str, u64); 3] {
-        [
-            ("nr_free_pages", self.free),
-            ("nr_free_pages_blocks", self.free_in_blocks),
-            ("nr_free_cma", self.free_cma),
-        ]
-    }
-}

@@ -2,23 +2,30 @@
 
 use core::fmt;
 
-use super::{NumaStat, ZoneStat};
+use super::{NodeStat, NumaStat, ZoneStat};
 use crate::gfp::{NR_ZONE_TYPES, ZoneType};
 
 /// Gauges and events of all zones together, in frames unless noted.
 #[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct VmStat {
     /// Free frames in free areas.
     pub nr_free_pages: u64,
     /// Free frames in wholly free pageblocks.
     pub nr_free_pages_blocks: u64,
+    /// Frames that are never paged out, as the zones count them.
+    pub nr_zone_unevictable: u64,
+    /// Frames that are never paged out because they are locked.
+    pub nr_mlock: u64,
     /// Free frames in CMA pageblocks.
     pub nr_free_cma: u64,
     /// Where requests were meant to be served and where they were.
     pub numa: NumaStat,
-    /// Allocated frames by the zone that served them.
+    /// Frames that are never paged out, as the nodes count them.
+    pub nr_unevictable: u64,
+    /// Allocated frames by the type of the zone that served them, in the order of [`ZoneType::ALL`].
     pub pgalloc: [u64; NR_ZONE_TYPES],
-    /// Requests that had to reclaim by themselves, by the highest zone they could use.
+    /// Requests that had to reclaim by themselves, by the highest zone type they could use, in that order.
     pub allocstall: [u64; NR_ZONE_TYPES],
     /// Freed frames.
     pub pgfree: u64,
@@ -29,8 +36,15 @@ impl VmStat {
     pub const fn add_zone(&mut self, zone: &ZoneStat) {
         self.nr_free_pages += zone.free;
         self.nr_free_pages_blocks += zone.free_in_blocks;
+        self.nr_zone_unevictable += zone.unevictable;
+        self.nr_mlock += zone.mlocked;
         self.nr_free_cma += zone.free_cma;
         self.numa.add(&zone.numa);
+    }
+
+    /// Adds the gauges of `node`.
+    pub const fn add_node(&mut self, node: &NodeStat) {
+        self.nr_unevictable += node.unevictable;
     }
 }
 
@@ -50,10 +64,13 @@ impl fmt::Display for VmStat {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "nr_free_pages {}", self.nr_free_pages)?;
         writeln!(f, "nr_free_pages_blocks {}", self.nr_free_pages_blocks)?;
+        writeln!(f, "nr_zone_unevictable {}", self.nr_zone_unevictable)?;
+        writeln!(f, "nr_mlock {}", self.nr_mlock)?;
         writeln!(f, "nr_free_cma {}", self.nr_free_cma)?;
         for (name, count) in self.numa.rows() {
             writeln!(f, "{name} {count}")?;
         }
+        writeln!(f, "nr_unevictable {}", self.nr_unevictable)?;
         for (name, counts) in [("pgalloc", self.pgalloc), ("allocstall", self.allocstall)] {
             for (zone, count) in ZoneType::ALL.into_iter().zip(counts) {
                 writeln!(f, "{name}_{} {count}", suffix(zone))?;
@@ -68,7 +85,7 @@ impl fmt::Display for VmStat {
 mod tests {
     use std::collections::BTreeSet;
 
-    use super::super::proc_text::sample;
+    use super::super::proc_text::{self, sample};
     use super::*;
 
     fn names(text: &str) -> Vec<&str> {
@@ -87,17 +104,23 @@ mod tests {
     }
 
     #[test]
-    fn zones_add_up() {
+    fn zones_and_nodes_add_up() {
         let mut stat = VmStat::default();
+        stat.add_node(&NodeStat { node: 0, unevictable: 5 });
+        stat.add_node(&NodeStat { node: 1, unevictable: 6 });
         stat.add_zone(&sample());
         stat.add_zone(&sample());
         assert_eq!(stat.nr_free_pages, 2 * sample().free);
-        assert_eq!(stat.numa.other, 32);
+        assert_eq!(
+            (stat.nr_zone_unevictable, stat.nr_mlock),
+            (2 * sample().unevictable, 2 * sample().mlocked)
+        );
+        assert_eq!((stat.numa.other, stat.nr_unevictable), (32, 11));
     }
 
     #[test]
     fn names_and_order_are_the_running_kernels() {
-        let Ok(theirs) = std::fs::read_to_string("/proc/vmstat") else { return };
+        let Some(theirs) = proc_text::of_this_machine("/proc/vmstat") else { return };
         let ours = VmStat::default().to_string();
         let known: BTreeSet<&str> = names(&theirs).into_iter().collect();
         let common: BTreeSet<&str> = names(&ours).into_iter().filter(|name| known.contains(name)).collect();

@@ -2,32 +2,47 @@
 
 use core::fmt;
 
-use super::{PagesetStat, ZoneStat};
+use super::{NodeStat, PagesetStat, ZoneStat};
 
 /// Watermarks, sizes, reserves and caches of every zone.
 ///
-/// Zones of a node must be adjacent. Unpopulated zones are shown as far as the kernel shows them. A thread's cache
-/// stands where the kernel has a CPU's.
-#[derive(Copy, Clone, Debug)]
-pub struct Zoneinfo<'a>(pub &'a [ZoneStat]);
+/// Unpopulated zones are shown as far as the kernel shows them. A thread's cache stands where the kernel has a CPU's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct Zoneinfo {
+    /// The nodes that have memory. What is known of one is shown with the first of its zones that has memory.
+    pub nodes: Vec<NodeStat>,
+    /// The zones; those of a node are adjacent.
+    pub zones: Vec<ZoneStat>,
+}
 
-impl fmt::Display for Zoneinfo<'_> {
+impl fmt::Display for Zoneinfo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut shown_node = None;
-        for zone in self.0 {
-            writeln!(f, "Node {}, zone {:>8}", zone.node, zone.zone)?;
-            if zone.is_populated() && shown_node != Some(zone.node) {
-                // Its rows count file pages and the like, of which there are none.
-                writeln!(f, "  per-node stats")?;
-                shown_node = Some(zone.node);
-            }
-            write_sizes(f, zone)?;
-            if zone.is_populated() {
-                write_populated(f, zone)?;
+        for zones in self.zones.chunk_by(|one, next| one.node == next.node) {
+            let first_populated = zones.iter().position(ZoneStat::is_populated);
+            for (place, zone) in zones.iter().enumerate() {
+                writeln!(f, "Node {}, zone {:>8}", zone.node, zone.zone)?;
+                if first_populated == Some(place) {
+                    writeln!(f, "  per-node stats")?;
+                    let node = self.nodes.iter().find(|node| node.node == zone.node);
+                    write_rows(f, node.into_iter().flat_map(NodeStat::rows))?;
+                }
+                write_sizes(f, zone)?;
+                if zone.is_populated() {
+                    write_populated(f, zone)?;
+                }
             }
         }
         Ok(())
     }
+}
+
+/// Writes counters, as those of nodes and zones are.
+fn write_rows(
+    f: &mut fmt::Formatter<'_>,
+    rows: impl IntoIterator<Item = (&'static str, u64)>,
+) -> fmt::Result {
+    rows.into_iter().try_for_each(|(name, value)| writeln!(f, "      {name:<12} {value}"))
 }
 
 /// Writes what every zone has.
@@ -56,9 +71,7 @@ fn write_sizes(f: &mut fmt::Formatter<'_>, zone: &ZoneStat) -> fmt::Result {
 
 /// Writes what only a zone with memory has.
 fn write_populated(f: &mut fmt::Formatter<'_>, zone: &ZoneStat) -> fmt::Result {
-    for (name, value) in zone.gauges().into_iter().chain(zone.numa.rows()) {
-        writeln!(f, "      {name:<12} {value}")?;
-    }
+    write_rows(f, zone.gauges().into_iter().chain(zone.numa.rows()))?;
     writeln!(f, "  pagesets")?;
     for pageset in &zone.pagesets {
         write_pageset(f, pageset)?;
@@ -101,6 +114,7 @@ Node 0, zone  Movable
         protection: (0, 0, 0, 0, 0)
 Node 0, zone   Normal
   per-node stats
+      nr_unevictable 4154
   pages free     282959
         boost    512
         min      6496
@@ -114,6 +128,8 @@ Node 0, zone   Normal
         protection: (0, 0, 0, 7, 9)
       nr_free_pages 282959
       nr_free_pages_blocks 256000
+      nr_zone_unevictable 4154
+      nr_mlock     4090
       nr_free_cma  100
       numa_hit     11
       numa_miss    12
@@ -144,7 +160,9 @@ Node 0, zone   Normal
 
     #[test]
     fn the_format_is_that_of_linux_7() {
-        assert_eq!(Zoneinfo(&[proc_text::unpopulated(), sample()]).to_string(), EXPECTED);
+        let nodes = vec![NodeStat { node: 0, unevictable: 4154 }];
+        let text = Zoneinfo { nodes, zones: vec![proc_text::unpopulated(), sample()] }.to_string();
+        assert_eq!(text, EXPECTED);
     }
 
     #[test]
@@ -153,20 +171,18 @@ Node 0, zone   Normal
         second.node = 1;
         second.zone = ZoneType::Dma32;
         second.node_unreclaimable = true;
-        let mut zones = [proc_text::unpopulated(), sample(), second];
-        let read = proc_text::parse_zoneinfo(&Zoneinfo(&zones).to_string()).unwrap();
-        for zone in &mut zones {
-            // The block counts are in buddyinfo.
-            zone.nr_free.clear();
-        }
-        assert_eq!(read, zones);
+        let third = ZoneStat { zone: ZoneType::Normal, ..second.clone() };
+        let nodes = vec![NodeStat { node: 0, unevictable: 4154 }, NodeStat { node: 1, unevictable: 8308 }];
+        let written = Zoneinfo { nodes, zones: vec![proc_text::unpopulated(), sample(), second, third] };
+        assert_eq!(proc_text::parse_zoneinfo(&written.to_string()), Some(written));
     }
 
     #[test]
     fn the_running_kernels_text_is_reproduced() {
-        let Ok(theirs) = std::fs::read_to_string("/proc/zoneinfo") else { return };
-        let Some(zones) = proc_text::parse_zoneinfo(&theirs) else { return };
-        let ours = Zoneinfo(&zones).to_string();
+        let Some(theirs) = proc_text::settled_zoneinfo() else { return };
+        let read = proc_text::parse_zoneinfo(&theirs).expect("the reader knows the format");
+        assert!(read.zones.iter().any(ZoneStat::is_populated));
+        let ours = read.to_string();
         // Either side may have rows that the other lacks; the rest must agree to the byte.
         assert_eq!(proc_text::keep_common_rows(&ours, &theirs), proc_text::keep_common_rows(&theirs, &ours));
     }

@@ -61,6 +61,8 @@ pub struct ZoneReport {
     pub span: ZoneSpan,
     /// Free blocks by migrate type and order.
     pub nr_free: [Vec<u32>; TYPES],
+    /// Pageblocks by migrate type.
+    pub pageblocks: [u32; TYPES],
     /// Free frames.
     pub free: u64,
     /// Free frames in CMA areas.

@@ -58,6 +58,7 @@ pub struct FreeSnapshot<'a, C: ?Sized> {
 
 /// The levels of a zone in frames.
 #[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Watermarks {
     /// Below it only requests with a right to reserves are served.
     pub min: u64,

@@ -466,6 +466,7 @@ impl Zone {
             nr_free: MigrateType::ALL.map(|kind| {
                 (0..=self.max_order.get()).map(|order| areas.buddy.nr_free(Order::new(order), kind)).collect()
             }),
+            pageblocks: MigrateType::ALL.map(|kind| areas.buddy.pageblocks(kind)),
             free: areas.buddy.free_frames(),
             free_cma: areas.buddy.free_frames_of(MigrateType::Cma),
             free_highatomic: areas.buddy.free_frames_of(MigrateType::HighAtomic),

@@ -26,6 +26,23 @@ pub(crate) struct Machine {
     pub(crate) coverage: Coverage,
 }
 
+/// What the allocator said of its zones at one time.
+struct Stats {
+    zones: Vec<ZoneStat>,
+    free: Buddyinfo,
+}
+
+impl Stats {
+    fn of(allocator: &Allocator) -> Self {
+        Self { zones: allocator.zone_stats(), free: allocator.buddyinfo() }
+    }
+
+    /// Returns how many free blocks of at least an order a zone has.
+    fn blocks(&self, zone: usize, order: u8) -> u64 {
+        self.free.zones[zone].nr_free[usize::from(order)..].iter().sum()
+    }
+}
+
 fn frames(pfn: Pfn, count: u32) -> Range<usize> {
     pfn.index()..pfn.index() + count as usize
 }
@@ -58,7 +75,7 @@ impl Machine {
                             self.allocator.alloc_pages(gfp, order)
                         }
                     };
-                    let before = self.allocator.zone_stats();
+                    let before = Stats::of(&self.allocator);
                     let result = ask(kind.gfp(), Order::new(order));
                     let name = match self.model.policy {
                         Policy::None => "no policy",
@@ -81,14 +98,14 @@ impl Machine {
                     false => (kind.gfp(), Reach::AllNodes),
                 };
                 let candidates = self.model.of_node(&self.allocator, Some(node), reach, gfp::NodeMask::ALL);
-                let before = self.allocator.zone_stats();
+                let before = Stats::of(&self.allocator);
                 let result = self.allocator.alloc_pages_node(Some(Nid::new(node)), gfp, Order::new(order));
                 self.coverage.count("node", if this_node { "this node" } else { "from this node on" });
                 self.asked(result, gfp, order, &candidates, &before);
             }
             Call::FromNodes { node, allowed, kind, order } => {
                 let candidates = self.model.of_node(&self.allocator, node, Reach::AllNodes, mask(allowed));
-                let before = self.allocator.zone_stats();
+                let before = Stats::of(&self.allocator);
                 let start = node.map(Nid::new);
                 let result =
                     self.allocator.alloc_pages_nodemask(start, mask(allowed), kind.gfp(), Order::new(order));
@@ -214,7 +231,7 @@ impl Machine {
         gfp: Gfp,
         order: u8,
         candidates: &Candidates,
-        before: &[ZoneStat],
+        before: &Stats,
     ) -> bool {
         match result {
             Ok(mut pages) => {
@@ -242,22 +259,15 @@ impl Machine {
     }
 
     /// Checks that no zone was passed over that could have served the request at the low mark.
-    fn check_first(
-        &mut self,
-        zone: usize,
-        gfp: Gfp,
-        order: u8,
-        candidates: &Candidates,
-        before: &[ZoneStat],
-    ) {
+    fn check_first(&mut self, zone: usize, gfp: Gfp, order: u8, candidates: &Candidates, before: &Stats) {
         let earlier = candidates.zones.iter().take_while(|&&other| other != zone);
         for &other in earlier {
             // Which types the free blocks have is not told: where some are set aside, nothing is certain.
             if self.model.has_aside(other) || self.model.is_cma_zone(other) {
                 continue;
             }
-            let stat = &before[other];
-            let blocks: u64 = stat.nr_free[usize::from(order)..].iter().sum();
+            let stat = &before.zones[other];
+            let blocks = before.blocks(other, order);
             let least = stat.marks.low + stat.marks.boost + stat.protection[ZoneType::Normal.index()];
             let willing = blocks > 0 && stat.free > least + (1 << order);
             assert!(!willing, "{gfp:?} of order {order} passed over zone {other}: {stat:?}");
@@ -268,16 +278,16 @@ impl Machine {
 
     /// Checks that a refused request could not have been served: every zone that it may use is empty down to its minimum.
     fn check_exhausted(&self, gfp: Gfp, order: u8, candidates: &Candidates) {
-        let after = self.allocator.zone_stats();
+        let after = Stats::of(&self.allocator);
         for &zone in &candidates.zones {
-            let stat = &after[zone];
+            let stat = &after.zones[zone];
             let usable = stat.free - if gfp.contains(Gfp::MOVABLE) { 0 } else { stat.free_cma };
             let least = stat.marks.min + stat.protection[ZoneType::Normal.index()];
             if usable < least + (1 << order) {
                 continue;
             }
             let certain = !self.model.has_aside(zone) && !self.model.is_cma_zone(zone);
-            let blocks: u64 = stat.nr_free[usize::from(order)..].iter().sum();
+            let blocks = after.blocks(zone, order);
             assert!(order > 0 && (!certain || blocks == 0), "{gfp:?} of order {order} was refused: {stat:?}");
         }
     }

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 
-pub use args::{BenchArgs, parse_size};
+pub use args::{BenchArgs, parse_count, parse_size};
 use table::{Cell, Reading, Table, million_ops_per_second};
 
 use crate::measure::{Calibration, Cpus, Fault, Plan, StartTeam, Summary, Team, summarize};

@@ -2,4 +2,5 @@
 
 pub mod bench;
 pub mod replay;
+pub mod stat;
 pub mod topo;

@@ -435,6 +435,8 @@ impl Rig {
             };
             assert_eq!(report.nr_free.iter().map(listed).sum::<u64>(), report.free);
             assert_eq!(zone.nr_free_pages(), report.free);
+            let pageblocks = report.span.end.get().div_ceil(512) - report.span.start.get() / 512;
+            assert_eq!(report.pageblocks.iter().sum::<u32>(), pageblocks);
         }
         let text = self.allocator.buddyinfo().to_string();
         for (line, report) in text.lines().zip(self.reports()) {

@@ -193,6 +193,7 @@ impl Buddy {
         for at in (start.get()..self.end.get()).step_by(PAGEBLOCK_FRAMES as usize).map(Pfn::new) {
             let block = self.block_of(at);
             let isolated = PageblockFlags::of(MigrateType::Isolate).remembering(MigrateType::Movable);
+            self.set_pageblock_type(at, MigrateType::Isolate);
             self.types[block] = isolated.0 | PageblockFlags::OFFLINE;
         }
     }

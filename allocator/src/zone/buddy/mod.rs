@@ -47,6 +47,8 @@ pub struct Buddy {
     sets: LeafSets,
     /// [`PageblockFlags`] of each pageblock.
     types: ZeroedSlice<u8>,
+    /// How many pageblocks have each type.
+    pageblocks: [u32; TYPES],
     nr_free: [[u32; ORDERS]; TYPES],
     /// For each type, a bit for every order that has a free block.
     available: [u32; TYPES],
@@ -69,10 +71,12 @@ impl Buddy {
             leaves: ZeroedSlice::new(leaves)?,
             sets: LeafSets::new(TYPES * (max_order.index() + 1), leaves)?,
             types: ZeroedSlice::new(blocks)?,
+            pageblocks: [0; TYPES],
             nr_free: [[0; ORDERS]; TYPES],
             available: [0; TYPES],
             free_frames: [0; TYPES],
         };
+        buddy.pageblocks[MigrateType::Movable as usize] = u32::try_from(blocks).expect("fewer than frames");
         buddy.free_span(start, online_end);
         buddy.begin_offline(online_end);
         Ok(buddy)
@@ -141,7 +145,14 @@ impl Buddy {
         PageblockFlags(self.types[self.block_of(pfn)]).migratetype()
     }
 
+    /// Returns how many pageblocks of the zone are of a type; those at its ends that it has only a part of are among them.
+    pub const fn pageblocks(&self, migratetype: MigrateType) -> u32 {
+        self.pageblocks[migratetype as usize]
+    }
+
     fn set_pageblock_type(&mut self, pfn: Pfn, migratetype: MigrateType) {
+        self.pageblocks[self.pageblock_type(pfn) as usize] -= 1;
+        self.pageblocks[migratetype as usize] += 1;
         let block = self.block_of(pfn);
         self.types[block] = PageblockFlags::of(migratetype).0;
     }

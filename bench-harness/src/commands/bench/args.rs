@@ -141,7 +141,11 @@ fn parse_samples(text: &str) -> anyhow::Result<usize> {
     parse_count(text, 1_000_000)
 }
 
-fn parse_count(text: &str, most: usize) -> anyhow::Result<usize> {
+/// Parses a number from 1 to `most`.
+///
+/// # Errors
+/// It is no such number.
+pub fn parse_count(text: &str, most: usize) -> anyhow::Result<usize> {
     let count = text.parse().ok().filter(|count| (1..=most).contains(count));
     count.with_context(|| format!("\"{text}\" is not a number from 1 to {most}"))
 }

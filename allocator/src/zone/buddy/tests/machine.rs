@@ -444,6 +444,7 @@ impl Tested {
             }
             assert_eq!(self.buddy.available(kind), available, "{kind}");
             assert_eq!(self.buddy.free_frames_of(kind), model.free_frames_of(kind), "{kind}");
+            assert_eq!(self.buddy.pageblocks(kind) as usize, model.pageblocks(kind), "{kind} pageblocks");
         }
         assert_eq!(self.buddy.free_frames(), model.free_frames());
     }

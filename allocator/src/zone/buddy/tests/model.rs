@@ -125,6 +125,11 @@ impl Model {
         self.types[self.block(pfn)]
     }
 
+    /// Returns how many pageblocks are of a type, counted one by one.
+    pub(super) fn pageblocks(&self, kind: MigrateType) -> usize {
+        self.types.iter().filter(|&&found| found == kind).count()
+    }
+
     pub(super) fn set(&mut self, order: u8, kind: MigrateType) -> &mut BTreeSet<u32> {
         &mut self.free[kind.index()][usize::from(order)]
     }
