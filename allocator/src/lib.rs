@@ -46,6 +46,7 @@
 //! | [`platform`] | memory, CPUs and topology: every system call |
 //! | [`error`] | requests, frees and builds that failed |
 //! | [`frame`] | numbers, descriptors and batches of frames |
+//! | [`trace`] | USDT probes, named after the kernel's tracepoints |
 //! | [`zone`] | a range of frames: buddy, pageblocks, fallback, watermarks |
 //! | [`node`] | which zones a request tries, in which order: zonelists, node masks, memory policies |
 //! | [`pcp`] | the thread's cache: lists, sizes, refill, drain, ageing |
@@ -97,6 +98,7 @@ pub mod pcp;
 pub mod platform;
 pub mod stats;
 pub mod sync;
+pub mod trace;
 pub mod zone;
 
 #[cfg(not(any(loom, shuttle)))]

@@ -7,6 +7,7 @@ use crate::{
     gfp::Gfp,
     pcp::{Put, ThreadCache},
     sync::Owner,
+    trace,
     zone::Waiting,
 };
 
@@ -29,7 +30,10 @@ pub fn alloc_pages_bulk(
     let mut left = count;
     while left > 0 {
         if let (Some((highest, flags, list)), Ok(mut cache)) = (single_request(gfp), owner.enter()) {
-            left -= cache.take_many(highest, flags, list, left, &mut got);
+            left -= cache.take_many(highest, flags, list, left, |block| {
+                trace::mm_page_alloc(block, gfp);
+                got(block);
+            });
         }
         if left > 0 {
             got(alloc_pages(domain, Some(owner), gfp, Order::ZERO, waiting)?);

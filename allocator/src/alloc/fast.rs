@@ -7,6 +7,7 @@ use crate::{
     node::{Target, ZoneRef},
     pcp::{Put, ThreadCache},
     sync::{Inside, NotEntered, Owner, Visit},
+    trace,
 };
 
 /// What a request is to a cache; known at compile time where its flags and order are.
@@ -45,8 +46,9 @@ pub fn take_cached(
         return None;
     }
     let CachedRequest { highest, flags, list } = cached_request(gfp, order)?;
-    let mut cache = entered.ok()?;
-    cache.take(highest, flags, list, order)
+    let block = entered.ok()?.take(highest, flags, list, order)?;
+    trace::mm_page_alloc(block, gfp);
+    Some(block)
 }
 
 /// [`take_cached`] as what is done with a cache.

@@ -11,6 +11,7 @@ use crate::{
     node::{NodeMask, Target, ZoneRef},
     pcp::{Refill, ThreadCache},
     sync::{NotEntered, Owner},
+    trace,
     zone::Waiting,
 };
 
@@ -93,8 +94,25 @@ fn policy_target(domain: &Domain, owner: Option<&Owner<ThreadCache>>, local: Nid
     Some(cache.policy_mut()?.target(local, zonelists.with_memory(), zonelists.distances()))
 }
 
-/// Allocates a block from where a target says: from a cache, else at the low mark, else with all that the mask permits.
+/// Allocates a block from where a target says, and lets tracers know.
 fn alloc_pages_target(
+    domain: &Domain,
+    owner: Option<&Owner<ThreadCache>>,
+    gfp: Gfp,
+    order: Order,
+    target: &Target,
+    waiting: Waiting,
+) -> Result<Block, AllocError> {
+    let result = find_block(domain, owner, gfp, order, target, waiting);
+    match result {
+        Ok(block) => trace::mm_page_alloc(block, gfp),
+        Err(_) => trace::mm_page_alloc_failed(domain.frames().allocator(), order, gfp),
+    }
+    result
+}
+
+/// Takes a block from where a target says: from a cache, else at the low mark, else with all that the mask permits.
+fn find_block(
     domain: &Domain,
     owner: Option<&Owner<ThreadCache>>,
     gfp: Gfp,

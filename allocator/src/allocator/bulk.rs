@@ -68,12 +68,12 @@ impl Core {
     }
 
     fn free_bulk(&self, owner: &Owner<ThreadCache>, slots: &mut [Option<Pages>]) {
-        let mut blocks = slots.iter_mut().filter_map(Option::take).map(Pages::into_block);
+        let mut blocks = slots.iter_mut().filter_map(Option::take).map(Pages::into_freed);
         while let Some((block, left)) = put_cached_bulk(owner, &mut blocks) {
             if block.allocator() == self.number() {
                 self.finish_free(owner, block, left);
             } else {
-                Pages::new(block).free();
+                Pages::put(block);
             }
         }
     }

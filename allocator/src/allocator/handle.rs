@@ -80,7 +80,7 @@ impl Handle {
     #[doc(alias = "__free_pages")]
     #[inline(always)]
     pub fn free_pages(&self, pages: Pages) {
-        let block = pages.into_block();
+        let block = pages.into_freed();
         let left = put_cached(self.owner.enter(), block);
         if left != Put::Cached {
             self.free_pages_slow(block, left);
@@ -94,7 +94,7 @@ impl Handle {
         if block.allocator() == core.number() {
             core.finish_free(&self.owner, block, left);
         } else {
-            Pages::new(block).free();
+            Pages::put(block);
         }
     }
 

@@ -10,6 +10,7 @@ use crate::{
     frame::{Block, Order},
     gfp::Gfp,
     pcp::{Put, local},
+    trace,
     zone::Waiting,
 };
 
@@ -53,6 +54,7 @@ impl Allocator {
     pub fn free_pages_nolock(&self, pages: Pages) {
         let pages = core::mem::ManuallyDrop::new(pages);
         let block = pages.block();
+        trace::mm_page_free(block);
         match local::with_last(key(block.allocator()), PutCached(block)) {
             Some(Put::Cached) => {}
             left => pages.shared().free_nolock_slow(block, left),

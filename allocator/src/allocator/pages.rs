@@ -15,6 +15,7 @@ use crate::{
     alloc::PutCached,
     frame::{Block, Order, Pfn},
     pcp::{Put, local},
+    trace,
 };
 
 /// A block of 2^order frames that its holder owns.
@@ -37,7 +38,13 @@ impl Pages {
     /// calls a function that the compiler may not inline.
     #[inline(always)]
     pub(super) fn free(self) {
-        let pages = ManuallyDrop::new(self);
+        Self::put(self.into_freed());
+    }
+
+    /// Puts a block, which its owner has given up, where [`free`](Self::free) says.
+    #[inline(always)]
+    pub(super) fn put(block: Block) {
+        let pages = ManuallyDrop::new(Self { block });
         let left = local::with_last(key(pages.block.allocator()), PutCached(pages.block));
         if left != Some(Put::Cached) {
             pages.shared().free_slow(pages.block, left);
@@ -47,6 +54,7 @@ impl Pages {
     /// Frees the block at the cold end of the calling thread's cache.
     pub(super) fn free_cold(self) {
         let pages = ManuallyDrop::new(self);
+        trace::mm_page_free(pages.block);
         pages.shared().free_cold(pages.block);
     }
 
@@ -54,6 +62,14 @@ impl Pages {
     #[inline(always)]
     pub(super) fn into_block(self) -> Block {
         ManuallyDrop::new(self).block
+    }
+
+    /// Gives up ownership to free the block, and lets tracers know before anybody else can have it.
+    #[inline(always)]
+    pub(super) fn into_freed(self) -> Block {
+        let block = self.into_block();
+        trace::mm_page_free(block);
+        block
     }
 
     #[inline(always)]

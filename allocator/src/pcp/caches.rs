@@ -16,6 +16,7 @@ use crate::{
         atomic::{AtomicU32, AtomicU64, Ordering},
         fence_claims,
     },
+    trace,
     zone::{Freed, Zone},
 };
 
@@ -239,7 +240,9 @@ impl Caches {
 
     /// Drains the caches of all threads (`drain_all_pages`). May wait a while for each: for requests that may block.
     pub fn drain_all(&self) -> Drained {
-        self.registry.with_entries(|entries| self.visit(entries, |cache| self.drain(cache)))
+        let drained = self.registry.with_entries(|entries| self.visit(entries, |cache| self.drain(cache)));
+        trace::drain_all_pages(drained.frames, drained.skipped);
+        drained
     }
 
     /// Claims each cache in turn and calls `f` with it; the caller holds the registry's lock.

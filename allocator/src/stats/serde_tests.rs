@@ -49,7 +49,14 @@ fn structures_come_back_as_they_were() {
     let json = round_trip(&Pagetypeinfo { pageblock_order: 9, zones });
     assert_eq!(json["zones"][0]["types"][0]["migratetype"], "CMA");
 
-    let zone =
-        ConservationZone { node: 0, zone: ZoneType::Dma, free: 1, cached: 2, allocated: 3, managed: 6 };
+    let zone = ConservationZone {
+        node: 0,
+        zone: ZoneType::Dma,
+        free: 1,
+        cached: 2,
+        allocated: 3,
+        isolated: 4,
+        managed: 10,
+    };
     assert_eq!(round_trip(&Conservation { zones: vec![zone] })["zones"][0]["managed"], 6);
 }

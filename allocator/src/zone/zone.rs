@@ -16,6 +16,7 @@ use crate::{
     frame::{FrameBatch, FrameState, FrameTable, Mobility, Order, PcpList, Pfn},
     gfp::{AllocFlags, MigrateType, NR_ZONE_TYPES, WmarkIndex, ZoneType},
     sync::{LockRank, PendingMap, SpinGuard, SpinLock, ZeroedSliceError},
+    trace,
 };
 
 /// Whether a caller may wait for a zone's lock.
@@ -217,6 +218,7 @@ impl Zone {
             let freed = self.frames.update(pfn, |found| {
                 (found.state() == Some(FrameState::Pending)).then(|| {
                     let taken_for = self.taken_for(found.list());
+                    trace::free_pending(pfn, found.order());
                     let was_used = areas.free_past_caches(|buddy| buddy.free(pfn, found.order(), taken_for));
                     areas.events.bad_pages += u64::from(!was_used);
                     areas.events.pending_frees += 1;
@@ -349,7 +351,10 @@ impl Zone {
                 frames,
                 sizing::WATERMARK_BOOST_FACTOR,
             );
-            areas.events.boosts += u64::from(boost == Boost::Raised);
+            if boost == Boost::Raised {
+                areas.events.boosts += 1;
+                trace::boost_watermark(self.span.start, areas.marks.boost);
+            }
         }
         if done.boosts > 0 {
             areas.steady = 0..0;
@@ -403,6 +408,7 @@ impl Zone {
     pub fn free_bulk(&self, list: PcpList, batch: &FrameBatch) -> Freed {
         let (_, order) = PcpList::with_index(list.index());
         self.locked(self.areas.lock(), |areas, _| {
+            trace::mm_page_pcpu_drain(batch.numbers(), order, |pfn| areas.buddy.pageblock_type(pfn));
             let bad = areas.free(|buddy| buddy.free_batch(batch.numbers(), order, self.taken_for(list)));
             areas.events.bad_pages += bad;
             areas.freed()

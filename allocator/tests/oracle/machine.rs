@@ -4,7 +4,10 @@ use core::ops::Range;
 
 use gfp::{
     AllocError, Allocator, ContigPages, ExactPages, Gfp, Handle, Nid, Order, Pages, Pfn, PolicyScope,
-    error::RangeProblem, gfp::ZoneType, node::Reach, stats::ZoneStat,
+    error::RangeProblem,
+    gfp::ZoneType,
+    node::Reach,
+    stats::{Buddyinfo, ZoneStat},
 };
 
 use super::{

@@ -27,7 +27,7 @@ use crate::{
 /// exit status says whether an allocation failed or a block was not as it should be.
 #[derive(Args, Clone, Debug)]
 pub struct ReplayArgs {
-    /// The trace as text, plain or gzip: ftrace, trace-cmd report or perf script of kmem:mm_page_*.
+    /// The trace as text, plain or gzip: ftrace, trace-cmd report or perf script of kmem:mm_page_* or of gfp's own probes.
     pub trace: PathBuf,
 
     /// The layout of its lines.

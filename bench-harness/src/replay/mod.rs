@@ -28,7 +28,7 @@ mod verify;
 
 pub use contestant::Contestant;
 pub use measure::{Measured, Passes, measure};
-pub use outcome::{BIAS, Outcome};
+pub use outcome::Outcome;
 pub use pace::WINDOW;
 pub use placement::{MeanPeak, Placement, kernel_placement};
 pub use plan::{Job, Threads};

@@ -5,12 +5,22 @@ use serde_json::{Value, json};
 use super::{Job, MeanPeak, Measured, Placement};
 use crate::{
     report::Table,
-    trace::{Lines, Trace},
+    trace::{Lines, Source, Trace},
 };
 
-/// What a reader must know to compare our placement with the kernel's; printed with every outcome.
-pub const BIAS: &str = "our arena starts empty and holds only the traced blocks; the kernel's memory was in use before \
-                        the trace began, and its placement had to fit in between";
+/// Returns what a reader must know to compare our placement with the recorded one; it comes with every outcome.
+const fn bias(source: Source) -> &'static str {
+    match source {
+        Source::Kernel => {
+            "our arena starts empty and holds only the traced blocks; the kernel's memory was in use before \
+             the trace began, and its placement had to fit in between"
+        }
+        Source::Gfp => {
+            "our arena starts empty and holds all traced blocks; those that were recorded may have lain in several \
+             arenas, of other sizes, and between blocks of before the recording"
+        }
+    }
+}
 
 /// A replay of one trace by one or more allocators.
 #[derive(Debug)]
@@ -48,6 +58,7 @@ impl Outcome<'_> {
             "allocator": measured.allocator,
             "trace": self.trace_name,
             "format": self.trace.format.name(),
+            "source": self.trace.source.name(),
             "threads": self.job.threads.name(),
             "workers": self.job.workers.len(),
             "pinned": measured.pinned,
@@ -65,7 +76,7 @@ impl Outcome<'_> {
         });
         record["blocks_2m"] = beside(measured.placement.map(|ours| ours.blocks), self.kernel.blocks);
         record["mixed_blocks_2m"] = beside(measured.placement.map(|ours| ours.mixed), self.kernel.mixed);
-        record["bias"] = json!(BIAS);
+        record["bias"] = json!(bias(self.trace.source));
         record["verified"] = json!(measured.verified.is_some());
         record["passes"] = passes_json(&measured.ns_per_event);
         record["passes_zeroed"] = passes_json(&measured.ns_per_event_zeroed);
@@ -129,18 +140,23 @@ impl Outcome<'_> {
             }
             table.push(row);
         }
-        let mut row = vec!["(the kernel)".to_owned()];
+        let recorded = match self.trace.source {
+            Source::Kernel => "(the kernel)",
+            Source::Gfp => "(as recorded)",
+        };
+        let mut row = vec![recorded.to_owned()];
         row.extend([""; 8].map(str::to_owned));
         row.extend(placement_cells(self.kernel));
         table.push(row);
         text += &table.to_string();
         text += &format!(
-            "{}, arena {} MiB; ns/event is the median of the passes\nbias: {BIAS}\n",
+            "{}, arena {} MiB; ns/event is the median of the passes\nbias: {}\n",
             match self.job.workers.len() {
                 1 => "1 thread".to_owned(),
                 workers => format!("{workers} threads"),
             },
             self.arena_bytes >> 20,
+            bias(self.trace.source),
         );
         text
     }

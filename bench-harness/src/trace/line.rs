@@ -1,6 +1,11 @@
 //! One line of a trace.
 
-use super::prefix::{self, TaskStyle, decimal};
+use super::{
+    prefix::{self, TaskStyle, decimal},
+    usdt,
+};
+
+use gfp::Gfp;
 
 /// The largest order that a trace may name; kernels go to 10, some configurations to 13.
 pub const MAX_ORDER: u8 = 18;
@@ -26,7 +31,7 @@ pub(super) enum PageEvent<'a> {
         pfn: Option<u64>,
         order: u8,
         migratetype: u8,
-        /// The flags' names joined by `|`, as the kernel printed them.
+        /// The flags' names joined by `|`, as the kernel printed them, or their bits.
         gfp_flags: &'a [u8],
     },
     /// `mm_page_free`.
@@ -50,7 +55,10 @@ pub(super) fn parse(line: &[u8]) -> Option<Line<'_>> {
         return Some(Line::Silent);
     }
     let Some(prefix) = prefix::split(line) else { return parse_unusual(line) };
-    let event = match prefix.event {
+    let is_probe = usdt::is_probe(prefix.text);
+    let event = match if is_probe { usdt::name(prefix.event) } else { prefix.event } {
+        b"mm_page_alloc" if is_probe => usdt::alloc(&prefix)?,
+        b"mm_page_free" if is_probe => usdt::free(&prefix)?,
         b"mm_page_alloc" => alloc(prefix.cpu, prefix.text)?,
         b"mm_page_free" => {
             let fields = Fields::read(prefix.text);
@@ -110,7 +118,7 @@ impl<'a> Fields<'a> {
 }
 
 /// Reads a number in decimal (frames up to 5.15) or in hexadecimal with its `0x` (later).
-fn number(text: &[u8]) -> Option<u64> {
+pub(super) fn number(text: &[u8]) -> Option<u64> {
     match text.strip_prefix(b"0x") {
         Some(hex) => {
             if hex.starts_with(b"+") {
@@ -128,12 +136,11 @@ fn order(text: &[u8]) -> Option<u8> {
 
 /// Tells whether a request's printed flags ask for zeroed memory.
 ///
-/// The name is `GFP_ZERO` in the oldest kernels. Flags that the reader could not name are one hexadecimal number,
-/// taken to be numbered as in 5.x and later.
+/// The name is `GFP_ZERO` in the oldest kernels. Flags that the reader could not name are one number, taken to be numbered
+/// as in 5.x and later, and here.
 pub(super) fn asks_for_zero(gfp_flags: &[u8]) -> bool {
-    const GFP_ZERO_BIT: u64 = 0x100;
-    if gfp_flags.starts_with(b"0x") {
-        return number(gfp_flags).is_some_and(|bits| bits & GFP_ZERO_BIT != 0);
+    if gfp_flags.first().is_some_and(u8::is_ascii_digit) {
+        return number(gfp_flags).is_some_and(|bits| bits & u64::from(Gfp::ZERO.bits()) != 0);
     }
     gfp_flags.split(|&byte| byte == b'|').any(|name| name == b"__GFP_ZERO" || name == b"GFP_ZERO")
 }
@@ -278,6 +285,8 @@ mod tests {
             ("none", false),
             ("0xdc0", true),
             ("0xcc0", false),
+            ("3520", true),
+            ("3264", false),
         ] {
             assert_eq!(asks_for_zero(flags.as_bytes()), zero, "{flags}");
         }

@@ -8,6 +8,7 @@ use super::{
     line::{Line, Mobility, PageEvent, asks_for_zero, named_mobility, parse},
     pairing::Pairing,
     prefix::TaskStyle,
+    usdt,
 };
 use crate::rival::{Migrate, Zeroing};
 
@@ -33,6 +34,25 @@ impl Format {
         match self {
             Self::Ftrace => "ftrace",
             Self::Perf => "perf",
+        }
+    }
+}
+
+/// Whose allocations a trace tells of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// A kernel's.
+    Kernel,
+    /// Those of a process that uses gfp, by its probes.
+    Gfp,
+}
+
+impl Source {
+    /// Returns the name that records have.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Kernel => "kernel",
+            Self::Gfp => "gfp",
         }
     }
 }
@@ -73,7 +93,7 @@ pub struct Lines {
 pub struct Trace {
     /// Allocations and frees of blocks, in the order of the file.
     pub events: Vec<Event>,
-    /// The kernel's first frame of each slot's blocks.
+    /// The recorded first frame of each slot's blocks; an allocator's frames begin at its number times 2^48.
     pub pfns: Vec<u64>,
     /// The CPUs that replayed events happened on, ascending.
     pub cpus: Vec<u16>,
@@ -83,6 +103,8 @@ pub struct Trace {
     pub lines: Lines,
     /// The layout that was found, or asked for.
     pub format: Format,
+    /// Whose allocations they are, by the first.
+    pub source: Source,
 }
 
 /// Why a trace cannot be replayed.
@@ -272,7 +294,9 @@ impl Reading {
         let mut cpus: Vec<u16> = events.iter().map(|event| event.cpu).collect();
         cpus.sort_unstable();
         cpus.dedup();
-        Ok(Trace { events, pfns, cpus, account, lines, format })
+        let source =
+            if pfns.first().is_some_and(|&pfn| usdt::is_ours(pfn)) { Source::Gfp } else { Source::Kernel };
+        Ok(Trace { events, pfns, cpus, account, lines, format, source })
     }
 }
 

@@ -1,10 +1,11 @@
-//! What a kernel's page allocator did, read from the text of its `kmem:mm_page_*` tracepoints.
+//! What a kernel's page allocator did, read from the text of its `kmem:mm_page_*` tracepoints; or gfp, from that of its probes.
 //!
 //! | file | idea |
 //! |---|---|
 //! | `input` | bytes of a file: plain or gzip by content, one line at a time |
 //! | `prefix` | who, on which CPU, when, which tracepoint: the left part of a line, in each program's layout |
 //! | `line` | one line: an event with its fields, or one of the other things that traces contain |
+//! | `usdt` | hits of gfp's own probes: the arguments have numbers, not names |
 //! | `pairing` | allocations and frees of page frames made into blocks that a replay can allocate and free |
 //! | [`Trace`] (`load`) | a whole file, with an account of everything that was not replayed |
 //!
@@ -16,6 +17,7 @@
 //!   other way round, which the first request whose flags name its mobility gives away.
 //! - `mm_page_alloc_zone_locked`, `mm_page_pcpu_drain` and `mm_page_alloc_extfrag` describe how the kernel served
 //!   a request, not a request: they are counted and not replayed. So is every tracepoint of another kind.
+//! - Frames of gfp's probes are told apart by their allocator, so that several may be in one recording.
 //! - A frame's history decides, not a block's: see [`pairing`](self#pairing).
 //!
 //! # Pairing
@@ -35,7 +37,8 @@ mod pairing;
 mod prefix;
 #[cfg(test)]
 mod round_trip;
+mod usdt;
 
 pub use line::MAX_ORDER;
-pub use load::{Format, Lines, Trace, TraceError};
+pub use load::{Format, Lines, Source, Trace, TraceError};
 pub use pairing::{Account, Event, Op};

@@ -8,6 +8,7 @@ use super::{Buddy, LEAF_ORDER, PAGEBLOCK_FRAMES};
 use crate::{
     frame::{FrameBatch, Mobility, Order, PAGEBLOCK_ORDER, Pfn},
     gfp::{AllocFlags, MigrateType},
+    trace,
 };
 
 /// A claim converts at most a block of this order, however large the block that it splits (MAX_PAGE_ORDER).
@@ -169,8 +170,10 @@ impl Buddy {
                 done.boosts += 1;
                 self.claim_pageblock(order, current, migratetype, victim, grouping)
             };
-            if claimed.is_some() {
+            if let Some(pfn) = claimed {
                 done.claimed += 1;
+                let now = || self.pageblock_type(pfn);
+                trace::mm_page_alloc_extfrag(pfn, order, current, migratetype, victim, now);
                 return claimed;
             }
         }
@@ -239,6 +242,8 @@ impl Buddy {
                 self.expand(pfn, order.get(), current, victim);
                 self.hand_out(pfn, order, victim, Mobility::of(migratetype));
                 done.stolen += 1;
+                let now = || self.pageblock_type(pfn);
+                trace::mm_page_alloc_extfrag(pfn, order, current, migratetype, victim, now);
                 return Some(pfn);
             }
         }

@@ -24,6 +24,7 @@ use crate::{
     frame::{FrameBatch, MAX_MAX_ORDER, Mobility, Order, PAGEBLOCK_ORDER, Pfn},
     gfp::{MigrateType, NR_MIGRATE_TYPES},
     sync::{ZeroedSlice, ZeroedSliceError},
+    trace,
 };
 
 pub use fallback::{Fallback, Grouping, RmqueueMode};
@@ -255,6 +256,7 @@ impl Buddy {
         self.remove(pfn, current, migratetype);
         self.expand(pfn, order.get(), current, migratetype);
         self.hand_out(pfn, order, migratetype, taken_for);
+        trace::mm_page_alloc_zone_locked(&[pfn.get()], order, migratetype);
         Some(pfn)
     }
 
@@ -289,6 +291,7 @@ impl Buddy {
         taken_for: Mobility,
         batch: &mut FrameBatch,
     ) -> u32 {
+        let before = batch.len();
         let mut left = count;
         while left > 0 && self.available[migratetype as usize] != 0 {
             let order = self.available[migratetype as usize].trailing_zeros().to_le_bytes()[0];
@@ -303,6 +306,7 @@ impl Buddy {
             left -= taken;
         }
         self.free_frames[migratetype as usize] -= u64::from(count - left);
+        trace::mm_page_alloc_zone_locked(&batch.numbers()[before..], Order::ZERO, migratetype);
         count - left
     }
 

@@ -1,0 +1,144 @@
+//! USDT probes, named after the kernel's tracepoints: what perf, bpftrace, SystemTap and gdb can listen to in any program
+//! that uses this crate.
+//!
+//! The provider is `gfp`. Frames are numbered within their allocator, and `allocator` is its number among those of the process.
+//! Migrate types are the kernel's numbers ([`MigrateType`]), masks the bits of [`Gfp`].
+//!
+//! | probe | arguments | fires |
+//! |---|---|---|
+//! | `mm_page_alloc` | pfn, order, gfp, migratetype, allocator | when a request ends; a pfn of −1: it failed |
+//! | `mm_page_free` | pfn, order, allocator | when an owner gives a block up, before anybody else can have it |
+//! | `mm_page_alloc_zone_locked` | pfn, order, migratetype, percpu_refill | when a block leaves the free areas of its own type |
+//! | `mm_page_pcpu_drain` | pfn, order, migratetype | when a cache's block is about to go back to its zone |
+//! | `mm_page_alloc_extfrag` | pfn, alloc_order, fallback_order, alloc_migratetype, fallback_migratetype, change_ownership | when a request was served from another type's free areas |
+//! | `boost_watermark` | zone's first pfn, boost in frames | when a claim below a pageblock raised a zone's marks |
+//! | `drain_all_pages` | frames, skipped caches | when the caches of all threads have been drained |
+//! | `free_pending` | pfn, order | when the holder of a zone's lock frees a block that was left to it |
+//!
+//! The first two fire for hits too, and are there with the feature `usdt` only: they cost a hit three instructions each. The
+//! others are always there, and lie on paths out of line: a `nop` where the arguments lie in registers anyway, elsewhere
+//! a test of the probe's semaphore, a word that tracers raise. On systems other than Linux there are no probes.
+//!
+//! Unlike the kernel's, `mm_page_alloc` has the mask as the caller gave it, without what scopes took from it, and fires for each frame
+//! of a bulk request. Requests that name no node of the allocator fail before it fires.
+
+use core::hint::cold_path;
+
+use probe::{probe, probe_lazy};
+
+use crate::{
+    frame::{AllocatorNumber, Block, Order, PcpList, Pfn},
+    gfp::{Gfp, MigrateType, gfp_migratetype},
+};
+
+/// Stands for the frame of a request that failed.
+const NO_FRAME: isize = -1;
+
+/// Returns the migrate type that a mask asks for, −1 where it contradicts itself.
+fn migratetype_of(gfp: Gfp) -> isize {
+    gfp_migratetype(gfp).map_or(-1, |migratetype| migratetype as isize)
+}
+
+/// A request has got a block.
+#[inline(always)]
+pub fn mm_page_alloc(block: Block, gfp: Gfp) {
+    let (pfn, order, allocator) = (block.pfn(), block.order(), block.allocator());
+    if cfg!(feature = "usdt")
+        && probe_lazy!(
+            gfp,
+            mm_page_alloc,
+            pfn.get(),
+            order.get(),
+            gfp.bits(),
+            migratetype_of(gfp),
+            allocator.get(),
+        )
+    {
+        cold_path();
+    }
+}
+
+/// A request of an allocator has failed.
+pub fn mm_page_alloc_failed(allocator: AllocatorNumber, order: Order, gfp: Gfp) {
+    if cfg!(feature = "usdt") {
+        let (order, migratetype) = (order.get(), migratetype_of(gfp));
+        probe!(gfp, mm_page_alloc, NO_FRAME, order, gfp.bits(), migratetype, allocator.get());
+    }
+}
+
+/// An owner gives a block up.
+#[inline(always)]
+pub fn mm_page_free(block: Block) {
+    let (pfn, order, allocator) = (block.pfn(), block.order(), block.allocator());
+    if cfg!(feature = "usdt") && probe_lazy!(gfp, mm_page_free, pfn.get(), order.get(), allocator.get()) {
+        cold_path();
+    }
+}
+
+/// Blocks of one order have left the free areas of their own type; `pfns` are their first frames.
+#[inline]
+pub fn mm_page_alloc_zone_locked(pfns: &[u32], order: Order, migratetype: MigrateType) {
+    for &pfn in pfns {
+        let listening = probe_lazy!(
+            gfp,
+            mm_page_alloc_zone_locked,
+            pfn,
+            order.get(),
+            migratetype as u8,
+            PcpList::of(order, migratetype).is_listed() && MigrateType::PCP.contains(&migratetype),
+        );
+        if !listening {
+            break;
+        }
+    }
+}
+
+/// Blocks of one order are about to go from a cache to their zone, each to the free areas of `migratetype`; `pfns` are their first frames.
+#[inline]
+pub fn mm_page_pcpu_drain(pfns: &[u32], order: Order, migratetype: impl Fn(Pfn) -> MigrateType) {
+    for &pfn in pfns {
+        let listening =
+            probe_lazy!(gfp, mm_page_pcpu_drain, pfn, order.get(), migratetype(Pfn::new(pfn)) as u8);
+        if !listening {
+            break;
+        }
+    }
+}
+
+/// A request for `alloc_order` and `migratetype` was served from a free block of another order and type; `now` is the type of the
+/// pageblock since.
+#[inline]
+pub fn mm_page_alloc_extfrag(
+    pfn: Pfn,
+    alloc_order: Order,
+    fallback_order: u8,
+    migratetype: MigrateType,
+    fallback: MigrateType,
+    now: impl Fn() -> MigrateType,
+) {
+    probe_lazy!(
+        gfp,
+        mm_page_alloc_extfrag,
+        pfn.get(),
+        alloc_order.get(),
+        fallback_order,
+        migratetype as u8,
+        fallback as u8,
+        now() == migratetype,
+    );
+}
+
+/// The marks of the zone that begins at `start` are higher by `boost` frames now.
+pub fn boost_watermark(start: Pfn, boost: u64) {
+    probe!(gfp, boost_watermark, start.get(), boost);
+}
+
+/// The caches of all threads have been drained, except those that were skipped.
+pub fn drain_all_pages(frames: u64, skipped: u32) {
+    probe!(gfp, drain_all_pages, frames, skipped);
+}
+
+/// A block is freed by the holder of its zone's lock, to whom it was left.
+pub fn free_pending(pfn: Pfn, order: Order) {
+    probe!(gfp, free_pending, pfn.get(), order.get());
+}
