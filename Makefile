@@ -26,9 +26,10 @@ ARM     := aarch64-unknown-linux-gnu
 RACE    := --allocator gfp,gfp-tls,mimalloc,jemalloc
 
 
-# Machines for `make test-numa`, a line each: options of bench-harness/numavm/guest. The last has a node without CPUs.
+# Machines for `make test-numa`, a line each: options of bench-harness/numavm/guest. The first has pools of huge pages, the
+# last a node without CPUs.
 define MACHINES
---nodes 2 --cpus 2,2
+--nodes 2 --cpus 2,2 --memory 384,384 --hugepages 40
 --nodes 4
 --nodes 8
 --nodes 3 --cpus 2,1,0 --distances 0-2=17,1-2=28

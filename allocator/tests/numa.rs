@@ -1,12 +1,16 @@
 //! Nodes of a real kernel: where frames lie is asked of the system (`move_pages(2)`).
 //!
-//! Needs a machine with several NUMA nodes and is left out elsewhere; `make test-numa` runs it in virtual ones.
+//! Needs a machine with several NUMA nodes, and pools of huge pages; without them most is left out. `make test-numa` runs it in
+//! virtual ones.
 
 use gfp::{
     Allocator, Gfp, Maintain, MemPolicy, Nid, NodeMask, Order, Pages, Spread,
     gfp::ZoneType,
     node::Reach,
-    platform::{Binding, Topology, pin},
+    platform::{
+        Arena, ArenaOptions, ArenaSource, Backing, Binding, Downgrade, HugePagePool, NodeId, Prefault,
+        Topology, arena::NodeSpan, hugetlb::HugePageSize, pin,
+    },
 };
 
 /// What each node gives to the arena.
@@ -79,7 +83,7 @@ fn an_empty_node_turns_to_the_nearest_frame_by_frame() {
         let list = allocator.zonelists().node_zonelist(node, Reach::AllNodes);
         let order: Vec<_> = list.zones(ZoneType::Normal, NodeMask::ALL).map(|zone| zone.node).collect();
         let distance = |to: Nid| {
-            let id = |node: Nid| gfp::platform::NodeId(u32::from(u16::from(node)));
+            let id = |node: Nid| NodeId(u32::from(u16::from(node)));
             topology.distance(id(node), id(to))
         };
         assert!(order.windows(2).all(|pair| distance(pair[0]) <= distance(pair[1])), "{order:?}");
@@ -172,4 +176,111 @@ fn a_thread_that_moves_allocates_where_it_is() {
         assert_eq!(spread(&allocator, &at_home, home), at_home.len(), "and only there");
         check_where(&allocator, &mut at_home);
     }
+}
+
+const HUGE: usize = 2 << 20;
+
+/// Returns how many pages of 2 MiB a node has free.
+fn free_huge_pages(os_node: u32) -> usize {
+    let pools = HugePagePool::all().expect("the system says what it has");
+    let pool = pools.iter().find(|pool| (pool.size, pool.os_node) == (HugePageSize::Mib2, Some(os_node)));
+    usize::try_from(pool.map_or(0, |pool| pool.free)).expect("few")
+}
+
+/// An allocator in pages of 2 MiB, tied strictly to its nodes, that says where they lie.
+fn in_huge_pages(parts: &[(NodeId, usize)], downgrade: Downgrade) -> gfp::Builder {
+    Allocator::builder(parts.iter().map(|(_, bytes)| bytes).sum())
+        .nodes(Spread::Nodes(parts.to_vec()))
+        .backing(Backing::Huge2M)
+        .downgrade(downgrade)
+        .bind(Binding::Strict)
+        .verify_binding(true)
+        .dma(0)
+        .maintain(Maintain::ByHand)
+}
+
+#[test]
+fn huge_pages_come_from_the_pools_of_their_nodes() {
+    const PAGES: usize = 16;
+    let topology = topology();
+    let os_nodes: Vec<_> = topology.nodes().iter().map(|node| node.os_index).collect();
+    let free = || os_nodes.iter().map(|&node| free_huge_pages(node)).collect::<Vec<_>>();
+    let before = free();
+    let parts: Vec<_> = (0..).map(NodeId).zip(&os_nodes).map(|(id, _)| (id, PAGES * HUGE)).collect();
+    for source in [ArenaSource::Anonymous, ArenaSource::Memfd] {
+        let built = in_huge_pages(&parts, Downgrade::Forbidden).source(source).build();
+        if before.iter().any(|&free| free < PAGES) {
+            let error = built.map(|_| ()).expect_err("a pool is too small").to_string();
+            assert!(error.contains("hugetlb pages of 2 MiB"), "{error}");
+            let lesser =
+                in_huge_pages(&parts, Downgrade::Allowed).source(source).build().expect("lesser pages");
+            assert!(lesser.arena().obtained().backing_downgrade.is_some());
+        } else {
+            let allocator = built.expect("each pool has enough");
+            assert_eq!(free(), before.iter().map(|free| free - PAGES).collect::<Vec<_>>());
+            for report in allocator.nodes() {
+                let placed = report.placement.expect("it was asked for");
+                assert_eq!(
+                    (placed.here, placed.elsewhere, placed.unknown),
+                    (PAGES as u64, 0, 0),
+                    "{report:?}"
+                );
+                let node = Some(report.node);
+                let one = |_| allocator.alloc_pages_node(node, Gfp::KERNEL | Gfp::THISNODE, Order::ZERO);
+                let mut blocks: Vec<_> = (0..1000).map(|n| one(n).expect("memory")).collect();
+                check_where(&allocator, &mut blocks);
+            }
+        }
+        assert_eq!(free(), before, "all come back");
+    }
+}
+
+#[test]
+fn a_pool_that_is_too_small_is_named_and_keeps_its_pages() {
+    let topology = topology();
+    let nodes = topology.nodes();
+    let free = || nodes.iter().map(|node| free_huge_pages(node.os_index)).collect::<Vec<_>>();
+    let before = free();
+    if nodes.len() < 2 || before.contains(&0) {
+        return eprintln!("skipped: this machine has no huge pages on several nodes; make test-numa has");
+    }
+    // The machine has so many, the node has one less.
+    let last = NodeId(u32::try_from(nodes.len() - 1).expect("few"));
+    let parts = [(last, (before[before.len() - 1] + 1) * HUGE)];
+    let error =
+        in_huge_pages(&parts, Downgrade::Forbidden).build().expect_err("the node has too few").to_string();
+    let (asked, file) =
+        (before[before.len() - 1] + 1, format!("node/node{}/", nodes[nodes.len() - 1].os_index));
+    for part in [format!("{asked} hugetlb pages"), format!("{} are free", asked - 1), file] {
+        assert!(error.contains(&part), "{part:?} missing in {error:?}");
+    }
+    assert_eq!(free(), before);
+    let preferred = in_huge_pages(&parts, Downgrade::Forbidden).bind(Binding::Preferred).build();
+    let allocator = preferred.expect("the other nodes have a page");
+    let placed = allocator.nodes()[0].placement.expect("it was asked for");
+    assert_eq!((placed.here, placed.elsewhere), (asked as u64 - 1, 1));
+    drop(allocator);
+    assert_eq!(free(), before);
+}
+
+#[test]
+fn memory_that_lies_elsewhere_is_an_error_where_it_is_bound_strictly() {
+    let topology = topology();
+    let [first, second, ..] = topology.nodes() else {
+        return eprintln!("skipped: this machine has one node; make test-numa has more");
+    };
+    let bytes = 8 << 20;
+    let options = ArenaOptions { prefault: Prefault::All, ..ArenaOptions::new(bytes) };
+    let span = NodeSpan { bytes, os_node: first.os_index, binding: Binding::Strict };
+    let (lender, _) = Arena::on_nodes(&options, &[span]).expect("8 MiB of the first node");
+    let lent = |node| {
+        let builder = Allocator::builder(bytes).nodes(Spread::Nodes(vec![(NodeId(node), bytes)]));
+        // SAFETY: the lender outlives the allocators, which are gone before the next one is built.
+        let builder = unsafe { builder.from_raw(lender.base()) };
+        builder.bind(Binding::Strict).verify_binding(true).build().map(|_| ())
+    };
+    assert!(lent(0).is_ok());
+    let error = lent(1).expect_err("it lies on the first node").to_string();
+    let text = format!("2048 of 2048 pages that are tied to node {}", second.os_index);
+    assert!(error.contains(&text), "{error}");
 }

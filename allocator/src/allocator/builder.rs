@@ -3,7 +3,12 @@
 use core::{ops::Range, ptr::NonNull};
 use std::{ffi::CStr, sync::OnceLock};
 
-use super::{Allocator, MisuseHook, Spread, core::Core, numbers::Number, spread::NodePlan};
+use super::{
+    Allocator, MisuseHook, Spread,
+    core::Core,
+    numbers::Number,
+    spread::{NodePlan, verify},
+};
 use crate::{
     alloc::{Domain, DomainOptions},
     error::BuildError,
@@ -11,8 +16,8 @@ use crate::{
     node::{ZonePlan, zone_spans},
     pcp::sizing::HighFraction,
     platform::{
-        Arena, ArenaOptions, ArenaSource, Backing, Binding, DumpPolicy, PlatformError, Prefault, Topology,
-        arena::Residency, topology::Cpu,
+        Arena, ArenaOptions, ArenaSource, Backing, Binding, Downgrade, DumpPolicy, PlatformError, Prefault,
+        Topology, arena::Residency, topology::Cpu,
     },
     zone::{PAGEBLOCK_FRAMES, ZoneSpan, sizing::WATERMARK_SCALE_FACTOR, watermark::WatermarkRule},
 };
@@ -51,6 +56,7 @@ pub struct Builder {
     on_misuse: Option<MisuseHook>,
     spread: Spread,
     binding: Binding,
+    verify_binding: bool,
     topology: Option<Topology>,
     maximum: Option<usize>,
     cma: Vec<(&'static str, usize)>,
@@ -90,6 +96,7 @@ impl Builder {
             on_misuse: None,
             spread: Spread::OneNode,
             binding: Binding::None,
+            verify_binding: false,
             topology: None,
             maximum: None,
             cma: Vec::new(),
@@ -114,10 +121,36 @@ impl Builder {
         self
     }
 
-    /// Wishes for pages of a size; [`Arena::obtained`] says what was granted.
+    /// Asks for pages of a kind; [`Arena::obtained`] says what was granted. Hugetlb pages ([`Backing::Huge2M`],
+    /// [`Backing::Huge1G`]) are all taken when the allocator is built, from the pools of the nodes that the arena is bound to.
+    ///
+    /// ```
+    /// use gfp::{Allocator, platform::Backing};
+    ///
+    /// let allocator = Allocator::builder(64 << 20).backing(Backing::Huge2M).build()?;
+    /// println!("{}", allocator.arena().obtained()); // "2m", or "thp and not 2m: 32 hugetlb pages of 2 MiB were asked for, …"
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn backing(mut self, backing: Backing) -> Self {
         self.arena.backing = backing;
+        self
+    }
+
+    /// Says what happens when the pages asked for cannot be had: lesser ones, as is the default, or an error.
+    ///
+    /// ```
+    /// use gfp::{Allocator, platform::{Backing, Downgrade}};
+    ///
+    /// let builder = Allocator::builder(1 << 30).backing(Backing::Huge1G).downgrade(Downgrade::Forbidden);
+    /// match builder.build() {
+    ///     Ok(allocator) => assert_eq!(allocator.arena().obtained().backing, Backing::Huge1G),
+    ///     Err(error) => println!("{error}"), // the pool, pages asked for, pages free, the file to write to
+    /// }
+    /// ```
+    #[must_use]
+    pub const fn downgrade(mut self, downgrade: Downgrade) -> Self {
+        self.arena.downgrade = downgrade;
         self
     }
 
@@ -222,6 +255,25 @@ impl Builder {
         self
     }
 
+    /// Asks the system where the memory lies that is there after building, and notes it in [`Allocator::nodes`]; memory that is
+    /// bound strictly and lies elsewhere is an error. Hugetlb pages and a [prefaulted](Self::prefault) arena are all there, of others
+    /// what was locked for the DMA zone.
+    ///
+    /// ```
+    /// use gfp::{Allocator, platform::Prefault};
+    ///
+    /// let allocator = Allocator::builder(64 << 20).prefault(Prefault::All).verify_binding(true).build()?;
+    /// for node in allocator.nodes() {
+    ///     println!("node {}: {:?}", node.node, node.placement);
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub const fn verify_binding(mut self, verify: bool) -> Self {
+        self.verify_binding = verify;
+        self
+    }
+
     /// Takes nodes, CPUs and distances from a topology, instead of this machine's. Memory is not tied to the nodes of one that is
     /// simulated.
     #[must_use]
@@ -232,7 +284,8 @@ impl Builder {
 
     /// Lets the arena grow to so many bytes, a multiple of 2 MiB as its size then is: the address space is reserved, and what is
     /// beyond the size at first is offline until [`Allocator::online_pages`]. Nodes and the zones at the arena's end are those
-    /// of the maximum, and a mapping [of the caller's](Self::from_raw) has that size.
+    /// of the maximum, and a mapping [of the caller's](Self::from_raw) has that size. What is made resident at once, and pages from
+    /// a pool, are taken for all of it.
     ///
     /// ```
     /// # use gfp::Allocator;
@@ -283,17 +336,28 @@ impl Builder {
             Some(given) => given,
             None => host_topology().map_err(|error| BuildError::platform("reading the topology", error))?,
         };
-        let plan = NodePlan::new(&self.spread, self.arena.bytes, topology)?;
+        let backing = if self.lent.is_some() { Backing::FourK } else { self.arena.backing };
+        if self.arena.downgrade == Downgrade::Forbidden && backing != self.arena.backing {
+            let problem =
+                format!("the caller's mapping is used as it is, and {} was asked", self.arena.backing);
+            return Err(BuildError::option("backing", problem));
+        }
+        let plan = NodePlan::new(&self.spread, self.arena.bytes, backing, topology)?;
         let options = self.domain_options(number.get(), &plan, topology, online_frames)?;
-        let mut arena = match self.lent {
-            None => Arena::new(&self.arena),
+        let spans = plan.spans(self.binding, topology);
+        let (mut arena, tied) = match self.lent {
+            None => Arena::on_nodes(&self.arena, &spans),
             // SAFETY: the caller of `from_raw` promised what this asks for.
-            Some(base) => unsafe { Arena::from_raw(base, self.arena.bytes) },
+            Some(base) => unsafe { Arena::from_raw(base, self.arena.bytes) }
+                .and_then(|arena| arena.tie(&spans).map(|tied| (arena, tied))),
         }
         .map_err(|error| BuildError::platform("mapping the arena", error))?;
-        let nodes = plan.bind(&arena, self.binding, topology)?;
+        let mut nodes = plan.reports(&spans, tied, self.binding, topology);
         if self.lent.is_none() {
             make_resident(&mut arena, self.dma_bytes)?;
+        }
+        if self.verify_binding && !topology.is_simulated() {
+            verify(&arena, &mut nodes)?;
         }
         let domain = Domain::new(&options)
             .map_err(|error| BuildError::platform("reserving the frame table", error))?;

@@ -4,7 +4,11 @@ use crate::{
     error::BuildError,
     frame::{FRAME_BYTES, NODES_MAX, Nid},
     node::{Distances, NodeFrames, NodeMask},
-    platform::{Arena, Binding, NodeId, PlatformError, Topology, topology::CpuId},
+    platform::{
+        Arena, Backing, Binding, NodeId, PlatformError, Topology,
+        arena::{NodeSpan, Placement, Tied},
+        topology::CpuId,
+    },
 };
 
 /// Which nodes an arena lies on.
@@ -15,7 +19,8 @@ pub enum Spread {
     OneNode,
     /// All nodes of the machine that have memory, in equal parts.
     AllNodes,
-    /// These nodes of the topology, with so many bytes each, in this order; together they are the arena.
+    /// These nodes of the topology, with so many bytes each, in this order; together they are the arena. With hugetlb pages each
+    /// part is a multiple of them.
     Nodes(Vec<(NodeId, usize)>),
 }
 
@@ -30,6 +35,9 @@ pub struct NodeReport {
     pub bytes: usize,
     /// Whether these are tied to it.
     pub bound: Bound,
+    /// Where they lie, if that was asked for ([`Builder::verify_binding`](super::Builder::verify_binding)) and the node is this
+    /// machine's.
+    pub placement: Option<Placement>,
 }
 
 /// What became of tying memory to a node.
@@ -53,12 +61,19 @@ pub(super) struct NodePlan {
     pub(super) cpu_nodes: Box<[Nid]>,
 }
 
-/// Parts are whole blocks of this size, but for the last: 4 MiB, the largest ordinary block.
+/// Parts are whole blocks of this size, or whole pages if these are larger, but for the last: 4 MiB, the largest ordinary block.
 const PART: usize = 4 << 20;
 
 impl NodePlan {
-    /// Spreads an arena of `bytes` over nodes of the topology.
-    pub(super) fn new(spread: &Spread, bytes: usize, topology: &Topology) -> Result<Self, BuildError> {
+    /// Spreads an arena of `bytes` in such pages over nodes of the topology.
+    pub(super) fn new(
+        spread: &Spread,
+        bytes: usize,
+        backing: Backing,
+        topology: &Topology,
+    ) -> Result<Self, BuildError> {
+        let page_bytes = backing.page_bytes();
+        let least = PART.max(page_bytes);
         let wrong = |problem: String| Err(BuildError::option("nodes", problem));
         let known = topology.nodes();
         let shares = match spread {
@@ -66,16 +81,24 @@ impl NodePlan {
             Spread::AllNodes => {
                 let with_memory = (0..).map(NodeId).zip(known).filter(|(_, node)| node.memory_bytes > 0);
                 let ids: Vec<NodeId> = with_memory.map(|(id, _)| id).collect();
-                let each = bytes / ids.len().max(1) / PART * PART;
+                let each = bytes / ids.len().max(1) / least * least;
                 if each == 0 {
                     let count = ids.len();
-                    return wrong(format!("{bytes} bytes are too few for {count} nodes of {PART} at least"));
+                    return wrong(format!("{bytes} bytes are too few for {count} nodes of {least} at least"));
                 }
                 let last = ids.len() - 1;
                 let share = |(place, id)| (id, if place == last { bytes - each * last } else { each });
                 ids.into_iter().enumerate().map(share).collect()
             }
-            Spread::Nodes(shares) => shares.clone(),
+            Spread::Nodes(shares) => {
+                if let Some((id, bytes)) = shares.iter().find(|(_, bytes)| !bytes.is_multiple_of(page_bytes))
+                {
+                    return wrong(format!(
+                        "node {id} with {bytes} bytes: in {backing} pages each part is a multiple of {page_bytes}"
+                    ));
+                }
+                shares.clone()
+            }
         };
         let sum: usize = shares.iter().map(|&(_, bytes)| bytes).sum();
         if sum != bytes {
@@ -119,33 +142,105 @@ impl NodePlan {
         }
     }
 
-    /// Ties the nodes' parts of the arena to them.
-    pub(super) fn bind(
+    /// Returns the parts of the arena with the system's numbers of their nodes, to be tied to them.
+    pub(super) fn spans(&self, binding: Binding, topology: &Topology) -> Vec<NodeSpan> {
+        // There is no such node where the topology is another machine's.
+        let binding = if topology.is_simulated() { Binding::None } else { binding };
+        let span = |part: &NodeFrames| {
+            let known = topology.node(NodeId(u32::from(u16::from(part.node))));
+            let bytes = usize::try_from(part.frames).unwrap_or(usize::MAX) * FRAME_BYTES;
+            NodeSpan { bytes, os_node: known.map_or(0, |node| node.os_index), binding }
+        };
+        self.parts.iter().map(span).collect()
+    }
+
+    /// Says what became of tying parts of the arena to nodes.
+    pub(super) fn reports(
         &self,
-        arena: &Arena,
+        spans: &[NodeSpan],
+        tied: Vec<Tied>,
         binding: Binding,
         topology: &Topology,
-    ) -> Result<Vec<NodeReport>, BuildError> {
-        let mut offset = 0;
-        let mut reports = Vec::new();
-        for part in &self.parts {
-            let len = usize::try_from(part.frames).unwrap_or(usize::MAX) * FRAME_BYTES;
-            let known = topology.node(NodeId(u32::from(u16::from(part.node))));
-            let os_index = known.map_or(0, |node| node.os_index);
-            let bound = match binding {
-                Binding::None => Bound::NotAsked,
+    ) -> Vec<NodeReport> {
+        let report = |((part, span), tied): ((&NodeFrames, &NodeSpan), Tied)| NodeReport {
+            node: part.node,
+            os_index: span.os_node,
+            bytes: span.bytes,
+            bound: match (binding, tied) {
+                (Binding::None, _) => Bound::NotAsked,
                 _ if topology.is_simulated() => Bound::Simulated,
-                _ => match (arena.bind_range(offset, len, os_index, binding), binding) {
-                    (Ok(()), _) => Bound::Done(binding),
-                    (Err(error), Binding::Strict) => {
-                        return Err(BuildError::platform("tying memory to its node", error));
-                    }
-                    (Err(error), _) => Bound::Refused(error),
-                },
-            };
-            reports.push(NodeReport { node: part.node, os_index, bytes: len, bound });
-            offset += len;
+                (_, Ok(())) => Bound::Done(binding),
+                (_, Err(error)) => Bound::Refused(error),
+            },
+            placement: None,
+        };
+        self.parts.iter().zip(spans).zip(tied).map(report).collect()
+    }
+}
+
+/// Asks the system where each node's part of the arena lies, and notes it in the reports.
+pub(super) fn verify(arena: &Arena, reports: &mut [NodeReport]) -> Result<(), BuildError> {
+    let failed = |error| BuildError::platform("verifying where memory lies", error);
+    let mut offset = 0;
+    for report in reports {
+        let os_node = report.os_index;
+        let placement = arena.placement(offset, report.bytes, os_node).map_err(failed)?;
+        let Placement { here, elsewhere, .. } = placement;
+        if report.bound == Bound::Done(Binding::Strict) && elsewhere > 0 {
+            return Err(failed(PlatformError::Misplaced { os_node, looked_at: here + elsewhere, elsewhere }));
         }
-        Ok(reports)
+        report.placement = Some(placement);
+        offset += report.bytes;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        Allocator,
+        platform::{
+            ArenaSource, Errno, Prefault,
+            fault::{self, Occurrence, SystemCall},
+        },
+    };
+
+    fn plan(spread: &Spread, bytes: usize, backing: Backing) -> Result<Vec<usize>, String> {
+        let topology = Topology::synthetic("numa:2 core:1 pu:1").expect("a machine");
+        let plan = NodePlan::new(spread, bytes, backing, &topology).map_err(|error| error.to_string())?;
+        Ok(plan.spans(Binding::Strict, &topology).iter().map(|span| span.bytes).collect())
+    }
+
+    #[test]
+    fn parts_are_whole_pages_of_the_backing() {
+        const GIB: usize = 1 << 30;
+        assert_eq!(plan(&Spread::AllNodes, 3 * GIB, Backing::Huge1G), Ok(vec![GIB, 2 * GIB]));
+        assert_eq!(plan(&Spread::AllNodes, 3 * GIB, Backing::Huge2M), Ok(vec![3 * GIB / 2; 2]));
+        let error = plan(&Spread::AllNodes, GIB, Backing::Huge1G).expect_err("one page for two nodes");
+        assert!(error.contains("1073741824 at least"), "{error}");
+        let halves = Spread::Nodes(vec![(NodeId(0), GIB / 2), (NodeId(1), GIB / 2)]);
+        let error = plan(&halves, GIB, Backing::Huge1G).expect_err("no whole pages");
+        assert!(error.contains("in 1g pages each part is a multiple of 1073741824"), "{error}");
+        assert_eq!(plan(&halves, GIB, Backing::Thp), Ok(vec![GIB / 2; 2]));
+    }
+
+    #[test]
+    fn where_memory_lies_is_reported_or_an_error() {
+        let builder = || {
+            let builder = Allocator::builder(8 << 20).source(ArenaSource::Memfd).prefault(Prefault::All);
+            builder.nodes(Spread::AllNodes).bind(Binding::Strict).verify_binding(true)
+        };
+        let Ok(allocator) = builder().build() else { return eprintln!("left out: too many nodes for 8 MiB") };
+        let placed = allocator.nodes().iter().map(|node| node.placement.expect("it was asked for"));
+        let (here, other) =
+            placed.fold((0, 0), |sum, at| (sum.0 + at.here, sum.1 + at.elsewhere + at.unknown));
+        assert_eq!((here, other), (2048, 0));
+        let _refused = fault::fail(SystemCall::MovePages, Occurrence::Always, Errno::NOSYS);
+        let error = builder().build().expect_err("nobody says where it lies").to_string();
+        assert!(error.contains("verifying where memory lies: move_pages"), "{error}");
+        let simulated = Topology::synthetic("numa:2 core:1 pu:1").expect("a machine");
+        let allocator = builder().topology(simulated).build().expect("nothing is asked of the system");
+        assert!(allocator.nodes().iter().all(|node| node.placement.is_none()));
     }
 }

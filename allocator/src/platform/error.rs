@@ -3,7 +3,9 @@
 use std::fmt;
 use std::path::Path;
 
+use super::arena::{Backing, BackingDowngrade};
 use super::fault::SystemCall;
+use super::hugetlb::HugePageSize;
 use super::{CpuId, Errno};
 use crate::sync::Arc;
 
@@ -50,6 +52,24 @@ pub enum PlatformError {
     },
     /// The operation would change the contents of a mapping that the caller lent.
     ForeignMapping,
+    /// The operation would give hugetlb pages back, which nobody could be sure to get again.
+    HugetlbPages,
+    /// The arena cannot have the pages that it was asked to have.
+    Backing {
+        /// The pages asked for.
+        asked: Backing,
+        /// Why they cannot be had.
+        why: BackingDowngrade,
+    },
+    /// Pages do not lie on the node that they are tied to.
+    Misplaced {
+        /// The system's number of that node.
+        os_node: u32,
+        /// How many of its pages were looked at and have memory.
+        looked_at: u64,
+        /// How many of these lie elsewhere.
+        elsewhere: u64,
+    },
     /// A description of a topology, or what the system says of itself, makes no sense.
     Topology {
         /// What was read: a path, a variable or the description itself.
@@ -89,6 +109,8 @@ pub enum SizeRule {
     WholeFrames,
     /// At most 2³² frames (16 TiB), since a frame's number has 32 bits.
     AtMost32BitFrames,
+    /// A multiple of the hugetlb page that backs it.
+    WholeHugePages(HugePageSize),
 }
 
 impl PlatformError {
@@ -156,6 +178,13 @@ impl fmt::Display for PlatformError {
             Self::ForeignMapping => f.write_str(
                 "the arena lies in a mapping that the caller lent, whose contents are never discarded here",
             ),
+            Self::HugetlbPages => f.write_str("the arena keeps its hugetlb pages until it is dropped"),
+            Self::Backing { asked, why } => write!(f, "the arena cannot have {asked} pages: {why}"),
+            Self::Misplaced { os_node, looked_at, elsewhere } => write!(
+                f,
+                "{elsewhere} of {looked_at} pages that are tied to node {os_node} lie on other nodes: the system moved \
+                 them, or they were touched before"
+            ),
             Self::Topology { origin, reason } => write!(f, "no topology from {origin}: {reason}"),
         }
     }
@@ -175,11 +204,14 @@ impl fmt::Display for Asked {
 
 impl fmt::Display for SizeRule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::AtLeastOneFrame => "it needs at least one frame of 4096 bytes",
-            Self::WholeFrames => "its size must be a multiple of 4096 bytes",
-            Self::AtMost32BitFrames => "at most 17592186044416 bytes (16 TiB) can be numbered",
-        })
+        match self {
+            Self::AtLeastOneFrame => f.write_str("it needs at least one frame of 4096 bytes"),
+            Self::WholeFrames => f.write_str("its size must be a multiple of 4096 bytes"),
+            Self::AtMost32BitFrames => f.write_str("at most 17592186044416 bytes (16 TiB) can be numbered"),
+            Self::WholeHugePages(size) => {
+                write!(f, "in pages of {size} its size must be a multiple of {} bytes", size.bytes())
+            }
+        }
     }
 }
 

@@ -4,12 +4,14 @@
 //! 1. Every system call goes through `sys`, one function a call, and each first asks [`fault`] whether a
 //!    test wants it to fail. So every error path can be walked.
 //! 2. A wish that the system may refuse without harm (huge pages, a name for the mapping, staying out of
-//!    core dumps) never fails: the answer says what was obtained, and why not more.
+//!    core dumps) never fails: the answer says what was obtained, and why not more. Where only certain pages will do, the
+//!    caller [says so](Downgrade::Forbidden).
 //! 3. Everything else fails with a [`PlatformError`] that says what was asked and what to do.
 //!
 //! | module | idea |
 //! |---|---|
 //! | [`arena`] | the one reservation that all frames lie in |
+//! | [`hugetlb`] | pools of huge pages |
 //! | [`topology`] | CPUs, cores, nodes and distances (hwloc, sysfs or a synthetic description) |
 //! | [`pin`] | binding a thread to a CPU that the topology chose |
 //! | [`error`] | the one error type |
@@ -18,6 +20,7 @@
 pub mod arena;
 pub mod error;
 pub mod fault;
+pub mod hugetlb;
 pub mod pin;
 mod sys;
 #[cfg(test)]
@@ -25,8 +28,9 @@ mod test_process;
 mod thread;
 pub mod topology;
 
-pub use arena::{Arena, ArenaOptions, ArenaSource, Backing, Binding, DumpPolicy, Prefault};
+pub use arena::{Arena, ArenaOptions, ArenaSource, Backing, Binding, Downgrade, DumpPolicy, Prefault};
 pub use error::PlatformError;
+pub use hugetlb::HugePagePool;
 pub use rustix::io::Errno;
 pub use thread::{at_fork, spawn};
 pub use topology::{CpuId, NodeId, Topology, TopologySource};

@@ -10,11 +10,12 @@ use std::path::Path;
 use std::ptr::{self, NonNull};
 
 use rustix::fs::{MemfdFlags, SealFlags};
-pub(crate) use rustix::mm::Advice;
-use rustix::mm::{MapFlags, MprotectFlags, ProtFlags};
+pub(crate) use rustix::mm::{Advice, MapFlags};
+use rustix::mm::{MprotectFlags, ProtFlags};
 
 use super::Errno;
 use super::fault::{SystemCall, check};
+use super::hugetlb::HugePageSize;
 
 /// Returns the host's page size in bytes.
 pub(crate) fn page_size() -> usize {
@@ -42,6 +43,27 @@ pub(crate) unsafe fn map_file(at: NonNull<u8>, len: usize, file: BorrowedFd<'_>)
     // SAFETY: the caller owns the range and nobody uses it.
     unsafe { rustix::mm::mmap(at.as_ptr().cast(), len, protection, flags, file, 0) }?;
     Ok(())
+}
+
+/// Maps the start of a file, readable and writable, at an address where nothing is mapped yet; `EXIST` where something is.
+pub(crate) fn map_file_at(
+    at: NonNull<u8>,
+    len: usize,
+    flags: MapFlags,
+    file: BorrowedFd<'_>,
+) -> Result<(), Errno> {
+    check(SystemCall::Mmap)?;
+    let flags = flags | MapFlags::FIXED_NOREPLACE;
+    let protection = ProtFlags::READ | ProtFlags::WRITE;
+    // SAFETY: no existing mapping is touched.
+    let mapped = unsafe { rustix::mm::mmap(at.as_ptr().cast(), len, protection, flags, file, 0) }?;
+    if mapped == at.as_ptr().cast() {
+        return Ok(());
+    }
+    // Kernels before 4.17 take the address as a hint.
+    // SAFETY: the range was mapped just now, and nobody has its address.
+    unsafe { rustix::mm::munmap(mapped, len) }?;
+    Err(Errno::EXIST)
 }
 
 /// Unmaps a range.
@@ -175,15 +197,25 @@ pub(crate) fn at_fork(
     if status == 0 { Ok(()) } else { Err(Errno::from_raw_os_error(status)) }
 }
 
-/// Creates an empty file in memory, closed on exec, whose seals can be set.
-pub(crate) fn memfd_create(name: &CStr) -> Result<OwnedFd, Errno> {
+/// Creates an empty file in memory, in hugetlb pages of a size or in ordinary ones, closed on exec, whose seals can be set.
+pub(crate) fn memfd_create(name: &CStr, huge: Option<HugePageSize>) -> Result<OwnedFd, Errno> {
     check(SystemCall::MemfdCreate)?;
-    rustix::fs::memfd_create(name, MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)
+    let pages = match huge {
+        None => MemfdFlags::empty(),
+        Some(HugePageSize::Mib2) => MemfdFlags::HUGETLB | MemfdFlags::HUGE_2MB,
+        Some(HugePageSize::Gib1) => MemfdFlags::HUGETLB | MemfdFlags::HUGE_1GB,
+    };
+    rustix::fs::memfd_create(name, MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING | pages)
 }
 
 /// Sets the length of a file in bytes.
 pub(crate) fn ftruncate(file: BorrowedFd<'_>, len: u64) -> Result<(), Errno> {
     check(SystemCall::Ftruncate)?;
+    // Beyond this limit the kernel would not only refuse, but raise SIGXFSZ.
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Fsize).current;
+    if limit.is_some_and(|limit| len > limit) {
+        return Err(Errno::FBIG);
+    }
     rustix::fs::ftruncate(file, len)
 }
 

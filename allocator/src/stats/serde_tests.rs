@@ -58,5 +58,5 @@ fn structures_come_back_as_they_were() {
         isolated: 4,
         managed: 10,
     };
-    assert_eq!(round_trip(&Conservation { zones: vec![zone] })["zones"][0]["managed"], 6);
+    assert_eq!(round_trip(&Conservation { zones: vec![zone] })["zones"][0]["managed"], 10);
 }

@@ -89,11 +89,11 @@ fn measure_row(
     cpus: &Cpus,
     progress: &ProgressBar,
 ) -> anyhow::Result<Vec<Result<Figure, Fault>>> {
-    let arena_bytes = args.arena_bytes(plan);
+    let memory = args.memory(plan);
     let mut contenders = Vec::new();
     for allocator in allocators {
         progress.set_message(format!("{} of order {}: {allocator}", plan.workload, plan.order));
-        let team = rivals::with_rival(allocator, arena_bytes, StartTeam { plan, cpus })?;
+        let team = rivals::with_rival(allocator, memory, StartTeam { plan, cpus })?;
         contenders.push(set_up(team, args));
         progress.inc(1);
     }

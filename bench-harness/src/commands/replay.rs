@@ -9,6 +9,7 @@ use std::{
 
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
+use gfp::platform::Backing;
 use serde_json::Value;
 
 use super::bench::parse_size;
@@ -17,7 +18,7 @@ use crate::{
     replay::{self, Contestant, Job, Measured, Outcome, Passes, kernel_placement, measure},
     report::Progress,
     rival::{Rival, RivalThread},
-    rivals::{self, Visitor, with_rival},
+    rivals::{self, Memory, Visitor, with_rival},
     trace::{self, Trace},
 };
 
@@ -45,6 +46,10 @@ pub struct ReplayArgs {
     /// Size of the arena of those that have one, such as 4G or 512M. [default: 1.25 times the trace's peak]
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     pub arena: Option<usize>,
+
+    /// Pages behind gfp's arena: 4k, thp, 2m or 1g (hugetlb, see gfp topo). Others have what the system gives them.
+    #[arg(long, value_name = "PAGES", default_value_t)]
+    pub backing: Backing,
 
     /// Writes one JSON object a line to this file.
     #[arg(long, value_name = "FILE")]
@@ -96,10 +101,11 @@ fn run_passes(
     };
     let arena_bytes = match args.arena {
         Some(bytes) => bytes,
-        None => default_arena_bytes(&trace)?,
+        None => default_arena_bytes(&trace)?.next_multiple_of(args.backing.page_bytes()),
     };
     let job = Job::new(&trace, threads, cpus);
-    let race = Race { trace: &trace, job: &job, arena_bytes, passes };
+    let memory = Memory { bytes: arena_bytes, backing: args.backing };
+    let race = Race { trace: &trace, job: &job, memory, passes };
     let measured = race.with(&args.allocator, Vec::new())?;
     let outcome = Outcome {
         trace: &trace,
@@ -139,7 +145,7 @@ fn default_arena_bytes(trace: &Trace) -> Result<usize> {
 struct Race<'a> {
     trace: &'a Trace,
     job: &'a Job,
-    arena_bytes: usize,
+    memory: Memory,
     passes: Passes,
 }
 
@@ -153,7 +159,7 @@ impl Race<'_> {
             let tell = |what: &str| progress.say(what.to_owned());
             return Ok(measure(self.trace, self.job, contestants, self.passes, tell));
         };
-        with_rival(name, self.arena_bytes, Join { race: self, rest, contestants })?
+        with_rival(name, self.memory, Join { race: self, rest, contestants })?
     }
 }
 

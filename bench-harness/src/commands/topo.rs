@@ -1,22 +1,44 @@
 //! `gfp topo`: the machine as gfp sees it.
 
+use std::fmt::Write;
+
 use anyhow::{Context, Result};
-use gfp::platform::Topology;
+use gfp::platform::{HugePagePool, Topology};
 
 use crate::measure::Cpus;
 
-/// Prints nodes, CPUs, memory, distances and page sizes.
+/// Prints nodes, CPUs, memory, distances, page sizes and, of this machine, the pools of hugetlb pages.
 ///
 /// # Errors
 ///
-/// When the topology cannot be read.
+/// When the topology or the pools cannot be read.
 pub fn run() -> Result<()> {
     let topology = load()?;
     if let Some(downgrade) = topology.downgrade() {
         eprintln!("less than was asked for: {downgrade}");
     }
     print!("{topology}");
+    if !topology.is_simulated() {
+        let pools = HugePagePool::all().context("cannot read the pools of hugetlb pages")?;
+        print!("{}", pool_table(&pools)?);
+    }
     Ok(())
+}
+
+/// Makes a table of the pools: a line for each page size, then one for each node by the system's number.
+fn pool_table(pools: &[HugePagePool]) -> Result<String> {
+    let mut table = String::new();
+    if pools.is_empty() {
+        return Ok(table);
+    }
+    writeln!(table, "{:<16}{:>8}{:>8}{:>10}", "hugetlb pools", "pages", "free", "reserved")?;
+    for HugePagePool { size, os_node, pages, free, reserved, .. } in pools {
+        match os_node {
+            None => writeln!(table, "{:<16}{pages:>8}{free:>8}{reserved:>10}", size.to_string())?,
+            Some(node) => writeln!(table, "{:<16}{pages:>8}{free:>8}", format!("  OS node {node}"))?,
+        }
+    }
+    Ok(table)
 }
 
 /// Returns the CPUs that threads are to be pinned to: one of each core before any sibling, node by node.
@@ -43,6 +65,17 @@ fn load() -> Result<Topology> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_pool_of_this_machine_has_its_line() {
+        let pools = HugePagePool::all().unwrap();
+        let table = pool_table(&pools).unwrap();
+        assert_eq!(table.lines().count(), if pools.is_empty() { 0 } else { 1 + pools.len() });
+        for (line, pool) in table.lines().skip(1).zip(&pools) {
+            let named = pool.os_node.map_or(pool.size.to_string(), |node| format!("OS node {node}"));
+            assert!(line.contains(&named) && line.contains(&pool.pages.to_string()), "{line}");
+        }
+    }
 
     #[test]
     fn the_pin_order_has_every_allowed_cpu() {

@@ -1,7 +1,8 @@
 //! gfp itself: through a handle, and through the calling thread's cache without one.
 
-use gfp::{Allocator, Gfp, Handle, Order, Pages};
+use gfp::{Allocator, Gfp, Handle, Order, Pages, platform::Downgrade};
 
+use super::Memory;
 use crate::rival::{Migrate, Request, Rival, RivalThread, Zeroing};
 
 /// Returns the mask that asks for the same as the request.
@@ -18,8 +19,9 @@ const fn mask(request: Request) -> Gfp {
     }
 }
 
-fn build(arena_bytes: usize) -> anyhow::Result<Allocator> {
-    Ok(Allocator::builder(arena_bytes).build()?)
+/// Builds an allocator with default options but for its pages: those asked for, or none.
+fn build(Memory { bytes, backing }: Memory) -> anyhow::Result<Allocator> {
+    Ok(Allocator::builder(bytes).backing(backing).downgrade(Downgrade::Forbidden).build()?)
 }
 
 /// gfp, each thread with a handle.
@@ -31,8 +33,8 @@ impl WithHandle {
     ///
     /// # Errors
     /// When the arena cannot be had.
-    pub fn new(arena_bytes: usize) -> anyhow::Result<Self> {
-        build(arena_bytes).map(Self)
+    pub fn new(memory: Memory) -> anyhow::Result<Self> {
+        build(memory).map(Self)
     }
 }
 
@@ -84,8 +86,8 @@ impl WithoutHandle {
     ///
     /// # Errors
     /// When the arena cannot be had.
-    pub fn new(arena_bytes: usize) -> anyhow::Result<Self> {
-        build(arena_bytes).map(Self)
+    pub fn new(memory: Memory) -> anyhow::Result<Self> {
+        build(memory).map(Self)
     }
 }
 

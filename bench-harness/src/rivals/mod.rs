@@ -13,6 +13,8 @@ pub use empty::Empty;
 pub use gfp::{WithHandle, WithoutHandle};
 pub use global::Global;
 
+use ::gfp::platform::Backing;
+
 use crate::rival::{Rival, RivalThread};
 
 /// The harness's own cost: an allocator whose blocks are not memory. Nothing may read or write them.
@@ -20,6 +22,21 @@ pub const EMPTY: &str = "empty";
 
 /// The names that are gfp itself; every other one but [`EMPTY`] is a rival of it.
 pub const OURS: [&str; 2] = ["gfp", "gfp-tls"];
+
+/// The arena of an allocator that has one.
+#[derive(Clone, Copy, Debug)]
+pub struct Memory {
+    /// Its size in bytes.
+    pub bytes: usize,
+    /// The pages behind gfp's; others have what the system gives them.
+    pub backing: Backing,
+}
+
+impl From<usize> for Memory {
+    fn from(bytes: usize) -> Self {
+        Self { bytes, backing: Backing::default() }
+    }
+}
 
 /// What is done with an allocator whose type is known only once its name is.
 pub trait Visitor {
@@ -35,20 +52,21 @@ pub trait Visitor {
 }
 
 macro_rules! registry {
-    ($arena_bytes:ident; $($(#[$attribute:meta])* $name:literal => $make:expr;)+) => {
+    ($memory:ident; $($(#[$attribute:meta])* $name:literal => $make:expr;)+) => {
         /// The allocators that exist in this build, in the order of the report.
         pub const NAMES: &[&str] = &[$($(#[$attribute])* $name,)+];
 
-        /// Makes the allocator called `name`, with an arena of `arena_bytes` where it has one, and shows
+        /// Makes the allocator called `name`, with an arena in such memory where it has one, and shows
         /// it to the visitor.
         ///
         /// # Errors
         /// No allocator has that name (the message lists those that exist), or its arena cannot be had.
         pub fn with_rival<V: Visitor>(
             name: &str,
-            $arena_bytes: usize,
+            memory: impl Into<Memory>,
             visitor: V,
         ) -> anyhow::Result<V::Output> {
+            let $memory = memory.into();
             $($(#[$attribute])* if name == $name {
                 return Ok(visitor.visit($make));
             })+
@@ -59,18 +77,18 @@ macro_rules! registry {
 
 // A new allocator is one line here.
 registry! {
-    arena_bytes;
+    memory;
     "empty" => Empty::new();
-    "gfp" => WithHandle::new(arena_bytes)?;
-    "gfp-tls" => WithoutHandle::new(arena_bytes)?;
+    "gfp" => WithHandle::new(memory)?;
+    "gfp-tls" => WithoutHandle::new(memory)?;
     #[cfg(feature = "rivals")]
     "mimalloc" => Global::new("mimalloc", mimalloc::MiMalloc);
     #[cfg(feature = "rivals")]
     "jemalloc" => Global::new("jemalloc", tikv_jemallocator::Jemalloc);
     #[cfg(feature = "rivals")]
     "snmalloc" => Global::new("snmalloc", snmalloc_rs::SnMalloc);
-    "buddy-heap" => BuddyHeap::new(arena_bytes)?;
-    "buddy-frames" => BuddyFrames::new(arena_bytes)?;
+    "buddy-heap" => BuddyHeap::new(memory.bytes)?;
+    "buddy-frames" => BuddyFrames::new(memory.bytes)?;
     "system" => Global::new("system", std::alloc::System);
 }
 
@@ -114,6 +132,16 @@ mod tests {
         for &name in NAMES {
             assert_eq!(with_rival(name, 16 << 20, Name).unwrap(), name);
         }
+    }
+
+    #[test]
+    fn gfp_has_the_pages_asked_for_or_is_not_built() {
+        let of_2m = |name| with_rival(name, Memory { bytes: 16 << 20, backing: Backing::Huge2M }, Name);
+        match of_2m("gfp") {
+            Ok(name) => assert_eq!(name, "gfp"),
+            Err(error) => assert!(format!("{error:#}").contains("hugetlb pages of 2 MiB"), "{error:#}"),
+        }
+        assert_eq!(of_2m("buddy-heap").unwrap(), "buddy-heap");
     }
 
     #[test]

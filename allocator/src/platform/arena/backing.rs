@@ -5,6 +5,8 @@ use std::path::Path;
 use std::ptr::NonNull;
 
 use super::super::error::PlatformError;
+use super::super::fault::SystemCall;
+use super::super::hugetlb::{HugePageSize, PoolShortage};
 use super::super::{Errno, sys};
 use super::options::{ArenaSource, Backing, MIN_ALIGN};
 
@@ -12,19 +14,32 @@ use super::options::{ArenaSource, Backing, MIN_ALIGN};
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Obtained {
-    /// The page size asked for.
+    /// The pages asked for.
     pub backing_asked: Backing,
-    /// The page size that the system's settings grant. With [`Backing::Thp`] single pages may still be
-    /// small, where memory is fragmented.
+    /// The pages obtained: those of a pool are there, all of them; [`Backing::Thp`] is what the system's settings grant, and
+    /// single pages may still be small, where memory is fragmented.
     pub backing: Backing,
     /// Why `backing` is less than was asked.
     pub backing_downgrade: Option<BackingDowngrade>,
+    /// Why it is not even transparent huge pages, where pages of a pool were asked for.
+    pub thp_downgrade: Option<BackingDowngrade>,
     /// Whether the mapping has its name in /proc/self/maps.
     pub named: bool,
     /// Whether core dumps leave the arena out by its own request.
     pub left_out_of_dumps: bool,
     /// Whether the part that should never be paged out is locked; recorded by the caller.
     pub residency: Residency,
+}
+
+impl fmt::Display for Obtained {
+    /// Writes the pages obtained, such as `2m`, or `thp and not 2m: …` with the reason.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.backing.fmt(f)?;
+        if let Some(why) = &self.backing_downgrade {
+            write!(f, " and not {}: {why}", self.backing_asked)?;
+        }
+        self.thp_downgrade.map_or(Ok(()), |why| write!(f, "; nor thp: {why}"))
+    }
 }
 
 /// Whether the resident part of an arena, the DMA zone, is locked in memory.
@@ -56,6 +71,17 @@ pub enum BackingDowngrade {
     ArenaTooSmall,
     /// The kernel refused the advice.
     AdviceRefused(Errno),
+    /// The pool of hugetlb pages has too few.
+    PoolTooSmall(PoolShortage),
+    /// The kernel has no hugetlb pages of this size.
+    NoSuchPages(HugePageSize),
+    /// The kernel refused a call on the way to hugetlb pages although the pool has enough.
+    HugetlbRefused {
+        /// The call.
+        call: SystemCall,
+        /// The reason that it gave.
+        errno: Errno,
+    },
     /// The arena lies in a mapping that the caller lent, and nobody knows its pages.
     LentMapping,
 }
@@ -76,35 +102,53 @@ impl fmt::Display for BackingDowngrade {
             Self::KernelWithout => f.write_str("the kernel was built without transparent huge pages"),
             Self::ArenaTooSmall => f.write_str("the arena is smaller than a huge page of 2 MiB"),
             Self::AdviceRefused(errno) => write!(f, "madvise(MADV_HUGEPAGE) failed: {errno}"),
+            Self::PoolTooSmall(shortage) => shortage.fmt(f),
+            Self::NoSuchPages(size) => {
+                write!(f, "the kernel or the processor has no hugetlb pages of {size} (see `gfp topo`)")
+            }
+            Self::HugetlbRefused { call, errno } => {
+                write!(f, "{call} for hugetlb pages failed: {errno}")?;
+                f.write_str(match (call, errno) {
+                    (SystemCall::Mmap | SystemCall::Madvise, &(Errno::NOMEM | Errno::FAULT)) => {
+                        "; the pool has enough: raise the cgroup's limit (hugetlb.*.max) or RLIMIT_AS (ulimit -v)"
+                    }
+                    (SystemCall::Madvise, &Errno::INVAL) => "; Linux 5.14 or later is needed",
+                    (SystemCall::Ftruncate, &Errno::FBIG) => "; raise RLIMIT_FSIZE (ulimit -f)",
+                    _ => "",
+                })
+            }
             Self::LentMapping => f.write_str("the caller's own mapping is used as it is"),
         }
     }
 }
 
-/// Asks the system for `backing`, and says why less was obtained.
+/// Asks the system for pages of 4 KiB only.
 ///
 /// # Safety
 ///
 /// The caller owns `[base, base + len)`.
-pub(super) unsafe fn request(
+pub(super) unsafe fn request_small(base: NonNull<u8>, len: usize) {
+    // A kernel that refuses to be told "no huge pages" has none.
+    // SAFETY: by this function's contract; the advice discards nothing.
+    let _ = unsafe { sys::advise(base, len, sys::Advice::LinuxNoHugepage) };
+}
+
+/// Asks the system for transparent huge pages, and says why they are not to be had.
+///
+/// # Safety
+///
+/// The caller owns `[base, base + len)`.
+pub(super) unsafe fn request_thp(
     base: NonNull<u8>,
     len: usize,
     source: ArenaSource,
-    backing: Backing,
 ) -> Option<BackingDowngrade> {
-    let advice = match backing {
-        Backing::FourK => sys::Advice::LinuxNoHugepage,
-        Backing::Thp => sys::Advice::LinuxHugepage,
-    };
     // SAFETY: by this function's contract; the advice discards nothing.
-    let advised = unsafe { sys::advise(base, len, advice) };
-    match (backing, advised) {
-        // A kernel that refuses to be told "no huge pages" has none.
-        (Backing::FourK, _) => None,
-        (Backing::Thp, _) if len < MIN_ALIGN => Some(BackingDowngrade::ArenaTooSmall),
-        (Backing::Thp, Err(Errno::INVAL)) => Some(BackingDowngrade::KernelWithout),
-        (Backing::Thp, Err(errno)) => Some(BackingDowngrade::AdviceRefused(errno)),
-        (Backing::Thp, Ok(())) => refusal(Path::new("/"), source),
+    match unsafe { sys::advise(base, len, sys::Advice::LinuxHugepage) } {
+        _ if len < MIN_ALIGN => Some(BackingDowngrade::ArenaTooSmall),
+        Err(Errno::INVAL) => Some(BackingDowngrade::KernelWithout),
+        Err(errno) => Some(BackingDowngrade::AdviceRefused(errno)),
+        Ok(()) => refusal(Path::new("/"), source),
     }
 }
 

@@ -13,11 +13,46 @@ pub enum Binding {
     None,
     /// It comes from its node, or from another when that is full (`MPOL_PREFERRED`).
     Preferred,
-    /// It comes from its node, or the process is killed (`MPOL_BIND`).
+    /// It comes from its node, or the process is killed (`MPOL_BIND`). Hugetlb pages are taken when the arena is built, and it
+    /// is not built when its node has too few.
     Strict,
 }
 
+/// A part of an arena, behind the one before, that is to be tied to a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NodeSpan {
+    /// Its length in bytes: whole pages of the arena's backing.
+    pub bytes: usize,
+    /// The system's number of the node.
+    pub os_node: u32,
+    /// How firmly it is to be tied.
+    pub binding: Binding,
+}
+
+/// What became of tying a part to its node: an error is why a node that was only preferred is not.
+pub type Tied = Result<(), PlatformError>;
+
 impl Arena {
+    /// Ties parts of the arena to nodes, one after the other from its start.
+    ///
+    /// # Errors
+    /// When a part is not of whole pages inside of the arena, or the system refuses to tie one strictly.
+    pub fn tie(&self, spans: &[NodeSpan]) -> Result<Vec<Tied>, PlatformError> {
+        let mut offset = 0;
+        let tie = |&NodeSpan { bytes, os_node, binding }: &NodeSpan| {
+            let start = offset;
+            self.range_start(start, bytes)?;
+            offset += bytes;
+            match self.bind_range(start, bytes, os_node, binding) {
+                Err(refused @ PlatformError::SystemCall { .. }) if binding == Binding::Preferred => {
+                    Ok(Err(refused))
+                }
+                tied => tied.map(Ok),
+            }
+        };
+        spans.iter().map(tie).collect()
+    }
+
     /// Ties a range to a node of the system, by the system's number of it, for pages that were not touched yet.
     ///
     /// # Errors

@@ -1,12 +1,15 @@
 //! The arena: one range of addresses in which all frames lie.
 //!
 //! Building one touches no memory: a reservation is mapped without swap accounting (`MAP_NORESERVE`), and
-//! a page is committed when it is first touched. An arena of 1 GiB or more begins on a 1 GiB boundary, so
-//! that every page size of the hardware can back it.
+//! a page is committed when it is first touched. Only hugetlb pages are all taken at once. An arena of 1 GiB or more begins on
+//! a 1 GiB boundary, so that every page size of the hardware can back it.
 
 mod backing;
 mod binding;
+mod build;
+mod hugetlb;
 mod options;
+mod placement;
 mod reservation;
 #[cfg(test)]
 mod tests;
@@ -15,9 +18,11 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::ptr::NonNull;
 
 pub use self::backing::{BackingDowngrade, Obtained, Residency};
-pub use self::binding::Binding;
-pub use self::options::{ArenaOptions, ArenaSource, Backing, DumpPolicy, Prefault};
-use self::options::{alignment_for, check_host_page, check_size};
+pub use self::binding::{Binding, NodeSpan, Tied};
+pub use self::options::{
+    ArenaOptions, ArenaSource, Backing, Downgrade, DumpPolicy, Prefault, UnknownBacking,
+};
+pub use self::placement::Placement;
 use self::reservation::Reservation;
 use super::error::{Asked, PlatformError};
 use super::fault::SystemCall;
@@ -54,91 +59,6 @@ unsafe impl Send for Arena {}
 unsafe impl Sync for Arena {}
 
 impl Arena {
-    /// Maps an arena; the time does not depend on its size unless it is prefaulted.
-    ///
-    /// # Errors
-    ///
-    /// A size outside of the limits, a host whose pages are not 4 KiB, or a refused call. Nothing stays
-    /// mapped. Huge pages, the name and the dump policy are wishes: see [`obtained`](Self::obtained).
-    pub fn new(options: &ArenaOptions) -> Result<Self, PlatformError> {
-        check_host_page()?;
-        check_size(options.bytes)?;
-        let len = options.bytes;
-        let mapping = Reservation::aligned(len, alignment_for(len))?;
-        let base = mapping.base();
-        let mut named = match options.name {
-            // SAFETY: the range is the reservation's.
-            Some(name) => unsafe { sys::name_mapping(base, len, name) }.is_ok(),
-            None => false,
-        };
-        let memory = match options.source {
-            ArenaSource::Anonymous => {
-                // SAFETY: the range is the reservation's.
-                unsafe { sys::make_accessible(base, len) }
-                    .map_err(|errno| PlatformError::call(SystemCall::Mprotect, Asked::Bytes(len), errno))?;
-                Memory::Anonymous { _mapping: mapping }
-            }
-            ArenaSource::Memfd => {
-                let file = memory_file(options)?;
-                // SAFETY: the range is the reservation's, and nobody has its addresses yet.
-                unsafe { sys::map_file(base, len, file.as_fd()) }
-                    .map_err(|errno| PlatformError::call(SystemCall::Mmap, Asked::Bytes(len), errno))?;
-                named = true;
-                Memory::Memfd { _mapping: mapping, file }
-            }
-        };
-        // SAFETY: the range is the mapping's.
-        let backing_downgrade = unsafe { backing::request(base, len, options.source, options.backing) };
-        let left_out_of_dumps = match options.dump {
-            DumpPolicy::Include => false,
-            // SAFETY: the range is the mapping's; the advice discards nothing.
-            DumpPolicy::Exclude => unsafe { sys::advise(base, len, sys::Advice::LinuxDontDump) }.is_ok(),
-        };
-        let obtained = Obtained {
-            backing_asked: options.backing,
-            backing: if backing_downgrade.is_none() { options.backing } else { Backing::FourK },
-            backing_downgrade,
-            named,
-            left_out_of_dumps,
-            residency: Residency::NotAsked,
-        };
-        let arena = Self { base, len, memory, obtained };
-        match options.prefault {
-            Prefault::None => {}
-            Prefault::All => arena.prefault_range(0, len)?,
-        }
-        Ok(arena)
-    }
-
-    /// Uses a mapping of the caller's as an arena, without changing or ever unmapping it.
-    ///
-    /// # Errors
-    ///
-    /// An address off the page boundary, a size outside of the limits, or a host whose pages are not 4 KiB.
-    ///
-    /// # Safety
-    ///
-    /// 1. `[base, base + len)` is mapped, readable and writable, until the arena is dropped.
-    /// 2. Until then nobody accesses it but through what the arena's user hands out.
-    /// 3. Where the range maps a file, the file is never shortened below it.
-    pub unsafe fn from_raw(base: NonNull<u8>, len: usize) -> Result<Self, PlatformError> {
-        check_host_page()?;
-        check_size(len)?;
-        let address = base.addr().get();
-        if !address.is_multiple_of(PAGE_SIZE) {
-            return Err(PlatformError::UnalignedMapping { address });
-        }
-        let obtained = Obtained {
-            backing_asked: Backing::FourK,
-            backing: Backing::FourK,
-            backing_downgrade: Some(BackingDowngrade::LentMapping),
-            named: false,
-            left_out_of_dumps: false,
-            residency: Residency::NotAsked,
-        };
-        Ok(Self { base, len, memory: Memory::Lent, obtained })
-    }
-
     /// Returns the address of the first byte.
     #[inline]
     #[must_use]
@@ -188,7 +108,8 @@ impl Arena {
 
     /// Returns the file behind a [`ArenaSource::Memfd`] arena, to be passed to another process.
     ///
-    /// The file cannot be shortened, so that no access to the arena raises SIGBUS for that reason.
+    /// The file cannot be shortened, so that no access to the arena raises SIGBUS for that reason. Whoever gets it must leave
+    /// its hugetlb pages in it: a hole that is punched gives them back to the pool.
     #[must_use]
     pub fn file(&self) -> Option<BorrowedFd<'_>> {
         match &self.memory {
@@ -204,6 +125,9 @@ impl Arena {
     /// A range that is not one of whole frames in the arena, or a system that has too little memory.
     pub fn prefault_range(&self, offset: usize, len: usize) -> Result<(), PlatformError> {
         let Some(start) = self.range_start(offset, len)? else { return Ok(()) };
+        if self.is_in_huge_pages() {
+            return Ok(());
+        }
         // SAFETY: the range is the mapping's; the advice keeps its contents.
         match unsafe { sys::advise(start, len, sys::Advice::LinuxPopulateWrite) } {
             Ok(()) => Ok(()),
@@ -223,6 +147,10 @@ impl Arena {
     /// A range that is not one of whole frames in the arena, or a limit of the system, which the error names.
     pub fn lock_range(&self, offset: usize, len: usize) -> Result<(), PlatformError> {
         let Some(start) = self.range_start(offset, len)? else { return Ok(()) };
+        // Hugetlb pages stay where they are, and mlock(2) would only ask for a limit that they do not count against.
+        if self.is_in_huge_pages() {
+            return Ok(());
+        }
         // SAFETY: the range is the mapping's.
         unsafe { sys::lock(start, len) }
             .map_err(|errno| PlatformError::call(SystemCall::Mlock, Asked::Range { offset, len }, errno))
@@ -232,7 +160,7 @@ impl Arena {
     ///
     /// # Errors
     ///
-    /// A range that is not one of whole frames in the arena, a range that is locked, or an arena in a
+    /// A range that is not one of whole frames in the arena, a range that is locked, hugetlb pages, or an arena in a
     /// mapping that the caller lent: what discarding does depends on its kind, which nobody knows here.
     ///
     /// # Safety
@@ -240,6 +168,9 @@ impl Arena {
     /// Nobody accesses the range during the call, or relies on its contents afterwards.
     pub unsafe fn discard(&self, offset: usize, len: usize) -> Result<(), PlatformError> {
         let Some(start) = self.range_start(offset, len)? else { return Ok(()) };
+        if self.is_in_huge_pages() {
+            return Err(PlatformError::HugetlbPages);
+        }
         let advice = match self.memory {
             Memory::Anonymous { .. } => sys::Advice::LinuxDontNeed,
             // Dropping the pages of a shared mapping would leave them in the file: only a hole frees them.
@@ -251,6 +182,11 @@ impl Arena {
             .map_err(|errno| PlatformError::call(SystemCall::Madvise, Asked::Range { offset, len }, errno))
     }
 
+    /// Tells whether all of the arena lies in hugetlb pages, which it has taken.
+    fn is_in_huge_pages(&self) -> bool {
+        self.obtained.backing.huge_page_size().is_some()
+    }
+
     /// Returns the address of a range of whole frames, or `None` if it is empty.
     fn range_start(&self, offset: usize, len: usize) -> Result<Option<NonNull<u8>>, PlatformError> {
         let whole = offset.is_multiple_of(PAGE_SIZE) && len.is_multiple_of(PAGE_SIZE);
@@ -260,17 +196,6 @@ impl Arena {
         }
         Ok((len > 0).then(|| self.ptr_at(offset)))
     }
-}
-
-/// Creates the file of an arena: of its full length, which can never shrink.
-fn memory_file(options: &ArenaOptions) -> Result<OwnedFd, PlatformError> {
-    let len = options.bytes;
-    let failed = |call, asked| move |errno| PlatformError::call(call, asked, errno);
-    let file = sys::memfd_create(options.name.unwrap_or(ArenaOptions::DEFAULT_NAME))
-        .map_err(failed(SystemCall::MemfdCreate, Asked::Nothing))?;
-    sys::ftruncate(file.as_fd(), len as u64).map_err(failed(SystemCall::Ftruncate, Asked::Bytes(len)))?;
-    sys::seal_against_shrinking(file.as_fd()).map_err(failed(SystemCall::AddSeals, Asked::Nothing))?;
-    Ok(file)
 }
 
 /// Writes to every page of a range without changing it, even while others write there.

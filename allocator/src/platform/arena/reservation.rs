@@ -1,11 +1,15 @@
 //! An aligned piece of address space that unmaps itself.
 
+use std::os::fd::BorrowedFd;
 use std::ptr::NonNull;
 
 use super::super::error::{Asked, PlatformError};
 use super::super::fault::SystemCall;
 use super::super::sys;
 use super::super::{Errno, PAGE_SIZE};
+
+/// How often an address is chosen for a file before another thread's mappings in between are an error.
+const ATTEMPTS: usize = 16;
 
 /// An address range of this process that belongs to nobody else.
 #[derive(Debug)]
@@ -26,6 +30,28 @@ impl Reservation {
         range.give_back_head(head)?;
         range.give_back_tail(range.len - len)?;
         Ok(range)
+    }
+
+    /// Maps the first `len` bytes of a file, readable and writable, at a multiple of `align`.
+    ///
+    /// A file of hugetlb pages is not mapped over a reservation: where the pool refuses, the range would be left without any
+    /// mapping, for another thread's to appear there.
+    pub(super) fn of_file(
+        file: BorrowedFd<'_>,
+        len: usize,
+        align: usize,
+        flags: sys::MapFlags,
+    ) -> Result<Self, PlatformError> {
+        let mmap_error = |errno| PlatformError::call(SystemCall::Mmap, Asked::Bytes(len), errno);
+        for _ in 0..ATTEMPTS {
+            // Only its address is of use, which is free again at the end of the statement.
+            let base = Self::aligned(len, align)?.base();
+            match sys::map_file_at(base, len, flags, file) {
+                Err(Errno::EXIST) => {}
+                mapped => return mapped.map(|()| Self { base, len }).map_err(mmap_error),
+            }
+        }
+        Err(mmap_error(Errno::EXIST))
     }
 
     pub(super) fn base(&self) -> NonNull<u8> {

@@ -323,3 +323,77 @@ fn residency_is_what_the_caller_recorded() {
     arena.record_residency(Residency::Locked { bytes: MIB });
     assert_eq!(arena.obtained().residency, Residency::Locked { bytes: MIB });
 }
+
+#[test]
+fn parts_are_tied_before_their_pages_are_taken() {
+    let span = |bytes, os_node, binding| NodeSpan { bytes, os_node, binding };
+    let options = ArenaOptions { prefault: Prefault::All, ..ArenaOptions::new(4 * MIB) };
+    // Node 0 exists everywhere, node 1023 hardly anywhere; of one that is only preferred the refusal is kept.
+    let spans = [span(MIB, 0, Binding::Preferred), span(MIB, 1023, Binding::Preferred)];
+    let (arena, tied) = Arena::on_nodes(&options, &spans).expect("nothing is strict");
+    assert!(tied[0].is_ok() && tied[1].is_err(), "{tied:?}");
+    assert_eq!(resident_pages(&arena, 0, 1024), 1024);
+
+    let name = "platform::arena::tests::parts_are_tied_before_their_pages_are_taken";
+    isolated(name, &[], || {
+        let mapped = mapped_bytes();
+        let strict = [span(MIB, 0, Binding::Strict), span(MIB, 1023, Binding::Strict)];
+        let error = Arena::on_nodes(&options, &strict).map(|_| ()).expect_err("there is no such node");
+        assert!(matches!(error, PlatformError::SystemCall { call: SystemCall::Mbind, .. }), "{error}");
+        for binding in [Binding::None, Binding::Strict] {
+            let outside = Arena::on_nodes(&options, &[span(8 * MIB, 0, binding)]).map(|_| ());
+            assert_eq!(outside, Err(PlatformError::Range { offset: 0, len: 8 * MIB, arena_len: 4 * MIB }));
+        }
+        assert!(mapped_bytes() < mapped + 4 * MIB);
+    });
+}
+
+#[test]
+fn the_system_says_where_pages_lie() {
+    let options = ArenaOptions { prefault: Prefault::All, ..ArenaOptions::new(2 * MIB) };
+    let whole = Arena::new(&options).expect("this size is possible");
+    let node = whole.locate(&[0]).expect("the system says")[0].expect("it was touched");
+    let placed = |arena: &Arena, os_node| {
+        let Placement { here, elsewhere, unknown } =
+            arena.placement(0, arena.len(), os_node).expect("the system says");
+        (here, elsewhere, unknown)
+    };
+    let (here, elsewhere, unknown) = placed(&whole, node);
+    assert_eq!((here + elsewhere, unknown), (512, 0));
+    assert!(here > 0);
+    assert_eq!(placed(&whole, 1023), (0, 512, 0));
+    // Of a large range a part is looked at.
+    let empty = build(GIB);
+    write(&empty, 0, 1);
+    write(&empty, PAGE_SIZE, 1);
+    let (here, elsewhere, unknown) = placed(&empty, node);
+    assert_eq!((here + elsewhere, unknown), (1, (1 << 16) - 1));
+    assert_eq!(empty.placement(GIB, 0, node), Ok(Placement::default()));
+    let _refused = fault::fail(SystemCall::MovePages, Occurrence::Always, Errno::NOSYS);
+    let error = whole.placement(0, MIB, node).expect_err("the call was refused");
+    assert!(matches!(error, PlatformError::SystemCall { call: SystemCall::MovePages, .. }), "{error}");
+}
+
+#[test]
+fn a_downgrade_that_is_forbidden_fails_the_build() {
+    let options =
+        ArenaOptions { backing: Backing::Thp, downgrade: Downgrade::Forbidden, ..ArenaOptions::new(4 * MIB) };
+    let _advice = fault::fail(SystemCall::Madvise, Occurrence::Nth(0), Errno::NOMEM);
+    let error = Arena::new(&options).map(|_| ()).expect_err("huge pages were refused");
+    let why = BackingDowngrade::AdviceRefused(Errno::NOMEM);
+    assert_eq!(error, PlatformError::Backing { asked: Backing::Thp, why });
+    let small = ArenaOptions { backing: Backing::FourK, ..options };
+    assert_eq!(Arena::new(&small).expect("small pages are always there").obtained().to_string(), "4k");
+}
+
+#[test]
+fn a_file_beyond_the_limit_of_files_is_an_error_and_no_signal() {
+    let name = "platform::arena::tests::a_file_beyond_the_limit_of_files_is_an_error_and_no_signal";
+    isolated(name, &[], || {
+        let limit = rustix::process::Rlimit { current: Some(MIB as u64), maximum: None };
+        rustix::process::setrlimit(rustix::process::Resource::Fsize, limit).expect("a limit can be lowered");
+        let error = Arena::new(&memfd(2 * MIB)).map(|_| ()).expect_err("it is beyond the limit");
+        assert!(error.to_string().contains("RLIMIT_FSIZE"), "{error}");
+        drop(Arena::new(&memfd(MIB)).expect("it is within the limit"));
+    });
+}

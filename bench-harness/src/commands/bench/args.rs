@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use clap::Args;
+use gfp::platform::Backing;
 
 use crate::measure::{Cpus, Plan};
-use crate::rivals;
+use crate::rivals::{self, Memory};
 use crate::workload::Workload;
 
 /// The largest order: gfp's largest maximum order, a block of 1 GiB.
@@ -36,6 +37,10 @@ pub struct BenchArgs {
     /// what the workload keeps alive]
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     pub arena: Option<usize>,
+
+    /// Pages behind gfp's arena: 4k, thp, 2m or 1g (hugetlb, see gfp topo). Others have what the system gives them.
+    #[arg(long, value_name = "PAGES", default_value_t)]
+    pub backing: Backing,
 
     /// Samples of each allocator. [default: 11; with --quick 5]
     #[arg(long, value_name = "N", value_parser = parse_samples)]
@@ -83,9 +88,11 @@ impl BenchArgs {
         })
     }
 
-    /// Returns the size of the arena for a row, in bytes.
-    pub(super) fn arena_bytes(&self, plan: Plan) -> usize {
-        self.arena.unwrap_or_else(|| plan.arena_bytes())
+    /// Returns the arena for a row.
+    pub(super) fn memory(&self, plan: Plan) -> Memory {
+        let backing = self.backing;
+        let default = || plan.arena_bytes().next_multiple_of(backing.page_bytes());
+        Memory { bytes: self.arena.unwrap_or_else(default), backing }
     }
 
     pub(super) fn samples(&self) -> usize {
@@ -206,10 +213,11 @@ mod tests {
     fn the_arena_has_room_for_what_lives() {
         let default = args("").unwrap();
         let plan = Plan { workload: Workload::Bulk, order: 0, threads: 1 };
-        assert_eq!(default.arena_bytes(plan), 4 << 30);
+        assert_eq!(default.memory(plan).bytes, 4 << 30);
         let many = Plan { threads: 64, ..plan };
-        assert_eq!(default.arena_bytes(many), 40 << 30);
-        assert_eq!(args("--arena 1G").unwrap().arena_bytes(many), 1 << 30);
+        assert_eq!(default.memory(many).bytes, 40 << 30);
+        let chosen = args("--arena 1G --backing 2m").unwrap().memory(many);
+        assert_eq!((chosen.bytes, chosen.backing), (1 << 30, Backing::Huge2M));
     }
 
     #[test]
@@ -221,6 +229,7 @@ mod tests {
             ("--samples x", "from 1 to"),
             ("--sample-ms 0", "1..=60000"),
             ("--arena lots", "such as 4G"),
+            ("--backing 2M", "4k, thp, 2m or 1g"),
         ] {
             let message = args(line).unwrap_err();
             assert!(message.contains(answer), "{line}: {message}");

@@ -1,0 +1,180 @@
+//! How an arena comes to be: mapped, tied to nodes, and only then given pages.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::ptr::NonNull;
+
+use super::super::error::{Asked, PlatformError};
+use super::super::fault::SystemCall;
+use super::super::hugetlb::HugePageSize;
+use super::super::{PAGE_SIZE, sys};
+use super::backing::{self, BackingDowngrade, Obtained, Residency};
+use super::binding::{NodeSpan, Tied};
+use super::options::{
+    ArenaOptions, ArenaSource, Backing, Downgrade, DumpPolicy, Prefault, alignment_for, check_host_page,
+    check_size,
+};
+use super::reservation::Reservation;
+use super::{Arena, Memory, hugetlb};
+
+/// An arena, and what became of tying each of its spans to a node.
+pub(super) type Built = (Arena, Vec<Tied>);
+
+impl Arena {
+    /// Maps an arena; the time does not depend on its size unless it is prefaulted or in hugetlb pages.
+    ///
+    /// # Errors
+    ///
+    /// A size outside of the limits, a host whose pages are not 4 KiB, or a refused call; with [`Downgrade::Forbidden`] also
+    /// pages other than those asked for. Nothing stays mapped, and no page is kept. The name and the dump policy are wishes:
+    /// see [`obtained`](Self::obtained).
+    pub fn new(options: &ArenaOptions) -> Result<Self, PlatformError> {
+        Self::on_nodes(options, &[]).map(|(arena, _)| arena)
+    }
+
+    /// Maps an arena whose parts, one after the other, are tied to nodes before any page of it is taken.
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Self::new); and when a part cannot be tied strictly to its node.
+    pub fn on_nodes(options: &ArenaOptions, spans: &[NodeSpan]) -> Result<(Self, Vec<Tied>), PlatformError> {
+        check_host_page()?;
+        check_size(options.bytes, options.backing)?;
+        let Some(size) = options.backing.huge_page_size() else {
+            return Self::in_small_pages(options, spans, None);
+        };
+        match hugetlb::build(options, size, spans)? {
+            Ok(built) => Ok(built),
+            Err(why) if options.downgrade == Downgrade::Forbidden => {
+                Err(PlatformError::Backing { asked: options.backing, why })
+            }
+            Err(why) => Self::in_small_pages(options, spans, Some(why)),
+        }
+    }
+
+    /// Uses a mapping of the caller's as an arena, without changing or ever unmapping it.
+    ///
+    /// # Errors
+    ///
+    /// An address off the page boundary, a size outside of the limits, or a host whose pages are not 4 KiB.
+    ///
+    /// # Safety
+    ///
+    /// 1. `[base, base + len)` is mapped, readable and writable, until the arena is dropped.
+    /// 2. Until then nobody accesses it but through what the arena's user hands out.
+    /// 3. Where the range maps a file, the file is never shortened below it.
+    pub unsafe fn from_raw(base: NonNull<u8>, len: usize) -> Result<Self, PlatformError> {
+        check_host_page()?;
+        check_size(len, Backing::FourK)?;
+        let address = base.addr().get();
+        if !address.is_multiple_of(PAGE_SIZE) {
+            return Err(PlatformError::UnalignedMapping { address });
+        }
+        let obtained = Obtained {
+            backing_asked: Backing::FourK,
+            backing: Backing::FourK,
+            backing_downgrade: Some(BackingDowngrade::LentMapping),
+            thp_downgrade: None,
+            named: false,
+            left_out_of_dumps: false,
+            residency: Residency::NotAsked,
+        };
+        Ok(Self { base, len, memory: Memory::Lent, obtained })
+    }
+
+    /// Maps an arena in pages that the system gives and takes one by one: transparent huge pages, or 4 KiB. `not_huge` says
+    /// why it is not in hugetlb pages, if these were asked for.
+    fn in_small_pages(
+        options: &ArenaOptions,
+        spans: &[NodeSpan],
+        not_huge: Option<BackingDowngrade>,
+    ) -> Result<Built, PlatformError> {
+        let len = options.bytes;
+        let mapping = Reservation::aligned(len, alignment_for(len))?;
+        let base = mapping.base();
+        let mut named = match options.name {
+            // SAFETY: the range is the reservation's.
+            Some(name) => unsafe { sys::name_mapping(base, len, name) }.is_ok(),
+            None => false,
+        };
+        let memory = match options.source {
+            ArenaSource::Anonymous => {
+                // SAFETY: the range is the reservation's.
+                unsafe { sys::make_accessible(base, len) }
+                    .map_err(|errno| PlatformError::call(SystemCall::Mprotect, Asked::Bytes(len), errno))?;
+                Memory::Anonymous { _mapping: mapping }
+            }
+            ArenaSource::Memfd => {
+                let file = memory_file(options, None)?;
+                // SAFETY: the range is the reservation's, and nobody has its addresses yet.
+                unsafe { sys::map_file(base, len, file.as_fd()) }
+                    .map_err(|errno| PlatformError::call(SystemCall::Mmap, Asked::Bytes(len), errno))?;
+                named = true;
+                Memory::Memfd { _mapping: mapping, file }
+            }
+        };
+        let (backing, not_thp) = if options.backing == Backing::FourK {
+            // SAFETY: the range is the mapping's.
+            unsafe { backing::request_small(base, len) };
+            (Backing::FourK, None)
+        } else {
+            // SAFETY: the range is the mapping's.
+            let not_thp = unsafe { backing::request_thp(base, len, options.source) };
+            (if not_thp.is_none() { Backing::Thp } else { Backing::FourK }, not_thp)
+        };
+        if let (Downgrade::Forbidden, Some(why)) = (options.downgrade, not_thp) {
+            return Err(PlatformError::Backing { asked: options.backing, why });
+        }
+        let (backing_downgrade, thp_downgrade) =
+            if not_huge.is_some() { (not_huge, not_thp) } else { (not_thp, None) };
+        let mut arena = Self::assemble(base, memory, options, backing, named);
+        arena.obtained.backing_downgrade = backing_downgrade;
+        arena.obtained.thp_downgrade = thp_downgrade;
+        let tied = arena.tie(spans)?;
+        match options.prefault {
+            Prefault::None => {}
+            Prefault::All => arena.prefault_range(0, len)?,
+        }
+        Ok((arena, tied))
+    }
+
+    /// Makes an arena of its mapping, with the pages that were obtained.
+    pub(super) fn assemble(
+        base: NonNull<u8>,
+        memory: Memory,
+        options: &ArenaOptions,
+        backing: Backing,
+        named: bool,
+    ) -> Self {
+        let left_out_of_dumps = match options.dump {
+            DumpPolicy::Include => false,
+            DumpPolicy::Exclude => {
+                // SAFETY: the range is the mapping's; the advice discards nothing.
+                unsafe { sys::advise(base, options.bytes, sys::Advice::LinuxDontDump) }.is_ok()
+            }
+        };
+        let obtained = Obtained {
+            backing_asked: options.backing,
+            backing,
+            backing_downgrade: None,
+            thp_downgrade: None,
+            named,
+            left_out_of_dumps,
+            residency: Residency::NotAsked,
+        };
+        Self { base, len: options.bytes, memory, obtained }
+    }
+}
+
+/// Creates the file of an arena, in hugetlb pages of a size or in ordinary ones: of its full length, which can never shrink.
+pub(super) fn memory_file(
+    options: &ArenaOptions,
+    huge: Option<HugePageSize>,
+) -> Result<OwnedFd, PlatformError> {
+    let len = options.bytes;
+    let failed = |call, asked| move |errno| PlatformError::call(call, asked, errno);
+    let file = sys::memfd_create(options.name.unwrap_or(ArenaOptions::DEFAULT_NAME), huge)
+        .map_err(failed(SystemCall::MemfdCreate, Asked::Nothing))?;
+    sys::ftruncate(file.as_fd(), len as u64).map_err(failed(SystemCall::Ftruncate, Asked::Bytes(len)))?;
+    sys::seal_against_shrinking(file.as_fd()).map_err(failed(SystemCall::AddSeals, Asked::Nothing))?;
+    Ok(file)
+}
