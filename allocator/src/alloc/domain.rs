@@ -2,7 +2,7 @@
 
 use super::{Cpuset, NumaCounters};
 use crate::{
-    frame::{AllocatorNumber, FrameTable, Nid, Order, ZoneNumber},
+    frame::{AllocatorNumber, FrameTable, Nid, Order, References, ZoneNumber},
     gfp::ZoneType,
     node::{Distances, NodeMask, Reach, Target, ZoneRef, Zonelists},
     pcp::{Caches, sizing::HighFraction},
@@ -56,6 +56,7 @@ pub struct Domain {
     cpuset: Cpuset,
     numa: NumaCounters,
     frames: FrameTable,
+    references: References,
     caches: Arc<Caches>,
     max_order: Order,
     grouping: Grouping,
@@ -68,10 +69,11 @@ impl Domain {
     /// Makes zones of free frames with their marks and reserves, and no caches yet.
     ///
     /// # Errors
-    /// When the address space for the tables, 4.4 bytes a frame, cannot be had.
+    /// When the address space for the tables, 8.4 bytes a frame, cannot be had.
     pub fn new(options: &DomainOptions) -> Result<Self, ZeroedSliceError> {
         let frame_count = options.spans.iter().map(|span| span.end.index()).max().unwrap_or(0);
         let frames = FrameTable::new(options.allocator, frame_count)?;
+        let references = References::new(frame_count)?;
         let zonelists = Zonelists::build(&options.spans, options.distances.clone(), options.nodes_with_cpus);
         let sizes: Vec<_> =
             options.spans.iter().map(|span| ZoneSize { kind: span.kind, managed: span.frames() }).collect();
@@ -111,6 +113,7 @@ impl Domain {
             cpuset: Cpuset::default(),
             numa: NumaCounters::new(options.spans.len()),
             frames,
+            references,
             caches: Arc::new(caches),
             max_order: options.max_order,
             grouping,
@@ -180,6 +183,12 @@ impl Domain {
     #[inline]
     pub const fn frames(&self) -> &FrameTable {
         &self.frames
+    }
+
+    /// Returns how many hold each shared block.
+    #[inline]
+    pub const fn references(&self) -> &References {
+        &self.references
     }
 
     /// Returns the caches.

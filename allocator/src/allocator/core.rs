@@ -21,7 +21,8 @@ use crate::{
     zone::Waiting,
 };
 
-/// Called with every misuse that a drop or a handle's free finds, on the thread that committed it.
+/// Called with every misuse that a drop or a handle's free finds, on the thread that committed it; and once with a block that
+/// got more references than can be counted.
 pub type MisuseHook = Box<dyn Fn(&FreeError) + Send + Sync>;
 
 /// The inside of an allocator: lives until it is closed and its last block has come back.
@@ -160,13 +161,19 @@ impl Core {
         let Some(found) = bad.found else {
             return FreeError::new(Misuse::OutOfRange, pfn.get(), order.get(), FrameStory::Unknown);
         };
+        let references = self.domain.references();
         let seen = FrameStory::Allocated {
             order: found.order().get(),
             generation: found.generation().to_le_bytes()[0],
-            references: 1,
+            references: match found.state() {
+                Some(FrameState::Shared) => references.count(pfn),
+                _ => 1,
+            },
         };
         let (misuse, story) = match found.state() {
             _ if !pfn.is_aligned(order) => (Misuse::Misaligned, FrameStory::Unknown),
+            Some(FrameState::Shared) if references.is_saturated(pfn) => (Misuse::Saturated, seen),
+            Some(FrameState::Shared) => (Misuse::Shared, seen),
             Some(FrameState::Raw) if generation.is_some_and(|other| other != found.generation()) => {
                 (Misuse::Stale, seen)
             }

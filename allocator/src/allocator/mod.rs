@@ -14,6 +14,7 @@ mod numbers;
 mod pages;
 mod raw;
 mod report;
+mod shared;
 mod spread;
 #[cfg(test)]
 mod tests;
@@ -43,6 +44,7 @@ pub use self::{
     pages::{Pages, ZeroedPages},
     raw::RawParts,
     report::{Conservation, ConservationZone},
+    shared::{SharedPages, SharedZeroedPages},
     spread::{Bound, NodeReport, Spread},
 };
 

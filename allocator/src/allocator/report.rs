@@ -154,7 +154,8 @@ impl Allocator {
         Text(move |f| fmt::Display::fmt(&Zoneinfo(&stats), f))
     }
 
-    /// Returns how many blocks came back that were free already: refused frees, and blocks that a cache gave up twice.
+    /// Returns how many blocks came back that were free already: refused frees, and blocks that a cache gave up twice; and how many
+    /// are never freed, because they got more references than can be counted.
     pub fn bad_pages(&self) -> u64 {
         let _busy = Busy::enter();
         let core = self.core();

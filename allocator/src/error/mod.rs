@@ -6,7 +6,9 @@
 mod alloc;
 mod build;
 mod free;
+mod get;
 
 pub use alloc::{AllocError, FailReason, MAX_TRIED, Refusal, TriedZone};
 pub use build::BuildError;
 pub use free::{FrameStory, FreeError, Misuse};
+pub use get::GetError;
