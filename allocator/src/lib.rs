@@ -102,8 +102,8 @@ pub mod zone;
 #[cfg(not(any(loom, shuttle)))]
 pub use allocator::{
     Allocator, AllocatorId, Bound, Builder, Conservation, ConservationZone, ExactPages, Handle, Maintain,
-    MisuseHook, NodeReport, Pages, PolicyError, PolicyScope, RawParts, SharedPages, SharedZeroedPages,
-    Spread, ZeroedPages,
+    MisuseHook, NodeReport, PageFrag, PageFragCache, Pages, PolicyError, PolicyScope, RawParts, SharedPages,
+    SharedZeroedPages, Spread, ZeroedPages,
 };
 pub use error::{AllocError, BuildError, FreeError};
 pub use frame::{Nid, Order, Pfn};

@@ -129,25 +129,6 @@ fn one_reference_given_back_too_often_is_reported() {
     assert_all_free_but(&allocator, 1);
 }
 
-#[test]
-fn a_block_outlives_its_allocator_and_goes_with_its_last_reference() {
-    let allocator = small();
-    let base = allocator.arena().base().addr().get();
-    let shared = allocator.alloc_zeroed_pages(Gfp::KERNEL, Order::new(4)).expect("room").into_shared();
-    drop(allocator);
-    let threads: Vec<_> = (0..4)
-        .map(|_| {
-            let shared = shared.clone();
-            thread::spawn(move || shared.iter().map(|&byte| u64::from(byte)).sum::<u64>())
-        })
-        .collect();
-    drop(shared);
-    for thread in threads {
-        assert_eq!(thread.join().expect("no panic"), 0);
-    }
-    assert!(!common::is_mapped(base), "the mapping is still there");
-}
-
 /// Fills a block with one byte that tells who it is, and shares it.
 fn stamped(allocator: &Allocator, random: &mut Random) -> Option<(SharedZeroedPages, u8)> {
     let mut pages = allocator.alloc_zeroed_pages(Gfp::KERNEL, order(random)).ok()?;

@@ -11,6 +11,7 @@ mod maintenance;
 mod nodes;
 mod nolock;
 mod numbers;
+mod page_frag;
 mod pages;
 mod raw;
 mod report;
@@ -41,6 +42,7 @@ pub use self::{
     handle::Handle,
     id::AllocatorId,
     nodes::{PolicyError, PolicyScope},
+    page_frag::{PageFrag, PageFragCache},
     pages::{Pages, ZeroedPages},
     raw::RawParts,
     report::{Conservation, ConservationZone},

@@ -10,6 +10,7 @@ use super::pages::{Pages, ZeroedPages};
 use crate::{
     error::GetError,
     frame::{BadFrame, put_page_testzero, share, unshare},
+    sync::Put,
 };
 
 /// A reference to a block that several hold, on any threads (`get_page`, `put_page`).
@@ -50,6 +51,23 @@ pub(super) fn put(pages: &Pages, references: u32) {
         Ok(None) => {}
         Ok(Some(block)) => Pages::new(block).free(),
         Err(bad) => core.report_misuse(bad, block),
+    }
+}
+
+/// As [`put`], but if they were the last, the block stays shared, and the caller has `again` references to it and is alone.
+/// Tells whether they were.
+pub(super) fn put_for_reuse(pages: &Pages, references: u32, again: u32) -> bool {
+    let (core, pfn) = (pages.shared(), pages.pfn());
+    match core.domain.references().put(pfn, references) {
+        Put::Last => {
+            core.domain.references().set(pfn, again);
+            true
+        }
+        Put::StillShared => false,
+        Put::NotShared => {
+            core.report_misuse(BadFrame { pfn, found: core.domain.frames().get(pfn) }, pages.block());
+            false
+        }
     }
 }
 

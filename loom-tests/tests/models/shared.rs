@@ -7,7 +7,7 @@ use gfp::{
         put_page_testzero, put_together, share, unshare,
     },
     gfp::MigrateType,
-    sync::{Arc, SeededBug, UnsafeCell, thread},
+    sync::{Arc, Put, SeededBug, UnsafeCell, thread},
 };
 use loom_tests::Model;
 
@@ -28,6 +28,15 @@ pub(crate) const MODELS: &[Model] = &[
         program: shared_block_and_who_is_alone,
         bugs: &[
             (SeededBug::RefUniqueRelaxed, "Causality violation"),
+            (SeededBug::RefPutRelaxed, "Causality violation"),
+        ],
+    },
+    Model {
+        name: "page_and_its_fragments",
+        preemptions: None,
+        program: page_and_its_fragments,
+        bugs: &[
+            (SeededBug::RefPutLostUpdate, "the page ends once"),
             (SeededBug::RefPutRelaxed, "Causality violation"),
         ],
     },
@@ -123,4 +132,23 @@ fn shared_block_and_who_is_alone() {
     });
     let last = arena.read_and_put();
     assert_ne!(last, other.join().unwrap(), "one of them ends alone");
+}
+
+/// A cache has all references of its page and gives one away with each fragment; what is left, it gives back at once.
+fn page_and_its_fragments() {
+    let arena = Arena::shared(4);
+    let other = thread::spawn({
+        let arena = Arc::clone(&arena);
+        move || arena.read_and_put()
+    });
+    // Another fragment, and the cache with the two references that are left.
+    let ended_here = arena.read_and_put();
+    arena.read();
+    let reused = arena.references.put(PFN, 2) == Put::Last;
+    if reused {
+        arena.write();
+        arena.references.set(PFN, 4);
+    }
+    let ended = [ended_here, reused, other.join().unwrap()];
+    assert_eq!(ended.into_iter().filter(|&ended| ended).count(), 1, "the page ends once");
 }
