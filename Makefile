@@ -66,7 +66,7 @@ unit: setup ## Unit, property and documentation tests
 	@$(STEP) tests cargo test --no-fail-fast --workspace $(FEATURES)
 
 no-hwloc: setup ## The library's tests without hwloc
-	@$(STEP) "tests without hwloc" cargo test --no-fail-fast --package gfp --no-default-features
+	@$(STEP) "tests without hwloc" cargo test --no-fail-fast --package gfp --no-default-features --features allocator-api2
 
 loom: setup ## Model-check every lock-free protocol
 	@$(STEP) models env RUSTFLAGS="--cfg loom -C debug-assertions" CARGO_TARGET_DIR=$(TARGET)/loom cargo loom
@@ -87,7 +87,7 @@ format: setup
 clippy: setup
 	@$(STEP) clippy cargo clippy --workspace --all-targets $(FEATURES) -- -D warnings
 	@$(STEP) "clippy, all the library's parts" cargo clippy --package gfp --all-targets --no-default-features \
-	  --features lock-stats,fault-injection -- -D warnings
+	  --features lock-stats,fault-injection,allocator-api2 -- -D warnings
 
 doc: setup ## Build the documentation
 	@$(STEP) documentation env RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps $(FEATURES)

@@ -99,6 +99,8 @@ pub mod stats;
 pub mod sync;
 pub mod zone;
 
+#[cfg(all(feature = "allocator-api2", not(any(loom, shuttle))))]
+pub use allocator::PageAlloc;
 #[cfg(not(any(loom, shuttle)))]
 pub use allocator::{
     Allocator, AllocatorId, Bound, Builder, Conservation, ConservationZone, ExactPages, Handle, Maintain,

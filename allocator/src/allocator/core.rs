@@ -127,7 +127,7 @@ impl Core {
 
     pub(super) fn report(&self, freed: Result<(), BadFrame>, block: Block) {
         if let Err(bad) = freed {
-            self.report_misuse(bad, block);
+            self.report_misuse(bad, block.order());
         }
     }
 
@@ -139,12 +139,12 @@ impl Core {
         alloc_pages(&self.domain, owner.as_ref(), gfp, order, busy.waiting())
     }
 
-    /// Counts a free that was refused, and tells the hook.
+    /// Counts a free with `order` that was refused, and tells the hook.
     #[cold]
-    pub(super) fn report_misuse(&self, bad: BadFrame, block: Block) {
+    pub(super) fn report_misuse(&self, bad: BadFrame, order: Order) {
         self.misuses.fetch_add(1, Ordering::Relaxed);
         if let Some(hook) = &self.on_misuse {
-            hook(&self.explain(bad, block.order(), None));
+            hook(&self.explain(bad, order, None));
         }
     }
 

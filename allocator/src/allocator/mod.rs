@@ -11,6 +11,8 @@ mod maintenance;
 mod nodes;
 mod nolock;
 mod numbers;
+#[cfg(feature = "allocator-api2")]
+mod page_alloc;
 mod page_frag;
 mod pages;
 mod raw;
@@ -35,6 +37,8 @@ use self::{
     maintenance::Maintenance,
 };
 
+#[cfg(feature = "allocator-api2")]
+pub use self::page_alloc::PageAlloc;
 pub use self::{
     builder::{Builder, Maintain},
     core::MisuseHook,

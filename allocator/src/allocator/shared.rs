@@ -50,7 +50,7 @@ pub(super) fn put(pages: &Pages, references: u32) {
     match put_page_testzero(core.domain.frames(), core.domain.references(), block, references) {
         Ok(None) => {}
         Ok(Some(block)) => Pages::new(block).free(),
-        Err(bad) => core.report_misuse(bad, block),
+        Err(bad) => core.report_misuse(bad, block.order()),
     }
 }
 
@@ -65,7 +65,7 @@ pub(super) fn put_for_reuse(pages: &Pages, references: u32, again: u32) -> bool 
         }
         Put::StillShared => false,
         Put::NotShared => {
-            core.report_misuse(BadFrame { pfn, found: core.domain.frames().get(pfn) }, pages.block());
+            core.report_misuse(BadFrame { pfn, found: core.domain.frames().get(pfn) }, pages.order());
             false
         }
     }
@@ -147,7 +147,7 @@ impl SharedPages {
     fn saturate(&self) {
         let (core, pfn) = (self.shared(), self.pfn());
         if core.domain.references().saturate(pfn) {
-            core.report_misuse(BadFrame { pfn, found: core.domain.frames().get(pfn) }, self.block());
+            core.report_misuse(BadFrame { pfn, found: core.domain.frames().get(pfn) }, self.order());
         }
     }
 
@@ -188,7 +188,7 @@ impl SharedPages {
             Ok(true) => Ok(Pages::new(ManuallyDrop::new(self).block())),
             Ok(false) => Err(self),
             Err(bad) => {
-                core.report_misuse(bad, block);
+                core.report_misuse(bad, block.order());
                 Err(self)
             }
         }
