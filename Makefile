@@ -66,8 +66,8 @@ test-numa: setup ## Test in virtual machines of 2, 4, 8 and 3 nodes (fetches qem
 unit: setup ## Unit, property and documentation tests
 	@$(STEP) tests cargo test --no-fail-fast --workspace $(FEATURES)
 
-no-hwloc: setup ## The library's tests without hwloc, with all USDT probes
-	@$(STEP) "tests without hwloc" cargo test --no-fail-fast --package gfp --no-default-features --features usdt
+no-hwloc: setup ## The library's tests without hwloc, with all USDT probes and faces
+	@$(STEP) "tests without hwloc" cargo test --no-fail-fast --package gfp --no-default-features --features usdt,allocator-api2
 
 loom: setup ## Model-check every lock-free protocol
 	@$(STEP) models env RUSTFLAGS="--cfg loom -C debug-assertions" CARGO_TARGET_DIR=$(TARGET)/loom cargo loom
@@ -88,7 +88,7 @@ format: setup
 clippy: setup
 	@$(STEP) clippy cargo clippy --workspace --all-targets $(FEATURES) -- -D warnings
 	@$(STEP) "clippy, all the library's parts" cargo clippy --package gfp --all-targets --no-default-features \
-	  --features lock-stats,fault-injection,serde,usdt -- -D warnings
+	  --features lock-stats,fault-injection,serde,usdt,allocator-api2 -- -D warnings
 
 doc: setup ## Build the documentation
 	@$(STEP) documentation env RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps $(FEATURES)

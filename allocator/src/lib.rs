@@ -101,10 +101,13 @@ pub mod sync;
 pub mod trace;
 pub mod zone;
 
+#[cfg(all(feature = "allocator-api2", not(any(loom, shuttle))))]
+pub use allocator::PageAlloc;
 #[cfg(not(any(loom, shuttle)))]
 pub use allocator::{
     Allocator, AllocatorId, Bound, Builder, CmaStat, ContigPages, ExactPages, Handle, Maintain, MisuseHook,
-    NodeReport, Pages, PolicyError, PolicyScope, RawParts, Returned, Spread, ZeroedPages,
+    NodeReport, PageFrag, PageFragCache, Pages, PolicyError, PolicyScope, RawParts, Returned, SharedPages,
+    SharedZeroedPages, Spread, ZeroedPages,
 };
 pub use error::{AllocError, BuildError, FreeError, RangeError};
 pub use frame::{Nid, Order, Pfn};

@@ -267,3 +267,43 @@ fn an_allocator_where_another_one_was_is_a_new_one() {
     drop(jobs);
     thread.join().expect("no panic");
 }
+
+#[test]
+fn a_shared_block_outlives_its_allocator_and_goes_with_its_last_reference() {
+    let _alone = alone();
+    let allocator = small();
+    let base = base(&allocator);
+    let shared = allocator.alloc_zeroed_pages(Gfp::KERNEL, Order::new(4)).expect("room").into_shared();
+    drop(allocator);
+    let threads: Vec<_> = (0..4)
+        .map(|_| {
+            let shared = shared.clone();
+            thread::spawn(move || shared.iter().all(|&byte| byte == 0))
+        })
+        .collect();
+    assert!(is_mapped(base));
+    drop(shared);
+    for thread in threads {
+        assert!(thread.join().expect("no panic"));
+    }
+    assert!(!is_mapped(base), "the mapping is still there");
+}
+
+#[test]
+fn fragments_outlive_their_cache_and_its_allocator() {
+    let _alone = alone();
+    let allocator = small();
+    let base = base(&allocator);
+    let cache = allocator.page_frag_cache(None, Gfp::KERNEL);
+    let [first, second] = [100, 200].map(|bytes| cache.alloc(bytes).expect("room"));
+    drop(allocator);
+    let mut third = cache.alloc(5000).expect("the cache keeps the allocator open");
+    drop(cache);
+    for fragment in [first, second] {
+        thread::spawn(move || drop(fragment)).join().expect("no panic");
+        assert!(is_mapped(base));
+        assert_eq!(third.write_copy_of_slice(&[3; 5000])[4999], 3);
+    }
+    thread::spawn(move || drop(third)).join().expect("no panic");
+    assert!(!is_mapped(base), "the mapping is still there");
+}

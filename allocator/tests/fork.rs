@@ -7,7 +7,7 @@ use std::thread;
 use common::{Random, order};
 use gfp::{
     Allocator, Gfp, Handle, Maintain, Order, Pages,
-    error::FailReason,
+    error::{FailReason, FragError},
     sync::atomic::{AtomicBool, Ordering},
 };
 
@@ -51,6 +51,35 @@ fn a_child_builds_an_allocator_of_its_own() {
         drop((pages, allocator, held, parents));
     });
     assert_eq!(ended, Ok(0));
+}
+
+#[test]
+fn a_child_gets_no_fragment_and_its_frees_of_what_is_shared_are_its_own() {
+    let allocator = Allocator::builder(64 << 20).maintain(Maintain::ByHand).build().expect("64 MiB");
+    let cache = allocator.page_frag_cache(None, Gfp::KERNEL);
+    let fragment = cache.alloc(100).expect("room");
+    let shared = get(&allocator, 2).into_shared();
+    let before = allocator.conservation().allocated();
+    let ended = in_child(|| {
+        match cache.alloc(100) {
+            Err(FragError::NoMemory(error)) => assert_eq!(error.reason(), FailReason::Closed),
+            other => panic!("{other:?}"),
+        }
+        drop(shared.clone());
+        drop_here(&shared);
+        drop_here(&fragment);
+        drop_here(&cache);
+    });
+    assert_eq!(ended, Ok(0));
+    assert_eq!((shared.references(), allocator.conservation().allocated()), (1, before));
+    drop((cache, fragment, shared));
+    common::assert_all_free(&allocator);
+}
+
+/// Drops a value that the parent drops too: each process has its own.
+fn drop_here<T>(value: &T) {
+    // SAFETY: the caller does not use it any more, and its process ends without dropping it.
+    drop(unsafe { std::ptr::read(value) });
 }
 
 /// Fills the caches of this thread, and has a child use all that there is.

@@ -4,7 +4,7 @@ use core::ops::Range;
 
 use super::{CmaArea, Cpuset, NumaCounters};
 use crate::{
-    frame::{AllocatorNumber, FrameTable, Nid, Order, Pfn, ZoneNumber},
+    frame::{AllocatorNumber, FrameTable, Nid, Order, Pfn, References, ZoneNumber},
     gfp::ZoneType,
     node::{Distances, NodeMask, Reach, Target, ZoneRef, Zonelists},
     pcp::{Caches, sizing::HighFraction},
@@ -61,6 +61,7 @@ pub struct Domain {
     reclaiming: AtomicU64,
     numa: NumaCounters,
     frames: FrameTable,
+    references: References,
     caches: Arc<Caches>,
     max_order: Order,
     grouping: Grouping,
@@ -78,10 +79,11 @@ impl Domain {
     /// Makes zones of free frames with their marks and reserves, and no caches yet.
     ///
     /// # Errors
-    /// When the address space for the tables, 4.4 bytes a frame, cannot be had.
+    /// When the address space for the tables, 8.4 bytes a frame, cannot be had.
     pub fn new(options: &DomainOptions) -> Result<Self, ZeroedSliceError> {
         let frame_count = options.spans.iter().map(|span| span.end.index()).max().unwrap_or(0);
         let frames = FrameTable::new(options.allocator, frame_count)?;
+        let references = References::new(frame_count)?;
         let zonelists = Zonelists::build(&options.spans, options.distances.clone(), options.nodes_with_cpus);
         let sizes: Vec<_> = options
             .spans
@@ -123,6 +125,7 @@ impl Domain {
             reclaiming: AtomicU64::new(0),
             numa: NumaCounters::new(options.spans.len()),
             frames,
+            references,
             caches: Arc::new(caches),
             max_order: options.max_order,
             grouping,
@@ -250,6 +253,12 @@ impl Domain {
     #[inline]
     pub const fn frames(&self) -> &FrameTable {
         &self.frames
+    }
+
+    /// Returns how many hold each shared block.
+    #[inline]
+    pub const fn references(&self) -> &References {
+        &self.references
     }
 
     /// Returns the caches.

@@ -21,7 +21,8 @@ use crate::{
     zone::Waiting,
 };
 
-/// Called with every misuse that a drop or a handle's free finds, on the thread that committed it.
+/// Called with every misuse that a drop or a handle's free finds, on the thread that committed it; and once with a block that
+/// got more references than can be counted.
 pub type MisuseHook = Box<dyn Fn(&FreeError) + Send + Sync>;
 
 /// The inside of an allocator: lives until it is closed and its last block has come back.
@@ -132,7 +133,7 @@ impl Core {
 
     pub(super) fn report(&self, freed: Result<(), BadFrame>, block: Block) {
         if let Err(bad) = freed {
-            self.report_misuse(bad, block);
+            self.report_misuse(bad, block.order());
         }
     }
 
@@ -144,12 +145,12 @@ impl Core {
         alloc_pages(&self.domain, owner.as_ref(), gfp, order, busy.waiting())
     }
 
-    /// Counts a free that was refused, and tells the hook.
+    /// Counts a free with `order` that was refused, and tells the hook.
     #[cold]
-    pub(super) fn report_misuse(&self, bad: BadFrame, block: Block) {
+    pub(super) fn report_misuse(&self, bad: BadFrame, order: Order) {
         self.misuses.fetch_add(1, Ordering::Relaxed);
         if let Some(hook) = &self.on_misuse {
-            hook(&self.explain(bad, block.order(), None));
+            hook(&self.explain(bad, order, None));
         }
     }
 
@@ -166,13 +167,19 @@ impl Core {
         let Some(found) = bad.found else {
             return FreeError::new(Misuse::OutOfRange, pfn.get(), order.get(), FrameStory::Unknown);
         };
+        let references = self.domain.references();
         let seen = FrameStory::Allocated {
             order: found.order().get(),
             generation: found.generation().to_le_bytes()[0],
-            references: 1,
+            references: match found.state() {
+                Some(FrameState::Shared) => references.count(pfn),
+                _ => 1,
+            },
         };
         let (misuse, story) = match found.state() {
             _ if !pfn.is_aligned(order) => (Misuse::Misaligned, FrameStory::Unknown),
+            Some(FrameState::Shared) if references.is_saturated(pfn) => (Misuse::Saturated, seen),
+            Some(FrameState::Shared) => (Misuse::Shared, seen),
             Some(FrameState::Raw) if generation.is_some_and(|other| other != found.generation()) => {
                 (Misuse::Stale, seen)
             }

@@ -12,10 +12,14 @@ mod maintenance;
 mod nodes;
 mod nolock;
 mod numbers;
+#[cfg(feature = "allocator-api2")]
+mod page_alloc;
+mod page_frag;
 mod pages;
 mod ranges;
 mod raw;
 mod report;
+mod shared;
 mod spread;
 #[cfg(test)]
 mod tests;
@@ -35,6 +39,8 @@ use self::{
     maintenance::Maintenance,
 };
 
+#[cfg(feature = "allocator-api2")]
+pub use self::page_alloc::PageAlloc;
 pub use self::{
     builder::{Builder, Maintain},
     contig::{CmaStat, ContigPages},
@@ -43,9 +49,11 @@ pub use self::{
     handle::Handle,
     id::AllocatorId,
     nodes::{PolicyError, PolicyScope},
+    page_frag::{PageFrag, PageFragCache},
     pages::{Pages, ZeroedPages},
     ranges::Returned,
     raw::RawParts,
+    shared::{SharedPages, SharedZeroedPages},
     spread::{Bound, NodeReport, Spread},
 };
 

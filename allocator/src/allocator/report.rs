@@ -190,7 +190,8 @@ impl Allocator {
         self.buddyinfo().extfrag_index()
     }
 
-    /// Returns how many blocks came back that were free already: refused frees, and blocks that a cache gave up twice.
+    /// Returns how many blocks came back that were free already: refused frees, and blocks that a cache gave up twice; and how many
+    /// are never freed, because they got more references than can be counted.
     pub fn bad_pages(&self) -> u64 {
         let _busy = Busy::enter();
         self.core().misuses() + self.reports().map(|report| report.events.bad_pages).sum::<u64>()

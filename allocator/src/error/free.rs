@@ -16,6 +16,8 @@ pub enum Misuse {
     Foreign,
     /// Others hold references to the block.
     Shared,
+    /// More references to the block were taken than can be counted: it is never freed.
+    Saturated,
     /// A later owner of the block has taken it apart since these raw parts were taken.
     Stale,
     /// The frame is outside the arena.
@@ -42,8 +44,8 @@ pub enum FrameStory {
         order: u8,
         /// How often the block was made of raw parts, modulo 256.
         generation: u8,
-        /// How many hold it.
-        references: u8,
+        /// How many hold it; `u32::MAX` when there were more than can be counted.
+        references: u32,
     },
     /// Inside a block.
     Interior,
@@ -101,6 +103,7 @@ impl fmt::Display for Misuse {
             Self::Tail => "it is not the first frame of a block; free the block by its first frame",
             Self::Foreign => "it belongs to another allocator; free it there",
             Self::Shared => "it is shared; drop the references instead",
+            Self::Saturated => "it has more references than can be counted, and is never freed",
             Self::Stale => "a later owner has taken it apart since these raw parts were taken",
             Self::OutOfRange => "it is outside the arena",
             Self::Misaligned => "it is not aligned to that order",

@@ -5,10 +5,14 @@
 
 mod alloc;
 mod build;
+mod frag;
 mod free;
+mod get;
 mod range;
 
 pub use alloc::{AllocError, FailReason, MAX_TRIED, Refusal, TriedZone};
 pub use build::BuildError;
+pub use frag::FragError;
 pub use free::{FrameStory, FreeError, Misuse};
+pub use get::GetError;
 pub use range::{RangeError, RangeProblem};

@@ -17,6 +17,8 @@ pub enum FrameState {
     Raw = 2,
     /// First frame of a block whose free waits in its zone's pending map.
     Pending = 3,
+    /// First frame of a block that several hold; how many, [`References`](super::References) counts.
+    Shared = 4,
 }
 
 /// Whether a block was taken for movable data.
@@ -133,7 +135,7 @@ impl PcpList {
 /// All-zero is a frame of which nothing is recorded, so that zeroed memory is a valid table. Only the head of a block is written.
 ///
 /// A descriptor changes where a block's way is not followed by the compiler: when it becomes plain numbers, when it is made of
-/// them again, and when its free is left to another thread. On its way from the buddy through a thread's cache to its owner
+/// them again, when it is shared and no longer shared, and when its free is left to another thread. On its way from the buddy through a thread's cache to its owner
 /// and back, a [`Block`](super::Block) is its own proof: there the table, four bytes a frame, is neither read nor written. What
 /// is free is what the buddy's map says.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -173,6 +175,7 @@ impl Descriptor {
             1 => Some(FrameState::Returned),
             2 => Some(FrameState::Raw),
             3 => Some(FrameState::Pending),
+            4 => Some(FrameState::Shared),
             _ => None,
         }
     }
@@ -232,9 +235,9 @@ impl Descriptor {
         Self(self.with_state(FrameState::Returned).0.wrapping_add(Self::GENERATION_ONE))
     }
 
-    /// Turns pending into returned: the block is back in the buddy.
+    /// Turns pending or shared into returned: the block is back in the buddy, or has one owner again.
     #[must_use]
-    pub const fn freed(self) -> Self {
+    pub const fn returned(self) -> Self {
         self.with_state(FrameState::Returned)
     }
 }
@@ -310,6 +313,9 @@ mod tests {
         let pending = once.recorded(small, FrameState::Pending);
         assert_eq!((pending.generation(), pending.tag()), (1, small.tag()));
         assert_eq!(pending.state(), Some(FrameState::Pending));
-        assert_eq!((pending.freed().state(), pending.freed().generation()), (Some(FrameState::Returned), 1));
+        assert_eq!(
+            (pending.returned().state(), pending.returned().generation()),
+            (Some(FrameState::Returned), 1)
+        );
     }
 }

@@ -8,6 +8,7 @@ mod block;
 mod descriptor;
 mod number;
 mod prepare;
+mod references;
 mod stack;
 mod table;
 
@@ -19,5 +20,6 @@ pub use number::{
     PAGEBLOCK_ORDER, Pfn, ZONES_MAX, ZoneNumber,
 };
 pub use prepare::{check_new_page, free_pages_prepare, prep_new_page, put_together, take_apart};
+pub use references::{References, put_page_testzero, share, unshare};
 pub use stack::{FrameLists, FrameStack, LIST_FRAMES_MAX, StackMemory};
 pub use table::FrameTable;

@@ -5,8 +5,8 @@ use super::{
     descriptor::{Descriptor, FrameState},
 };
 
-/// Tells whether the buddy may hand out a frame: not one that somebody holds as plain numbers, or whose free is pending
-/// (`check_new_page`).
+/// Tells whether the buddy may hand out a frame: not one that somebody holds as plain numbers, that several hold, or whose
+/// free is pending (`check_new_page`).
 pub fn check_new_page(found: Descriptor) -> bool {
     matches!(found.state(), Some(FrameState::Unrecorded | FrameState::Returned))
 }
@@ -21,12 +21,12 @@ pub fn prep_new_page(frames: &FrameTable, pfn: Pfn, list: PcpList, zone: ZoneNum
     Block::new(frames.allocator(), pfn, Descriptor::of(list, zone, order))
 }
 
-/// Records that a block's owner holds it as plain numbers, or leaves its free to another thread (`free_pages_prepare`);
-/// returns the new descriptor.
+/// Records that a block's owner holds it as plain numbers, shares it, or leaves its free to another thread
+/// (`free_pages_prepare`); returns the new descriptor.
 ///
 /// # Errors
 /// The descriptor that was found, when the block is in such a state already: somebody copied it. Nothing is changed then.
-fn record(frames: &FrameTable, block: Block, state: FrameState) -> Result<Descriptor, BadFrame> {
+pub(super) fn record(frames: &FrameTable, block: Block, state: FrameState) -> Result<Descriptor, BadFrame> {
     frames
         .update(block.pfn(), |found| check_new_page(found).then(|| found.recorded(block.descriptor(), state)))
 }

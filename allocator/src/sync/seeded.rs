@@ -51,6 +51,10 @@ pub enum SeededBug {
     RefPutLostUpdate,
     /// A putter does not release what it wrote.
     RefPutRelaxed,
+    /// Whoever finds that it has the only reference does not acquire what the others did.
+    RefUniqueRelaxed,
+    /// Every putter says that the block is no longer shared, not only the last.
+    PutUnsharesEarly,
     /// A zone's state word is written after the lock was given back.
     StatePublishedUnlocked,
     /// A zone's state word is written before the change that it answers for.

@@ -222,7 +222,7 @@ impl Zone {
                     let was_used = areas.free_past_caches(|buddy| buddy.free(pfn, found.order(), taken_for));
                     areas.events.bad_pages += u64::from(!was_used);
                     areas.events.pending_frees += 1;
-                    found.freed()
+                    found.returned()
                 })
             });
             debug_assert!(freed.is_ok(), "only pending blocks are in the pending map: {freed:?}");

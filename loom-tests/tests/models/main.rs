@@ -21,6 +21,8 @@ mod registry;
 #[cfg(loom)]
 mod runner;
 #[cfg(loom)]
+mod shared;
+#[cfg(loom)]
 mod spin;
 #[cfg(loom)]
 mod zone;
@@ -35,6 +37,7 @@ const TABLES: &[&[loom_tests::Model]] = &[
     pending::MODELS,
     raw_parts::MODELS,
     references::MODELS,
+    shared::MODELS,
     zone::MODELS,
     ledger::MODELS,
 ];
