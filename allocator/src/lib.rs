@@ -51,7 +51,7 @@
 //! | [`pcp`] | the thread's cache: lists, sizes, refill, drain, ageing |
 //! | [`alloc`] | a request and a free from the flags to the zone |
 //! | [`stats`] | vmstat, buddyinfo and zoneinfo in the kernel's formats |
-//! | `allocator` | the face: [`Allocator`], [`Builder`], [`Handle`], [`Pages`] |
+//! | `allocator` | the face: [`Allocator`], [`Builder`], [`Handle`], [`Pages`]; `allocator/debug/`: [`DebugModes`] |
 //!
 //! # One allocation
 //!
@@ -101,8 +101,9 @@ pub mod zone;
 
 #[cfg(not(any(loom, shuttle)))]
 pub use allocator::{
-    Allocator, AllocatorId, Bound, Builder, Conservation, ConservationZone, ExactPages, Handle, Maintain,
-    MisuseHook, NodeReport, Pages, PolicyError, PolicyScope, RawParts, Spread, ZeroedPages,
+    Allocator, AllocatorId, Bound, Builder, CallerBlocks, Conservation, ConservationZone, DebugCounts,
+    DebugModes, ExactPages, FindingHook, Handle, Maintain, MisuseHook, NodeReport, PageOwner,
+    PageOwnerReport, Pages, PolicyError, PolicyScope, RawParts, Spread, ZeroedPages,
 };
 pub use error::{AllocError, BuildError, FreeError};
 pub use frame::{Nid, Order, Pfn};

@@ -5,7 +5,7 @@ use crate::{
     frame::{AllocatorNumber, FrameTable, Nid, Order, ZoneNumber},
     gfp::ZoneType,
     node::{Distances, NodeMask, Reach, Target, ZoneRef, Zonelists},
-    pcp::{Caches, sizing::HighFraction},
+    pcp::{Caches, Handover, sizing::HighFraction},
     platform::pin::current_cpu,
     sync::{
         Arc, ZeroedSliceError,
@@ -45,6 +45,8 @@ pub struct DomainOptions {
     pub high_fraction: HighFraction,
     /// Frames that fit into one CPU's share of its last-level cache.
     pub cache_slice_frames: u64,
+    /// How blocks pass between caches and owners.
+    pub handover: Handover,
 }
 
 /// The zones of an allocator, their frames and their caches.
@@ -103,6 +105,7 @@ impl Domain {
             options.cpus,
             options.high_fraction,
             options.cache_slice_frames,
+            options.handover,
         );
         Ok(Self {
             zones,

@@ -10,6 +10,7 @@ use core::{
 
 use super::{
     core::{Core, core_of, key},
+    debug::Caller,
     raw::RawParts,
 };
 use crate::{
@@ -34,21 +35,21 @@ impl Pages {
         Self { block }
     }
 
-    /// Frees the block inline, through the calling thread's cache, or past it if the thread has none (`__free_page`); a drop
-    /// calls a function that the compiler may not inline.
+    /// Frees the block inline, through the calling thread's cache, or past it if the thread has none (`__free_page`); a drop,
+    /// which knows no caller, calls a function that the compiler may not inline.
     #[inline(always)]
-    pub(super) fn free(self) {
+    pub(super) fn free(self, caller: Option<Caller>) {
         let pages = ManuallyDrop::new(self);
         let left = local::with_last(key(pages.block.allocator()), PutCached(pages.block));
         if left != Some(Put::Cached) {
-            pages.shared().free_slow(pages.block, left);
+            pages.shared().free_slow(pages.block, left, caller);
         }
     }
 
     /// Frees the block at the cold end of the calling thread's cache.
-    pub(super) fn free_cold(self) {
+    pub(super) fn free_cold(self, caller: Caller) {
         let pages = ManuallyDrop::new(self);
-        pages.shared().free_cold(pages.block);
+        pages.shared().free_cold(pages.block, caller);
     }
 
     /// Gives up ownership without freeing.
@@ -141,7 +142,7 @@ impl Pages {
 impl Drop for Pages {
     #[inline(always)]
     fn drop(&mut self) {
-        Self { block: self.block }.free();
+        Self { block: self.block }.free(None);
     }
 }
 

@@ -5,8 +5,14 @@
 
 mod alloc;
 mod build;
+#[cfg(not(any(loom, shuttle)))]
+mod finding;
 mod free;
+mod trace;
 
 pub use alloc::{AllocError, FailReason, MAX_TRIED, Refusal, TriedZone};
 pub use build::BuildError;
+#[cfg(not(any(loom, shuttle)))]
+pub use finding::{Finding, Flaw};
 pub use free::{FrameStory, FreeError, Misuse};
+pub use trace::{ThreadName, Trace};

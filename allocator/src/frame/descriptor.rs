@@ -17,6 +17,10 @@ pub enum FrameState {
     Raw = 2,
     /// First frame of a block whose free waits in its zone's pending map.
     Pending = 3,
+    /// First frame of a block that somebody owns, where handovers are checked.
+    Owned = 4,
+    /// First frame of a block that is left out of circulation.
+    Withheld = 5,
 }
 
 /// Whether a block was taken for movable data.
@@ -133,7 +137,8 @@ impl PcpList {
 /// All-zero is a frame of which nothing is recorded, so that zeroed memory is a valid table. Only the head of a block is written.
 ///
 /// A descriptor changes where a block's way is not followed by the compiler: when it becomes plain numbers, when it is made of
-/// them again, and when its free is left to another thread. On its way from the buddy through a thread's cache to its owner
+/// them again, when its free is left to another thread, and where a debug mode checks handovers, when it goes to its owner
+/// and comes back. Otherwise, on its way from the buddy through a thread's cache to its owner
 /// and back, a [`Block`](super::Block) is its own proof: there the table, four bytes a frame, is neither read nor written. What
 /// is free is what the buddy's map says.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -173,6 +178,8 @@ impl Descriptor {
             1 => Some(FrameState::Returned),
             2 => Some(FrameState::Raw),
             3 => Some(FrameState::Pending),
+            4 => Some(FrameState::Owned),
+            5 => Some(FrameState::Withheld),
             _ => None,
         }
     }
@@ -232,7 +239,7 @@ impl Descriptor {
         Self(self.with_state(FrameState::Returned).0.wrapping_add(Self::GENERATION_ONE))
     }
 
-    /// Turns pending into returned: the block is back in the buddy.
+    /// Turns any state into returned: the block is back in the buddy, or on its way there.
     #[must_use]
     pub const fn freed(self) -> Self {
         self.with_state(FrameState::Returned)
