@@ -52,7 +52,7 @@
 //! | [`pcp`] | the thread's cache: lists, sizes, refill, drain, ageing |
 //! | [`alloc`] | a request and a free from the flags to the zone |
 //! | [`stats`] | vmstat, buddyinfo, zoneinfo, pagetypeinfo and fragmentation in the kernel's formats |
-//! | `allocator` | the face: [`Allocator`], [`Builder`], [`Handle`], [`Pages`] |
+//! | `allocator` | the face: [`Allocator`], [`Builder`], [`Handle`], [`Pages`]; `allocator/debug/`: [`DebugModes`] |
 //!
 //! # One allocation
 //!
@@ -105,9 +105,10 @@ pub mod zone;
 pub use allocator::PageAlloc;
 #[cfg(not(any(loom, shuttle)))]
 pub use allocator::{
-    Allocator, AllocatorId, Bound, Builder, CmaStat, ContigPages, ExactPages, Handle, Maintain, MisuseHook,
-    NodeReport, PageFrag, PageFragCache, Pages, PolicyError, PolicyScope, RawParts, Returned, SharedPages,
-    SharedZeroedPages, Spread, ZeroedPages,
+    Allocator, AllocatorId, Bound, Builder, CallerBlocks, CmaStat, ContigPages, DebugCounts, DebugModes,
+    ExactPages, FindingHook, Handle, Maintain, MisuseHook, NodeReport, PageFrag, PageFragCache, PageOwner,
+    PageOwnerReport, Pages, PolicyError, PolicyScope, RawParts, Returned, SharedPages, SharedZeroedPages,
+    Spread, ZeroedPages,
 };
 pub use error::{AllocError, BuildError, FreeError, RangeError};
 pub use frame::{Nid, Order, Pfn};

@@ -7,7 +7,7 @@ use crate::{
     frame::{AllocatorNumber, FrameTable, Nid, Order, Pfn, References, ZoneNumber},
     gfp::ZoneType,
     node::{Distances, NodeMask, Reach, Target, ZoneRef, Zonelists},
-    pcp::{Caches, sizing::HighFraction},
+    pcp::{Caches, Handover, sizing::HighFraction},
     platform::pin::current_cpu,
     sync::{
         Arc, Mutex, MutexGuard, ZeroedSliceError,
@@ -49,6 +49,8 @@ pub struct DomainOptions {
     pub cache_slice_frames: u64,
     /// Names and frames of the areas that are kept for contiguous requests: whole pageblocks of one zone each.
     pub cma: Vec<(&'static str, Range<Pfn>)>,
+    /// How blocks pass between caches and owners.
+    pub handover: Handover,
 }
 
 /// The zones of an allocator, their frames and their caches.
@@ -110,9 +112,10 @@ impl Domain {
             options.cpus,
             options.high_fraction,
             options.cache_slice_frames,
+            options.handover,
         );
         for (_, range) in &options.cma {
-            let zone = zones.iter().find(|zone| (zone.span().start..zone.span().end).contains(&range.start));
+            let zone = zones.iter().find(|zone| zone.span().contains(range.start));
             zone.expect("an area lies in the arena").reserve_cma(range);
         }
         let cma = options.cma.iter().map(|(name, range)| CmaArea::new(name, range.clone()));

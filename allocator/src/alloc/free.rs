@@ -1,6 +1,6 @@
 //! The way back: into the caller's cache, or to the zone.
 
-use super::{Domain, put_cached};
+use super::Domain;
 use crate::{
     frame::{BadFrame, Block, free_pages_prepare},
     pcp::{End, Put, ThreadCache},
@@ -20,8 +20,7 @@ pub fn free_page(
     block: Block,
     waiting: Waiting,
 ) -> Result<(), BadFrame> {
-    let left = put_cached(owner.enter(), block);
-    free_unref_page(domain, owner, block, left, waiting)
+    free_into_cache(domain, owner, block, End::Hot, waiting)
 }
 
 /// Frees a block through a cache, at its cold end: nobody will want its content soon (`free_hot_cold_page` with cold).
@@ -34,9 +33,19 @@ pub fn free_pages_cold(
     block: Block,
     waiting: Waiting,
 ) -> Result<(), BadFrame> {
+    free_into_cache(domain, owner, block, End::Cold, waiting)
+}
+
+fn free_into_cache(
+    domain: &Domain,
+    owner: &Owner<ThreadCache>,
+    block: Block,
+    end: End,
+    waiting: Waiting,
+) -> Result<(), BadFrame> {
     let left = match owner.enter() {
-        Ok(mut cache) => cache.put_any(block, End::Cold),
-        Err(_) => put_cached(owner.enter(), block),
+        Ok(mut cache) => cache.put_any(block, end),
+        Err(not) => not.into(),
     };
     free_unref_page(domain, owner, block, left, waiting)
 }

@@ -4,8 +4,9 @@ use core::{ops::Range, ptr::NonNull};
 use std::{ffi::CStr, sync::OnceLock};
 
 use super::{
-    Allocator, MisuseHook, Spread,
+    Allocator, DebugModes, FindingHook, MisuseHook, Spread,
     core::Core,
+    debug::Debug,
     numbers::Number,
     spread::{NodePlan, verify},
 };
@@ -54,6 +55,8 @@ pub struct Builder {
     high_fraction: u32,
     maintain: Maintain,
     on_misuse: Option<MisuseHook>,
+    debug: DebugModes,
+    on_finding: Option<FindingHook>,
     spread: Spread,
     binding: Binding,
     verify_binding: bool,
@@ -94,6 +97,8 @@ impl Builder {
             high_fraction: 0,
             maintain: Maintain::default(),
             on_misuse: None,
+            debug: DebugModes::empty(),
+            on_finding: None,
             spread: Spread::OneNode,
             binding: Binding::None,
             verify_binding: false,
@@ -324,6 +329,28 @@ impl Builder {
         self
     }
 
+    /// Switches debug modes on; without any, which is the default, they cost nothing.
+    ///
+    /// ```
+    /// use gfp::{Allocator, DebugModes, Gfp};
+    ///
+    /// let allocator = Allocator::builder(64 << 20).debug(DebugModes::INIT_ON_ALLOC | DebugModes::GUARD).build()?;
+    /// let pages = allocator.alloc_page(Gfp::KERNEL)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub const fn debug(mut self, modes: DebugModes) -> Self {
+        self.debug = modes;
+        self
+    }
+
+    /// Installs what is called with everything that a debug mode finds. It may abort the process.
+    #[must_use]
+    pub fn on_finding(mut self, hook: FindingHook) -> Self {
+        self.on_finding = Some(hook);
+        self
+    }
+
     /// Builds the allocator.
     ///
     /// # Errors
@@ -361,7 +388,8 @@ impl Builder {
         }
         let domain = Domain::new(&options)
             .map_err(|error| BuildError::platform("reserving the frame table", error))?;
-        let core = Core::new(domain, arena, nodes, self.on_misuse, number);
+        let debug = Debug::new(self.debug, domain.frames(), &arena, self.on_finding)?;
+        let core = Core::new(domain, arena, nodes, debug, self.on_misuse, number);
         Allocator::new(core, self.maintain)
             .map_err(|error| BuildError::platform("starting the maintenance thread", error))
     }
@@ -453,6 +481,7 @@ impl Builder {
             cpus: self.cpus.unwrap_or(cpus).max(1),
             high_fraction,
             cache_slice_frames: slices.min().unwrap_or(0) >> FRAME_SHIFT,
+            handover: self.debug.handover(),
         })
     }
 }

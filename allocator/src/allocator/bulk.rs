@@ -1,9 +1,12 @@
 //! Requests and frees of many frames at a time.
 
-use super::{Allocator, Handle, Pages, core::Core};
+use ::core::panic::Location;
+
+use super::{Allocator, Handle, Pages, core::Core, debug::Caller};
 use crate::{
     alloc::{Busy, alloc_pages_bulk, put_cached_bulk},
     error::AllocError,
+    frame::Order,
     gfp::Gfp,
     pcp::ThreadCache,
     sync::Owner,
@@ -16,18 +19,25 @@ fn fill(
     busy: &Busy,
     gfp: Gfp,
     slots: &mut [Option<Pages>],
+    caller: Caller,
 ) -> usize {
     let empty = slots.iter().filter(|slot| slot.is_none()).count();
     let (full, mut got) = (slots.len() - empty, 0);
     let mut places = slots.iter_mut().filter(|slot| slot.is_none());
+    // What is missing shows in the number that is returned, as in the kernel.
+    let plain = gfp.without(Gfp::ZERO);
+    if core.is_checked() {
+        // One by one: each goes to its owner by the slow path.
+        let one = || core.alloc_through(Some(owner), plain, Order::ZERO, busy.waiting(), caller).ok();
+        places.map_while(|place| one().map(|block| *place = Some(Pages::new(block)))).for_each(|()| got += 1);
+        return full + got;
+    }
     let put = |block| {
         if let Some(place) = places.next() {
             *place = Some(Pages::new(block));
             got += 1;
         }
     };
-    // What is missing shows in the number that is returned, as in the kernel.
-    let plain = gfp.without(Gfp::ZERO);
     let _: Result<(), AllocError> = alloc_pages_bulk(&core.domain, owner, plain, empty, busy.waiting(), put);
     full + got
 }
@@ -48,9 +58,10 @@ impl Core {
         busy: &Busy,
         gfp: Gfp,
         slots: &mut [Option<Pages>],
+        caller: Caller,
     ) -> usize {
         if !gfp.contains(Gfp::ZERO) {
-            return fill(self, owner, busy, gfp, slots);
+            return fill(self, owner, busy, gfp, slots, caller);
         }
         // In pieces, so that which places were empty needs no memory from elsewhere; and cleared outside of the cache.
         slots
@@ -60,20 +71,20 @@ impl Core {
                 for (index, slot) in piece.iter().enumerate() {
                     empty |= u64::from(slot.is_none()) << index;
                 }
-                let filled = fill(self, owner, busy, gfp, piece);
+                let filled = fill(self, owner, busy, gfp, piece, caller);
                 zero_new(piece, |index| empty >> index & 1 == 1);
                 filled
             })
             .sum()
     }
 
-    fn free_bulk(&self, owner: &Owner<ThreadCache>, slots: &mut [Option<Pages>]) {
+    fn free_bulk(&self, owner: &Owner<ThreadCache>, slots: &mut [Option<Pages>], caller: Caller) {
         let mut blocks = slots.iter_mut().filter_map(Option::take).map(Pages::into_freed);
         while let Some((block, left)) = put_cached_bulk(owner, &mut blocks) {
             if block.allocator() == self.number() {
-                self.finish_free(owner, block, left);
+                self.finish_free(owner, block, left, caller);
             } else {
-                Pages::put(block);
+                Pages::put(block, Some(caller));
             }
         }
     }
@@ -93,16 +104,18 @@ impl Handle {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[doc(alias = "alloc_pages_bulk_array")]
+    #[track_caller]
     pub fn alloc_pages_bulk(&self, gfp: Gfp, slots: &mut [Option<Pages>]) -> usize {
         let busy = Busy::enter();
-        self.allocator().core().alloc_bulk(self.owner(), &busy, gfp, slots)
+        self.allocator().core().alloc_bulk(self.owner(), &busy, gfp, slots, Location::caller())
     }
 
     /// Frees the blocks, of any order, into this thread's cache, which is entered once for all that it has room for, and empties
     /// the places.
     #[doc(alias = "release_pages")]
+    #[track_caller]
     pub fn free_pages_bulk(&self, slots: &mut [Option<Pages>]) {
-        self.allocator().core().free_bulk(self.owner(), slots);
+        self.allocator().core().free_bulk(self.owner(), slots, Location::caller());
     }
 }
 
@@ -117,22 +130,24 @@ impl Allocator {
     /// allocator.free_pages_bulk(&mut pages);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
+    #[track_caller]
     pub fn alloc_pages_bulk(&self, gfp: Gfp, slots: &mut [Option<Pages>]) -> usize {
         let core = self.core();
         let busy = Busy::enter();
         match core.owner(&busy) {
-            Some(owner) => core.alloc_bulk(&owner, &busy, gfp, slots),
+            Some(owner) => core.alloc_bulk(&owner, &busy, gfp, slots, Location::caller()),
             None => slots.iter().flatten().count(),
         }
     }
 
     /// Frees as [`Handle::free_pages_bulk`] does, through the calling thread's cache.
+    #[track_caller]
     pub fn free_pages_bulk(&self, slots: &mut [Option<Pages>]) {
-        let core = self.core();
+        let (core, caller) = (self.core(), Location::caller());
         let owner = core.owner(&Busy::enter());
         match owner {
-            Some(owner) => core.free_bulk(&owner, slots),
-            None => slots.iter_mut().for_each(|slot| drop(slot.take())),
+            Some(owner) => core.free_bulk(&owner, slots, caller),
+            None => slots.iter_mut().filter_map(Option::take).for_each(|pages| pages.free(Some(caller))),
         }
     }
 }

@@ -3,16 +3,18 @@
 use core::{
     mem::MaybeUninit,
     ops::{Deref, DerefMut, Range},
+    panic::Location,
 };
 
 use super::{
     Allocator,
     core::{Core, core_of},
+    debug::Caller,
 };
 use crate::{
     alloc::{Busy, CmaArea, CmaError, CmaProblem, alloc_contig_range, free_contig_range},
-    error::RangeError,
-    frame::{AllocatorNumber, Order, Pfn},
+    error::{RangeError, RangeProblem},
+    frame::{AllocatorNumber, Block, Descriptor, Order, PcpList, Pfn},
 };
 
 /// Contiguous frames, of any number and anywhere; dropping them frees them.
@@ -32,6 +34,15 @@ pub struct CmaStat {
     pub range: Range<Pfn>,
     /// Frames that contiguous requests hold; the others are lent to movable requests, or free.
     pub taken_frames: u64,
+}
+
+/// Returns the single frames of a range in one zone.
+fn frames(core: &Core, range: &Range<Pfn>) -> impl Iterator<Item = Block> + Clone + use<> {
+    let zone = core.domain.zones().iter().find(|zone| zone.span().contains(range.start));
+    let kind = zone.map(|zone| Descriptor::of(PcpList::UNMOVABLE, zone.span().number, Order::ZERO));
+    let number = core.number();
+    let pfns = (range.start.get()..range.end.get()).map(Pfn::new);
+    kind.into_iter().flat_map(move |kind| pfns.clone().map(move |pfn| Block::new(number, pfn, kind)))
 }
 
 impl ContigPages {
@@ -72,13 +83,25 @@ impl DerefMut for ContigPages {
 impl Drop for ContigPages {
     fn drop(&mut self) {
         let _busy = Busy::enter();
-        free_contig_range(&self.shared().domain, &self.range);
+        let core = self.shared();
+        if core.is_checked() {
+            frames(core, &self.range).for_each(|frame| core.report(core.take_back(frame, None), frame));
+        }
+        free_contig_range(&core.domain, &self.range);
     }
 }
 
 impl Allocator {
-    fn contig(&self, range: Range<Pfn>) -> ContigPages {
-        ContigPages { allocator: self.core().number(), range }
+    /// Makes frames that were taken the caller's; the range, when a debug mode finds one of them unfit.
+    fn contig(&self, range: Range<Pfn>, caller: Caller) -> Result<ContigPages, Pfn> {
+        let core = self.core();
+        let Err((refused, unfit)) = core.hand_out_frames(frames(core, &range), caller) else {
+            return Ok(ContigPages { allocator: core.number(), range });
+        };
+        let at = refused.pfn();
+        free_contig_range(&core.domain, &(range.start..at));
+        free_contig_range(&core.domain, &(if unfit { at.add(1) } else { at }..range.end));
+        Err(at)
     }
 
     /// Takes the frames of a range, if nobody holds one of them (`alloc_contig_range`). The range may have any length and
@@ -99,10 +122,12 @@ impl Allocator {
     /// # Errors
     /// A range that is empty, not of the arena or of several zones, and one of which frames are in use.
     #[doc(alias = "alloc_contig_pages")]
+    #[track_caller]
     pub fn alloc_contig_range(&self, range: Range<Pfn>) -> Result<ContigPages, RangeError> {
         let _busy = Busy::enter();
         alloc_contig_range(&self.core().domain, &range)?;
-        Ok(self.contig(range))
+        let unfit = |at| RangeError { range: range.clone(), problem: RangeProblem::FrameInUse(at) };
+        self.contig(range.clone(), Location::caller()).map_err(unfit)
     }
 
     /// Takes contiguous frames of an area that the builder keeps for them (`cma_alloc`): the first run that is aligned and of
@@ -119,14 +144,16 @@ impl Allocator {
     ///
     /// # Errors
     /// When there is no such area, or no such run; the error says which of contiguous and movable requests have it.
+    #[track_caller]
     pub fn cma_alloc(&self, area: &str, frames: u32, align: Order) -> Result<ContigPages, CmaError> {
         let _busy = Busy::enter();
+        let caller = Location::caller();
         let domain = &self.core().domain;
         let found = domain.cma().iter().find(|known| known.name() == area);
         found
             .ok_or(CmaProblem::NoArea)
             .and_then(|area| area.alloc(domain, frames, align))
-            .map(|range| self.contig(range))
+            .and_then(|range| self.contig(range, caller).map_err(|_| CmaProblem::Lent))
             .map_err(|problem| CmaError { area: area.to_owned(), frames, align, problem })
     }
 

@@ -3,6 +3,7 @@
 use core::{mem::MaybeUninit, num::NonZeroUsize, ptr::NonNull};
 
 use super::{
+    debug::{Caller, Debug},
     id::AllocatorId,
     numbers::{Number, place_of},
     spread::NodeReport,
@@ -30,6 +31,7 @@ pub(super) struct Core {
     pub(super) domain: Domain,
     pub(super) arena: Arena,
     pub(super) nodes: Vec<NodeReport>,
+    pub(super) debug: Option<Box<Debug>>,
     on_misuse: Option<MisuseHook>,
     misuses: AtomicU64,
     id: AllocatorId,
@@ -41,11 +43,13 @@ impl Core {
         domain: Domain,
         arena: Arena,
         nodes: Vec<NodeReport>,
+        debug: Option<Box<Debug>>,
         on_misuse: Option<MisuseHook>,
         number: Number,
     ) -> Arc<Self> {
         let id = AllocatorId::next();
-        let core = Arc::new(Self { domain, arena, nodes, on_misuse, misuses: AtomicU64::new(0), id, number });
+        let misuses = AtomicU64::new(0);
+        let core = Arc::new(Self { domain, arena, nodes, debug, on_misuse, misuses, id, number });
         core.number.publish(NonNull::from(&*core).cast());
         core
     }
@@ -83,29 +87,44 @@ impl Core {
     /// ask for.
     #[cold]
     #[inline(never)]
-    pub(super) fn free_slow(&self, block: Block, left: Option<Put>) {
+    pub(super) fn free_slow(&self, block: Block, left: Option<Put>, caller: Option<Caller>) {
         let busy = Busy::enter();
-        let freed = match (self.owner(&busy), left) {
-            (Some(owner), Some(left)) => free_unref_page(&self.domain, &owner, block, left, busy.waiting()),
-            (Some(owner), None) => free_page(&self.domain, &owner, block, busy.waiting()),
-            (None, _) => free_pages_ok(&self.domain, block, busy.waiting()),
-        };
+        let owner = self.owner(&busy);
+        self.free_checked(owner.as_ref(), block, left, busy.waiting(), caller);
+    }
+
+    /// Does what the fast path left to be done, through a cache if there is one: all of it if it was not there, or where
+    /// debug modes look at the block, which then is in no cache yet.
+    pub(super) fn free_checked(
+        &self,
+        owner: Option<&Owner<ThreadCache>>,
+        block: Block,
+        left: Option<Put>,
+        waiting: Waiting,
+        caller: Option<Caller>,
+    ) {
+        let left = left.filter(|_| !self.is_checked());
+        let freed = self.take_back(block, caller).and_then(|()| match (owner, left) {
+            (Some(owner), Some(left)) => free_unref_page(&self.domain, owner, block, left, waiting),
+            (Some(owner), None) => free_page(&self.domain, owner, block, waiting),
+            (None, _) => free_pages_ok(&self.domain, block, waiting),
+        });
         self.report(freed, block);
     }
 
     /// Does what the caller's cache left to be done with a block of this allocator.
-    pub(super) fn finish_free(&self, owner: &Owner<ThreadCache>, block: Block, left: Put) {
+    pub(super) fn finish_free(&self, owner: &Owner<ThreadCache>, block: Block, left: Put, caller: Caller) {
         let busy = Busy::enter();
-        self.report(free_unref_page(&self.domain, owner, block, left, busy.waiting()), block);
+        self.free_checked(Some(owner), block, Some(left), busy.waiting(), Some(caller));
     }
 
     /// Frees a block at the cold end of the calling thread's cache.
-    pub(super) fn free_cold(&self, block: Block) {
+    pub(super) fn free_cold(&self, block: Block, caller: Caller) {
         let busy = Busy::enter();
-        let freed = match self.owner(&busy) {
+        let freed = self.take_back(block, Some(caller)).and_then(|()| match self.owner(&busy) {
             Some(owner) => free_pages_cold(&self.domain, &owner, block, busy.waiting()),
             None => free_pages_ok(&self.domain, block, busy.waiting()),
-        };
+        });
         self.report(freed, block);
     }
 
@@ -125,7 +144,7 @@ impl Core {
     ///
     /// Returns how often that had been so before, modulo 1024.
     pub(super) fn take_apart(&self, block: Block) -> u16 {
-        let taken = take_apart(self.domain.frames(), block);
+        let taken = self.leave_for_record(block).and_then(|()| take_apart(self.domain.frames(), block));
         let generation = *taken.as_ref().unwrap_or(&0);
         self.report(taken.map(drop), block);
         generation
@@ -139,10 +158,23 @@ impl Core {
 
     /// Allocates for a thread that has no cache at hand.
     #[cold]
-    pub(super) fn alloc_slow(&self, gfp: Gfp, order: Order) -> Result<Block, AllocError> {
+    pub(super) fn alloc_slow(&self, gfp: Gfp, order: Order, caller: Caller) -> Result<Block, AllocError> {
         let busy = Busy::enter();
         let owner = self.owner(&busy);
-        alloc_pages(&self.domain, owner.as_ref(), gfp, order, busy.waiting())
+        self.alloc_through(owner.as_ref(), gfp, order, busy.waiting(), caller)
+    }
+
+    /// Allocates through a cache, if there is one.
+    pub(super) fn alloc_through(
+        &self,
+        owner: Option<&Owner<ThreadCache>>,
+        gfp: Gfp,
+        order: Order,
+        waiting: Waiting,
+        caller: Caller,
+    ) -> Result<Block, AllocError> {
+        let request = || alloc_pages(&self.domain, owner, gfp, order, waiting);
+        self.hand_out(gfp, caller, waiting, request)
     }
 
     /// Counts a free with `order` that was refused, and tells the hook.
@@ -186,6 +218,11 @@ impl Core {
             Some(FrameState::Raw) if found.order() != order => (Misuse::WrongOrder, seen),
             Some(FrameState::Raw) => (Misuse::DoubleFree, seen),
             Some(FrameState::Pending) => (Misuse::DoubleFree, FrameStory::Free),
+            Some(FrameState::Owned) if generation.is_none() && found.order() != order => {
+                (Misuse::WrongOrder, seen)
+            }
+            Some(FrameState::Owned) => (Misuse::DoubleFree, seen),
+            Some(FrameState::Withheld) => (Misuse::DoubleFree, FrameStory::Isolated),
             Some(FrameState::Unrecorded | FrameState::Returned) if self.is_free(pfn) => {
                 // Whoever has a block got it; raw parts may be of anything.
                 let never = found.state() == Some(FrameState::Unrecorded) && generation.is_some();
@@ -195,13 +232,13 @@ impl Core {
             Some(FrameState::Returned) => (Misuse::DoubleFree, seen),
             Some(FrameState::Unrecorded) | None => (Misuse::NotAllocated, FrameStory::Unknown),
         };
-        FreeError::new(misuse, pfn.get(), order.get(), story)
+        let last_free = self.debug.as_ref().and_then(|debug| debug.last_free(pfn));
+        FreeError { last_free, ..FreeError::new(misuse, pfn.get(), order.get(), story) }
     }
 
     /// Tells whether a frame is known to be in its zone's free areas.
     fn is_free(&self, pfn: Pfn) -> bool {
-        let zone =
-            self.domain.zones().iter().find(|zone| (zone.span().start..zone.span().end).contains(&pfn));
+        let zone = self.domain.zones().iter().find(|zone| zone.span().contains(pfn));
         zone.and_then(|zone| zone.is_free(pfn)) == Some(true)
     }
 
@@ -252,6 +289,7 @@ impl core::fmt::Debug for Core {
 
 /// Closes an allocator; what it is made of goes with its last block.
 pub(super) fn close(core: Arc<Core>) {
+    core.release_withheld();
     let last = Arc::clone(&core);
     core.domain.close(Box::new(move || drop(last)));
 }

@@ -3,6 +3,7 @@
 use core::{
     mem::{ManuallyDrop, MaybeUninit},
     ops::{Deref, DerefMut},
+    panic::Location,
 };
 
 use super::{Allocator, Pages};
@@ -59,7 +60,7 @@ impl Drop for ExactPages {
             .block()
             .into_frames()
             .take(self.frames as usize)
-            .for_each(|frame| Pages::new(frame).free());
+            .for_each(|frame| Pages::new(frame).free(None));
     }
 }
 
@@ -88,6 +89,7 @@ impl Pages {
         let _busy = Busy::enter();
         let zone = pages.shared().domain.zone_at(block.zone_index());
         zone.split_page(block.pfn(), block.order(), block.list());
+        pages.shared().split_checked(block);
         block
     }
 }
@@ -108,13 +110,15 @@ impl Allocator {
     /// # Errors
     /// As [`alloc_pages`](Self::alloc_pages); `bytes` of 0 count as one frame.
     #[doc(alias = "free_pages_exact")]
+    #[track_caller]
     pub fn alloc_pages_exact(&self, bytes: usize, gfp: Gfp) -> Result<ExactPages, AllocError> {
         let frames = bytes.div_ceil(FRAME_BYTES).max(1);
         let order = frames.checked_next_power_of_two().and_then(|frames| Order::try_new(frames.ilog2()));
         let too_large = || AllocError::new(gfp, MAX_MAX_ORDER + 1, FailReason::NoMemory);
         let order = order.ok_or_else(too_large)?;
         let whole = self.alloc_pages(gfp, order)?.split();
-        whole.into_frames().skip(frames).for_each(|frame| Pages::new(frame).free());
+        let caller = Location::caller();
+        whole.into_frames().skip(frames).for_each(|frame| Pages::new(frame).free(Some(caller)));
         let frames = u32::try_from(frames).expect("no more than a block has");
         Ok(ExactPages { whole: ManuallyDrop::new(Pages::new(whole)), frames })
     }

@@ -1,8 +1,10 @@
 //! The shortest way for one thread.
 
-use super::{Allocator, pages::Pages};
+use ::core::panic::Location;
+
+use super::{Allocator, debug::Caller, pages::Pages};
 use crate::{
-    alloc::{Busy, alloc_pages, put_cached, take_cached},
+    alloc::{Busy, put_cached, take_cached},
     error::AllocError,
     frame::{Block, Order},
     gfp::Gfp,
@@ -49,19 +51,20 @@ impl Handle {
     /// # Errors
     /// Says what was asked, which zones were tried and why each refused.
     #[inline(always)]
+    #[track_caller]
     pub fn alloc_pages(&self, gfp: Gfp, order: Order) -> Result<Pages, AllocError> {
         let pages = match take_cached(self.owner.enter(), gfp, order) {
             Some(block) => Pages::new(block),
-            None => self.alloc_pages_slow(gfp, order)?,
+            None => self.alloc_pages_slow(gfp, order, Location::caller())?,
         };
         Ok(if gfp.contains(Gfp::ZERO) { pages.zero().into_pages() } else { pages })
     }
 
     #[cold]
     #[inline(never)]
-    fn alloc_pages_slow(&self, gfp: Gfp, order: Order) -> Result<Pages, AllocError> {
-        let (domain, busy) = (&self.allocator.core().domain, Busy::enter());
-        alloc_pages(domain, Some(&self.owner), gfp, order, busy.waiting()).map(Pages::new)
+    fn alloc_pages_slow(&self, gfp: Gfp, order: Order, caller: Caller) -> Result<Pages, AllocError> {
+        let (core, busy) = (self.allocator.core(), Busy::enter());
+        core.alloc_through(Some(&self.owner), gfp, order, busy.waiting(), caller).map(Pages::new)
     }
 
     /// Allocates one frame (`alloc_page`).
@@ -69,6 +72,7 @@ impl Handle {
     /// # Errors
     /// As [`alloc_pages`](Self::alloc_pages).
     #[inline(always)]
+    #[track_caller]
     pub fn alloc_page(&self, gfp: Gfp) -> Result<Pages, AllocError> {
         self.alloc_pages(gfp, Order::ZERO)
     }
@@ -79,28 +83,30 @@ impl Handle {
     /// counted and reported to the builder's hook when its zone is asked to take it back.
     #[doc(alias = "__free_pages")]
     #[inline(always)]
+    #[track_caller]
     pub fn free_pages(&self, pages: Pages) {
         let block = pages.into_freed();
         let left = put_cached(self.owner.enter(), block);
         if left != Put::Cached {
-            self.free_pages_slow(block, left);
+            self.free_pages_slow(block, left, Location::caller());
         }
     }
 
     #[cold]
     #[inline(never)]
-    fn free_pages_slow(&self, block: Block, left: Put) {
+    fn free_pages_slow(&self, block: Block, left: Put, caller: Caller) {
         let core = self.allocator.core();
         if block.allocator() == core.number() {
-            core.finish_free(&self.owner, block, left);
+            core.finish_free(&self.owner, block, left, caller);
         } else {
-            Pages::put(block);
+            Pages::put(block, Some(caller));
         }
     }
 
     /// Frees one frame (`__free_page`); the same as [`free_pages`](Self::free_pages), which knows the order.
     #[doc(alias = "__free_page")]
     #[inline(always)]
+    #[track_caller]
     pub fn free_page(&self, page: Pages) {
         self.free_pages(page);
     }

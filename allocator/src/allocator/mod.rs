@@ -4,6 +4,7 @@ mod builder;
 mod bulk;
 mod contig;
 mod core;
+mod debug;
 mod exact;
 mod fork;
 mod handle;
@@ -24,6 +25,8 @@ mod spread;
 #[cfg(test)]
 mod tests;
 
+use ::core::panic::Location;
+
 use crate::{
     alloc::{Busy, TakeCached},
     error::{AllocError, FreeError},
@@ -36,6 +39,7 @@ use crate::{
 
 use self::{
     core::{Core, key},
+    debug::Caller,
     maintenance::Maintenance,
 };
 
@@ -45,6 +49,7 @@ pub use self::{
     builder::{Builder, Maintain},
     contig::{CmaStat, ContigPages},
     core::MisuseHook,
+    debug::{CallerBlocks, DebugCounts, DebugModes, FindingHook, PageOwner, PageOwnerReport},
     exact::ExactPages,
     handle::Handle,
     id::AllocatorId,
@@ -141,18 +146,19 @@ impl Allocator {
     /// # Errors
     /// Says what was asked, which zones were tried and why each refused.
     #[inline(always)]
+    #[track_caller]
     pub fn alloc_pages(&self, gfp: Gfp, order: Order) -> Result<Pages, AllocError> {
         let pages = match local::with_last(key(self.number), TakeCached { gfp, order }) {
             Some(Some(block)) => Pages::new(block),
-            _ => self.alloc_pages_slow(gfp, order)?,
+            _ => self.alloc_pages_slow(gfp, order, Location::caller())?,
         };
         Ok(if gfp.contains(Gfp::ZERO) { pages.zero().into_pages() } else { pages })
     }
 
     #[cold]
     #[inline(never)]
-    fn alloc_pages_slow(&self, gfp: Gfp, order: Order) -> Result<Pages, AllocError> {
-        self.core().alloc_slow(gfp, order).map(Pages::new)
+    fn alloc_pages_slow(&self, gfp: Gfp, order: Order, caller: Caller) -> Result<Pages, AllocError> {
+        self.core().alloc_slow(gfp, order, caller).map(Pages::new)
     }
 
     /// Allocates one frame (`alloc_page`).
@@ -160,6 +166,7 @@ impl Allocator {
     /// # Errors
     /// As [`alloc_pages`](Self::alloc_pages).
     #[inline(always)]
+    #[track_caller]
     pub fn alloc_page(&self, gfp: Gfp) -> Result<Pages, AllocError> {
         self.alloc_pages(gfp, Order::ZERO)
     }
@@ -168,20 +175,23 @@ impl Allocator {
     ///
     /// # Errors
     /// As [`alloc_pages`](Self::alloc_pages).
+    #[track_caller]
     pub fn alloc_zeroed_pages(&self, gfp: Gfp, order: Order) -> Result<ZeroedPages, AllocError> {
         self.alloc_pages(gfp.without(Gfp::ZERO), order).map(Pages::zero)
     }
 
     /// Frees a block through the calling thread's cache; the same as dropping it (`__free_pages`).
     #[inline(always)]
+    #[track_caller]
     pub fn free_pages(&self, pages: Pages) {
-        pages.free();
+        pages.free(Some(Location::caller()));
     }
 
     /// Frees one frame; the same as dropping it (`free_page`).
     #[inline(always)]
+    #[track_caller]
     pub fn free_page(&self, page: Pages) {
-        page.free();
+        page.free(Some(Location::caller()));
     }
 
     /// Frees a block of which nobody will want the content soon: it goes to the cold end of the calling thread's cache, and
@@ -194,8 +204,9 @@ impl Allocator {
     /// allocator.free_pages_cold(pages);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
+    #[track_caller]
     pub fn free_pages_cold(&self, pages: Pages) {
-        pages.free_cold();
+        pages.free_cold(Location::caller());
     }
 
     /// Makes a block again from its parts.
@@ -219,9 +230,12 @@ impl Allocator {
     ///
     /// # Safety
     /// As [`from_raw_parts`](Self::from_raw_parts).
+    #[track_caller]
     pub unsafe fn free_raw(&self, parts: RawParts) -> Result<(), FreeError> {
         // SAFETY: the caller promises the same.
-        unsafe { self.from_raw_parts(parts) }.map(drop)
+        let pages = unsafe { self.from_raw_parts(parts) }?;
+        pages.free(Some(Location::caller()));
+        Ok(())
     }
 
     /// Drains the caches of all threads into their zones (`drain_all_pages`).

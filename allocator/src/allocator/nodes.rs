@@ -10,7 +10,7 @@ use crate::{
     pcp::{NoCache, ThreadCache, local},
     sync::{NotEntered, Owner},
 };
-use core::{fmt, marker::PhantomData};
+use core::{fmt, marker::PhantomData, panic::Location};
 
 /// A policy in force on this thread; dropping it brings the one before back.
 #[derive(Debug)]
@@ -78,6 +78,7 @@ impl Allocator {
     ///
     /// # Errors
     /// As [`alloc_pages`](Self::alloc_pages); and when there is no such node.
+    #[track_caller]
     pub fn alloc_pages_node(&self, node: Option<Nid>, gfp: Gfp, order: Order) -> Result<Pages, AllocError> {
         self.alloc_pages_nodemask(node, NodeMask::ALL, gfp, order)
     }
@@ -94,6 +95,7 @@ impl Allocator {
     ///
     /// # Errors
     /// As [`alloc_pages_node`](Self::alloc_pages_node).
+    #[track_caller]
     pub fn alloc_pages_nodemask(
         &self,
         node: Option<Nid>,
@@ -104,9 +106,9 @@ impl Allocator {
         let core = self.core();
         let busy = Busy::enter();
         let owner = core.owner(&busy);
-        let block =
-            alloc_pages_nodemask(&core.domain, owner.as_ref(), gfp, order, node, allowed, busy.waiting())?;
-        let pages = Pages::new(block);
+        let request =
+            || alloc_pages_nodemask(&core.domain, owner.as_ref(), gfp, order, node, allowed, busy.waiting());
+        let pages = core.hand_out(gfp, Location::caller(), busy.waiting(), request).map(Pages::new)?;
         Ok(if gfp.contains(Gfp::ZERO) { pages.zero().into_pages() } else { pages })
     }
 

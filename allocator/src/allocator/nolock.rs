@@ -1,11 +1,14 @@
 //! Requests and frees that wait for nothing: for signal handlers, and for whoever holds what the allocator might want.
 
+use ::core::panic::Location;
+
 use super::{
     Allocator, Pages,
     core::{Core, key},
+    debug::Caller,
 };
 use crate::{
-    alloc::{PutCached, TakeCached, alloc_pages, free_page, free_pages_ok, free_unref_page},
+    alloc::{PutCached, TakeCached},
     error::AllocError,
     frame::{Block, Order},
     gfp::Gfp,
@@ -33,31 +36,33 @@ impl Allocator {
     /// # Errors
     /// As [`alloc_pages`](Self::alloc_pages); [`WouldBlock`](crate::error::FailReason::WouldBlock) when a lock is taken.
     #[inline]
+    #[track_caller]
     pub fn alloc_pages_nolock(&self, order: Order) -> Result<Pages, AllocError> {
         match local::with_last(key(self.number), TakeCached { gfp: NOLOCK, order }) {
             Some(Some(block)) => Ok(Pages::new(block)),
-            _ => self.alloc_pages_nolock_slow(order),
+            _ => self.alloc_pages_nolock_slow(order, Location::caller()),
         }
     }
 
     #[cold]
     #[inline(never)]
-    fn alloc_pages_nolock_slow(&self, order: Order) -> Result<Pages, AllocError> {
+    fn alloc_pages_nolock_slow(&self, order: Order, caller: Caller) -> Result<Pages, AllocError> {
         let core = self.core();
         let owner = local::find(core.key());
-        alloc_pages(&core.domain, owner.as_ref(), NOLOCK, order, Waiting::Never).map(Pages::new)
+        core.alloc_through(owner.as_ref(), NOLOCK, order, Waiting::Never, caller).map(Pages::new)
     }
 
     /// Frees a block without waiting for any lock (`free_pages_nolock`, 6.15): what the cache cannot take and the zone is not
     /// at hand for is left to whoever holds the zone's lock next.
     #[inline]
+    #[track_caller]
     pub fn free_pages_nolock(&self, pages: Pages) {
         let pages = core::mem::ManuallyDrop::new(pages);
         let block = pages.block();
         trace::mm_page_free(block);
         match local::with_last(key(block.allocator()), PutCached(block)) {
             Some(Put::Cached) => {}
-            left => pages.shared().free_nolock_slow(block, left),
+            left => pages.shared().free_nolock_slow(block, left, Location::caller()),
         }
     }
 }
@@ -65,12 +70,8 @@ impl Allocator {
 impl Core {
     #[cold]
     #[inline(never)]
-    fn free_nolock_slow(&self, block: Block, left: Option<Put>) {
-        let freed = match (local::find(self.key()), left) {
-            (Some(owner), Some(left)) => free_unref_page(&self.domain, &owner, block, left, Waiting::Never),
-            (Some(owner), None) => free_page(&self.domain, &owner, block, Waiting::Never),
-            (None, _) => free_pages_ok(&self.domain, block, Waiting::Never),
-        };
-        self.report(freed, block);
+    fn free_nolock_slow(&self, block: Block, left: Option<Put>, caller: Caller) {
+        let owner = local::find(self.key());
+        self.free_checked(owner.as_ref(), block, left, Waiting::Never, Some(caller));
     }
 }

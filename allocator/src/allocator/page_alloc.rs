@@ -91,7 +91,8 @@ impl Core {
         let frames = self.domain.frames();
         let pfn = self.frame_at(ptr).unwrap_or(Pfn::new(u32::MAX));
         match frames.get(pfn) {
-            Some(found) => put_together(frames, pfn, found.order(), found.generation()),
+            Some(found) => put_together(frames, pfn, found.order(), found.generation())
+                .and_then(|block| self.return_from_record(block).map(|()| block)),
             None => Err(BadFrame { pfn, found: None }),
         }
     }
@@ -198,7 +199,7 @@ unsafe impl<A: Borrow<Allocator>> AllocatorApi for PageAlloc<A> {
         }
         let core = self.core();
         match core.block_at(ptr) {
-            Ok(block) => Pages::new(block).free(),
+            Ok(block) => Pages::new(block).free(None),
             Err(bad) => core.report_misuse(bad, order_of(layout).unwrap_or(Order::ZERO)),
         }
     }

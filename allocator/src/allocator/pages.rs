@@ -9,6 +9,7 @@ use core::{
 
 use super::{
     core::{Core, core_of, key},
+    debug::Caller,
     raw::RawParts,
 };
 use crate::{
@@ -34,28 +35,28 @@ impl Pages {
         Self { block }
     }
 
-    /// Frees the block inline, through the calling thread's cache, or past it if the thread has none (`__free_page`); a drop
-    /// calls a function that the compiler may not inline.
+    /// Frees the block inline, through the calling thread's cache, or past it if the thread has none (`__free_page`); a drop,
+    /// which knows no caller, calls a function that the compiler may not inline.
     #[inline(always)]
-    pub(super) fn free(self) {
-        Self::put(self.into_freed());
+    pub(super) fn free(self, caller: Option<Caller>) {
+        Self::put(self.into_freed(), caller);
     }
 
     /// Puts a block, which its owner has given up, where [`free`](Self::free) says.
     #[inline(always)]
-    pub(super) fn put(block: Block) {
+    pub(super) fn put(block: Block, caller: Option<Caller>) {
         let pages = ManuallyDrop::new(Self { block });
         let left = local::with_last(key(pages.block.allocator()), PutCached(pages.block));
         if left != Some(Put::Cached) {
-            pages.shared().free_slow(pages.block, left);
+            pages.shared().free_slow(pages.block, left, caller);
         }
     }
 
     /// Frees the block at the cold end of the calling thread's cache.
-    pub(super) fn free_cold(self) {
+    pub(super) fn free_cold(self, caller: Caller) {
         let pages = ManuallyDrop::new(self);
         trace::mm_page_free(pages.block);
-        pages.shared().free_cold(pages.block);
+        pages.shared().free_cold(pages.block, caller);
     }
 
     /// Gives up ownership without freeing.
@@ -158,7 +159,7 @@ impl Pages {
 impl Drop for Pages {
     #[inline(always)]
     fn drop(&mut self) {
-        Self { block: self.block }.free();
+        Self { block: self.block }.free(None);
     }
 }
 

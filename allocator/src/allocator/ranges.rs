@@ -87,6 +87,9 @@ impl Allocator {
         // SAFETY: the frames were free and are the allocator's no more: nobody has a block of them, or can get one before they
         // come online, which only happens later than this call, or by a caller who does not wait for it and then finds zeroes.
         let discarded = unsafe { core.arena.discard(range.start.offset_bytes(), bytes) };
+        if discarded.is_ok() {
+            core.forget_content(&range);
+        }
         Ok(discarded.map_or_else(Returned::Kept, |()| Returned::ToSystem))
     }
 

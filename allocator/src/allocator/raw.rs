@@ -31,6 +31,7 @@ impl RawParts {
             return Err(FreeError::new(Misuse::Foreign, pfn, order, FrameStory::Unknown));
         }
         put_together(core.domain.frames(), self.pfn, self.order, self.generation)
+            .and_then(|block| core.return_from_record(block).map(|()| block))
             .map_err(|bad| core.explain(bad, self.order, Some(self.generation)))
     }
 }

@@ -49,7 +49,10 @@ pub(super) fn put(pages: &Pages, references: u32) {
     let (core, block) = (pages.shared(), pages.block());
     match put_page_testzero(core.domain.frames(), core.domain.references(), block, references) {
         Ok(None) => {}
-        Ok(Some(block)) => Pages::new(block).free(),
+        Ok(Some(block)) => {
+            core.report(core.return_from_record(block), block);
+            Pages::new(block).free(None);
+        }
         Err(bad) => core.report_misuse(bad, block.order()),
     }
 }
@@ -89,9 +92,10 @@ impl Pages {
     /// Lets several hold the block, of whom the caller holds `references`.
     pub(super) fn share(self, references: u32) -> ManuallyDrop<Self> {
         let pages = ManuallyDrop::new(self);
-        let domain = &pages.shared().domain;
-        let shared = share(domain.frames(), domain.references(), pages.block(), references);
-        pages.shared().report(shared, pages.block());
+        let (core, block) = (pages.shared(), pages.block());
+        let (frames, counts) = (core.domain.frames(), core.domain.references());
+        let shared = core.leave_for_record(block).and_then(|()| share(frames, counts, block, references));
+        core.report(shared, block);
         pages
     }
 }
@@ -185,7 +189,10 @@ impl SharedPages {
     pub fn try_into_pages(self) -> Result<Pages, Self> {
         let (core, block) = (self.shared(), self.block());
         match unshare(core.domain.frames(), core.domain.references(), block) {
-            Ok(true) => Ok(Pages::new(ManuallyDrop::new(self).block())),
+            Ok(true) => {
+                core.report(core.return_from_record(block), block);
+                Ok(Pages::new(ManuallyDrop::new(self).block()))
+            }
             Ok(false) => Err(self),
             Err(bad) => {
                 core.report_misuse(bad, block.order());

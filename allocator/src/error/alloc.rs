@@ -75,6 +75,8 @@ pub enum FailReason {
     NoNode,
     /// The charge hook refused to account it.
     ChargeRefused,
+    /// Free memory is guarded, and the system did not make the block accessible.
+    Guarded,
     /// The allocator was dropped, or belongs to the parent of this process.
     Closed,
 }
@@ -165,6 +167,7 @@ impl AllocError {
             FailReason::NoZone => "widen the node mask or cpuset, or drop THISNODE",
             FailReason::NoNode => "name one of the allocator's nodes",
             FailReason::ChargeRefused => "raise the quota, or leave out ACCOUNT",
+            FailReason::Guarded => "raise vm.max_map_count, or build without DebugModes::GUARD",
             FailReason::Closed => "build an allocator in this process and keep it while requests are made",
         }
     }
@@ -185,6 +188,7 @@ impl fmt::Display for FailReason {
             Self::NoZone => f.write_str("no zone is allowed"),
             Self::NoNode => f.write_str("there is no such node"),
             Self::ChargeRefused => f.write_str("its charge was refused"),
+            Self::Guarded => f.write_str("the system did not make its memory accessible"),
             Self::Closed => f.write_str("the allocator is closed"),
         }
     }

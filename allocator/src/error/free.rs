@@ -2,6 +2,8 @@
 
 use core::fmt;
 
+use super::Trace;
+
 /// What is wrong with a free.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -84,6 +86,8 @@ pub struct FreeError {
     pub order: u8,
     /// What the frame's descriptor said at that moment.
     pub story: FrameStory,
+    /// Who freed last a block that began at the frame, where page owners are recorded.
+    pub last_free: Option<Trace>,
 }
 
 impl FreeError {
@@ -91,7 +95,7 @@ impl FreeError {
     #[cold]
     #[must_use]
     pub const fn new(misuse: Misuse, pfn: u32, order: u8, story: FrameStory) -> Self {
-        Self { misuse, pfn, order, story }
+        Self { misuse, pfn, order, story, last_free: None }
     }
 }
 
@@ -115,12 +119,12 @@ impl fmt::Display for Misuse {
 
 impl fmt::Display for FreeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { misuse, pfn, order, story } = self;
+        let Self { misuse, pfn, order, story, last_free } = self;
         write!(f, "cannot free frame {pfn:#x} with order {order}: {misuse}")?;
         if *story != FrameStory::Unknown {
             write!(f, " (its descriptor: {story})")?;
         }
-        Ok(())
+        last_free.map_or(Ok(()), |trace| write!(f, "; freed last by {trace}"))
     }
 }
 

@@ -5,14 +5,20 @@
 
 mod alloc;
 mod build;
+#[cfg(not(any(loom, shuttle)))]
+mod finding;
 mod frag;
 mod free;
 mod get;
 mod range;
+mod trace;
 
 pub use alloc::{AllocError, FailReason, MAX_TRIED, Refusal, TriedZone};
 pub use build::BuildError;
+#[cfg(not(any(loom, shuttle)))]
+pub use finding::{Finding, Flaw};
 pub use frag::FragError;
 pub use free::{FrameStory, FreeError, Misuse};
 pub use get::GetError;
 pub use range::{RangeError, RangeProblem};
+pub use trace::{ThreadName, Trace};

@@ -125,6 +125,9 @@ impl fmt::Debug for Block {
 pub struct HotZone(u32);
 
 impl HotZone {
+    /// No block is of this zone: its allocator has the number 0.
+    pub const NONE: Self = Self(0);
+
     /// Returns what the blocks of a zone have in common.
     pub const fn new(allocator: AllocatorNumber, zone: ZoneNumber) -> Self {
         Self(

@@ -19,6 +19,10 @@ pub enum FrameState {
     Pending = 3,
     /// First frame of a block that several hold; how many, [`References`](super::References) counts.
     Shared = 4,
+    /// First frame of a block that somebody owns, where handovers are checked.
+    Owned = 5,
+    /// First frame of a block that is left out of circulation.
+    Withheld = 6,
 }
 
 /// Whether a block was taken for movable data.
@@ -135,7 +139,8 @@ impl PcpList {
 /// All-zero is a frame of which nothing is recorded, so that zeroed memory is a valid table. Only the head of a block is written.
 ///
 /// A descriptor changes where a block's way is not followed by the compiler: when it becomes plain numbers, when it is made of
-/// them again, when it is shared and no longer shared, and when its free is left to another thread. On its way from the buddy through a thread's cache to its owner
+/// them again, when it is shared and no longer shared, when its free is left to another thread, and where a debug mode checks
+/// handovers, when it goes to its owner and comes back. Otherwise, on its way from the buddy through a thread's cache to its owner
 /// and back, a [`Block`](super::Block) is its own proof: there the table, four bytes a frame, is neither read nor written. What
 /// is free is what the buddy's map says.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -176,6 +181,8 @@ impl Descriptor {
             2 => Some(FrameState::Raw),
             3 => Some(FrameState::Pending),
             4 => Some(FrameState::Shared),
+            5 => Some(FrameState::Owned),
+            6 => Some(FrameState::Withheld),
             _ => None,
         }
     }
@@ -235,7 +242,7 @@ impl Descriptor {
         Self(self.with_state(FrameState::Returned).0.wrapping_add(Self::GENERATION_ONE))
     }
 
-    /// Turns pending or shared into returned: the block is back in the buddy, or has one owner again.
+    /// Turns any state into returned: the block is back in the buddy or on its way there, or has one owner again.
     #[must_use]
     pub const fn returned(self) -> Self {
         self.with_state(FrameState::Returned)

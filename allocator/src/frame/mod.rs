@@ -19,7 +19,10 @@ pub use number::{
     AllocatorNumber, FRAME_BYTES, FRAME_SHIFT, MAX_MAX_ORDER, MIN_MAX_ORDER, NODES_MAX, Nid, Order,
     PAGEBLOCK_ORDER, Pfn, ZONES_MAX, ZoneNumber,
 };
-pub use prepare::{check_new_page, free_pages_prepare, prep_new_page, put_together, take_apart};
+pub use prepare::{
+    bring_back, check_new_page, free_pages_prepare, hand_out, prep_new_page, put_together, take_apart,
+    take_back, withhold,
+};
 pub use references::{References, put_page_testzero, share, unshare};
 pub use stack::{FrameLists, FrameStack, LIST_FRAMES_MAX, StackMemory};
 pub use table::FrameTable;

@@ -31,6 +31,47 @@ pub(super) fn record(frames: &FrameTable, block: Block, state: FrameState) -> Re
         .update(block.pfn(), |found| check_new_page(found).then(|| found.recorded(block.descriptor(), state)))
 }
 
+/// Records that a block goes to its owner, where handovers are checked.
+///
+/// # Errors
+/// The descriptor that was found, when somebody has the block; nothing is changed then.
+pub fn hand_out(frames: &FrameTable, block: Block) -> Result<(), BadFrame> {
+    let owned = |found: Descriptor| {
+        check_new_page(found).then(|| found.recorded(block.descriptor(), FrameState::Owned))
+    };
+    frames.exchange(block.pfn(), owned).map(drop)
+}
+
+/// Records that a block comes back from its owner, where handovers are checked; of several threads that try it at the same
+/// moment, one succeeds.
+///
+/// # Errors
+/// The descriptor that was found, when nobody has the block, or one of another order there; nothing is changed then.
+pub fn take_back(frames: &FrameTable, block: Block) -> Result<(), BadFrame> {
+    let returned = |found: Descriptor| {
+        let same = found.state() == Some(FrameState::Owned) && found.tag() == block.descriptor().tag();
+        same.then(|| found.returned())
+    };
+    frames.exchange(block.pfn(), returned).map(drop)
+}
+
+/// Records that a block which is between its owners is left out of circulation.
+///
+/// # Errors
+/// As [`take_apart`].
+pub fn withhold(frames: &FrameTable, block: Block) -> Result<(), BadFrame> {
+    record(frames, block, FrameState::Withheld).map(drop)
+}
+
+/// Makes a block again of one that was left out of circulation.
+///
+/// # Errors
+/// The descriptor that was found, when there is none; nothing is changed then.
+pub fn bring_back(frames: &FrameTable, pfn: Pfn) -> Result<Block, BadFrame> {
+    let back = |found: Descriptor| (found.state() == Some(FrameState::Withheld)).then(|| found.returned());
+    frames.exchange(pfn, back).map(|descriptor| Block::new(frames.allocator(), pfn, descriptor))
+}
+
 /// Takes a block apart into plain numbers, and returns its generation.
 ///
 /// # Errors

@@ -47,6 +47,16 @@ pub enum End {
     Cold,
 }
 
+/// How blocks pass between a cache and their owners.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Handover {
+    /// At once, on the fast path.
+    #[default]
+    Direct,
+    /// On the slow path only, where the allocator's debug modes look at each: the fast path finds the cache's doors shut.
+    Checked,
+}
+
 /// One thread's cache of one allocator: lists for every zone.
 ///
 /// One zone is *hot*: the one that ordinary requests of the thread try first. Its lists are at hand without a look-up.
@@ -60,7 +70,8 @@ pub struct ThreadCache {
     node: Nid,
     /// The policy in force on this thread; while there is one, the hot zone's door is shut.
     policy: Option<PolicyState>,
-    allocator: AllocatorNumber,
+    /// The allocator whose blocks the fast path may put in; none where their handover is checked.
+    trusted: Option<AllocatorNumber>,
     /// The other zones by number; the hot one's place is taken out.
     others: Box<[ZonePcp]>,
     /// A state that refuses all.
@@ -71,23 +82,24 @@ pub struct ThreadCache {
 
 impl ThreadCache {
     /// Makes an empty cache for a thread on `node`, of which `hot` is the zone that ordinary requests try first, with lists for
-    /// all `zones`, given in the order of their numbers.
+    /// all `zones`, given in the order of their numbers. The fast path may put in blocks of the `trusted` allocator; if there is
+    /// none, it may not take any out either.
     ///
     /// # Panics
     /// When there is no zone.
     pub(super) fn new(
         node: Nid,
         hot: ZoneNumber,
-        allocator: AllocatorNumber,
+        trusted: Option<AllocatorNumber>,
         zones: impl Iterator<Item = (SharedZoneState, PcpLimits)>,
         home: Arc<Caches>,
     ) -> Result<Self, ZeroedSliceError> {
         let mut zones = zones
             .map(|(state, limits)| ZonePcp::new(state, limits))
             .collect::<Result<Vec<_>, ZeroedSliceError>>()?;
-        Ok(Self {
-            hot_zone: HotZone::new(allocator, hot),
-            allocator,
+        let mut cache = Self {
+            hot_zone: hot_zone(trusted, hot),
+            trusted,
             hot: zones.remove(hot.index()),
             hot_index: hot.index(),
             node,
@@ -95,7 +107,9 @@ impl ThreadCache {
             others: zones.into_boxed_slice(),
             refusal: SharedZoneState::new(),
             home: Some(home),
-        })
+        };
+        cache.set_policy(None);
+        Ok(cache)
     }
 
     /// Takes a cached block of the hot zone, if the request tries that zone first and it is above its low mark.
@@ -149,16 +163,23 @@ impl ThreadCache {
             HotList::Movable => self.hot.put_single(PcpList::MOVABLE, block),
             HotList::Small(kind) if kind.order() == Order::ZERO => self.hot.put_single(kind.list(), block),
             HotList::Small(kind) => self.hot.put_small(kind.list(), kind.order(), block),
-            HotList::Other => self.put_any(block, End::Hot),
+            HotList::Other => self.put_other(block),
         }
     }
 
-    /// Puts a block of any zone and order into the cache, at one of its ends.
+    /// Puts in a block of any zone and order, unless it is another allocator's, or its handover is checked and it came by the
+    /// fast path.
     #[inline(never)]
-    pub fn put_any(&mut self, block: Block, end: End) -> Put {
-        if block.allocator() != self.allocator {
+    fn put_other(&mut self, block: Block) -> Put {
+        if Some(block.allocator()) != self.trusted {
             return Put::NoRoom;
         }
+        self.put_any(block, End::Hot)
+    }
+
+    /// Puts a block of this allocator, of any zone and order, into the cache, at one of its ends; its handover, where it is
+    /// checked, has been.
+    pub fn put_any(&mut self, block: Block, end: End) -> Put {
         self.zone_mut(block.zone_index()).map_or(Put::NoRoom, |pcp| pcp.put(block, end))
     }
 
@@ -194,16 +215,16 @@ impl ThreadCache {
             self.others[from..to].rotate_right(1);
         }
         self.hot_index = to;
-        self.hot_zone = HotZone::new(self.allocator, hot);
+        self.hot_zone = hot_zone(self.trusted, hot);
         self.set_policy(self.policy);
     }
 
     /// Puts a policy into force, or none.
     pub fn set_policy(&mut self, policy: Option<PolicyState>) {
         self.policy = policy;
-        match policy {
-            Some(_) => self.hot.shut(&self.refusal),
-            None => self.hot.open(),
+        match (policy, self.trusted) {
+            (None, Some(_)) => self.hot.open(),
+            _ => self.hot.shut(&self.refusal),
         }
     }
 
@@ -227,4 +248,9 @@ impl ThreadCache {
     pub(super) fn bury(&mut self) {
         self.home = None;
     }
+}
+
+/// Returns what the blocks have in common that the fast path may put into the lists of a zone.
+fn hot_zone(trusted: Option<AllocatorNumber>, zone: ZoneNumber) -> HotZone {
+    trusted.map_or(HotZone::NONE, |allocator| HotZone::new(allocator, zone))
 }

@@ -5,7 +5,7 @@ use core::num::NonZeroUsize;
 use core::time::Duration;
 
 use super::{
-    cache::ThreadCache,
+    cache::{Handover, ThreadCache},
     ledger::{Ledger, OnLast},
     sizing::{HighFraction, PcpLimits},
 };
@@ -36,6 +36,7 @@ pub struct Caches {
     registry: Registry<OwnedCell<ThreadCache>>,
     cpus: u32,
     fraction: HighFraction,
+    handover: Handover,
     /// Frames that fit into one CPU's share of its last-level cache.
     pub(super) cache_slice_frames: u64,
     /// How many caches share the zones, rounded up; the limits of every cache follow from it.
@@ -114,6 +115,7 @@ impl Caches {
         cpus: u32,
         fraction: HighFraction,
         cache_slice_frames: u64,
+        handover: Handover,
     ) -> Self {
         let ended = zones.iter().map(|_| Traffic::default()).collect();
         Self {
@@ -123,6 +125,7 @@ impl Caches {
             registry: Registry::new(),
             cpus,
             fraction,
+            handover,
             cache_slice_frames,
             shares: AtomicU32::new(shares_of(0)),
             ledger: Ledger::default(),
@@ -162,8 +165,9 @@ impl Caches {
     pub fn register(this: &Arc<Self>, key: NonZeroUsize, node: Nid) -> Result<Owner<ThreadCache>, NoCache> {
         let zones = this.zones.iter().map(|zone| (zone.shared_state(), this.limits(zone)));
         let home = Arc::clone(this);
-        let cache = ThreadCache::new(node, this.hot_zone(node), this.frames.allocator(), zones, home)
-            .map_err(NoCache::NoMemory)?;
+        let trusted = (this.handover == Handover::Direct).then(|| this.frames.allocator());
+        let cache =
+            ThreadCache::new(node, this.hot_zone(node), trusted, zones, home).map_err(NoCache::NoMemory)?;
         let owner = Owner::with_key(key, cache);
         this.registry.register(Arc::clone(owner.cell())).map_err(|_closed| NoCache::Closed)?;
         this.resize();

@@ -14,7 +14,7 @@ mod refill;
 pub mod sizing;
 mod zone_pcp;
 
-pub use cache::{End, Put, ThreadCache};
+pub use cache::{End, Handover, Put, ThreadCache};
 pub use caches::{CachedTotals, Caches, Drained, NoCache};
 pub use ledger::{Ledger, OnLast};
 pub use refill::Refill;

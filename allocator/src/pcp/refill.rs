@@ -2,7 +2,7 @@
 
 use super::{
     Caches,
-    cache::{Put, ThreadCache},
+    cache::{End, Put, ThreadCache},
     sizing::FreeMode,
 };
 use crate::{
@@ -122,7 +122,7 @@ impl Caches {
         let (zone, list) = (block.zone_index(), block.list());
         let put = if put == Put::NoRoom && self.make_room(owner, zone, list) {
             let Ok(mut cache) = owner.enter() else { return Err(block) };
-            cache.put(block)
+            cache.put_any(block, End::Hot)
         } else {
             put
         };

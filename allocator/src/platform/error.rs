@@ -126,7 +126,10 @@ impl PlatformError {
 /// Says what may help against a refused call, or nothing where nothing general can be said.
 fn remedy(call: SystemCall, errno: Errno) -> Option<&'static str> {
     Some(match (call, errno) {
-        (SystemCall::Mmap | SystemCall::Mprotect, Errno::NOMEM) => {
+        (SystemCall::Mprotect, Errno::NOMEM) => {
+            "raise vm.max_map_count or RLIMIT_DATA, set vm.overcommit_memory to 0 or 1, or ask for a smaller arena"
+        }
+        (SystemCall::Mmap, Errno::NOMEM) => {
             "raise RLIMIT_AS (ulimit -v), set vm.overcommit_memory to 0 or 1, or ask for a smaller arena"
         }
         (SystemCall::Munmap, Errno::NOMEM) => "raise vm.max_map_count",
@@ -176,7 +179,8 @@ impl fmt::Display for PlatformError {
                 )
             }
             Self::ForeignMapping => f.write_str(
-                "the arena lies in a mapping that the caller lent, whose contents are never discarded here",
+                "the arena lies in a mapping that the caller lent, whose contents are never discarded and whose protection is \
+                 never changed here",
             ),
             Self::HugetlbPages => f.write_str("the arena keeps its hugetlb pages until it is dropped"),
             Self::Backing { asked, why } => write!(f, "the arena cannot have {asked} pages: {why}"),

@@ -16,7 +16,7 @@ pub enum SystemCall {
     Mmap,
     /// munmap(2).
     Munmap,
-    /// mprotect(2), which opens a reservation for use.
+    /// mprotect(2), which opens a reservation for use, and closes free memory where it is guarded.
     Mprotect,
     /// madvise(2), whatever the advice.
     Madvise,

@@ -77,7 +77,18 @@ pub(crate) unsafe fn unmap(at: NonNull<u8>, len: usize) -> Result<(), Errno> {
     unsafe { rustix::mm::munmap(at.as_ptr().cast(), len) }
 }
 
-/// Makes a reservation readable and writable; memory is committed at first touch.
+/// Forbids all access to a range; its contents stay.
+///
+/// # Safety
+///
+/// The caller owns `[at, at + len)`, and nobody uses it.
+pub(crate) unsafe fn make_inaccessible(at: NonNull<u8>, len: usize) -> Result<(), Errno> {
+    check(SystemCall::Mprotect)?;
+    // SAFETY: by this function's contract nobody relies on access to the range.
+    unsafe { rustix::mm::mprotect(at.as_ptr().cast(), len, MprotectFlags::empty()) }
+}
+
+/// Makes a range readable and writable; memory is committed at first touch.
 ///
 /// # Safety
 ///
@@ -284,6 +295,14 @@ pub(crate) fn list_directory(path: &Path) -> Result<Vec<String>, Errno> {
     check(SystemCall::ReadFile)?;
     let entries = fs::read_dir(path).map_err(|error| errno_of(&error))?;
     Ok(entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect())
+}
+
+/// Returns the calling thread's number and its name, which has at most 15 bytes.
+pub(crate) fn this_thread() -> (u32, [u8; 16]) {
+    let mut name = [0_u8; 16];
+    // SAFETY: the kernel writes at most 16 bytes at the address.
+    unsafe { libc::prctl(libc::PR_GET_NAME, name.as_mut_ptr()) };
+    (rustix::thread::gettid().as_raw_nonzero().get().unsigned_abs(), name)
 }
 
 /// Returns the thread numbers of this process.

@@ -26,6 +26,12 @@ pub fn spawn(
         .map_err(|error| refused(Errno::from_io_error(&error).unwrap_or(Errno::AGAIN)))
 }
 
+/// Returns the system's number of the calling thread (`gettid(2)`), and its name, zeroes behind it (`comm`).
+#[must_use]
+pub fn this_thread() -> (u32, [u8; 16]) {
+    sys::this_thread()
+}
+
 /// Has functions called around every fork: just before it, and after it in the parent and, before anything else of the program
 /// runs there, in the child (`pthread_atfork(3)`).
 ///

@@ -29,6 +29,11 @@ impl ZoneSpan {
         (self.end.get() - self.start.get()) as u64
     }
 
+    /// Tells whether a frame lies in the zone.
+    pub fn contains(&self, pfn: Pfn) -> bool {
+        (self.start..self.end).contains(&pfn)
+    }
+
     /// Returns the number of frames that are not offline at first.
     pub const fn online_frames(&self) -> u64 {
         (self.online_end.get() - self.start.get()) as u64

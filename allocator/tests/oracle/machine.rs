@@ -408,6 +408,7 @@ impl Machine {
         let frames = self.model.frames() as u64;
         assert_eq!(conservation.managed(), frames - self.model.count(Aside::Offline), "{conservation}");
         assert_eq!(self.allocator.bad_pages(), 0);
+        assert_eq!(self.allocator.debug_counts(), gfp::DebugCounts::default());
         assert_eq!(self.allocator.mems_allowed(), self.model.mems_allowed);
     }
 

@@ -140,7 +140,7 @@ impl Rig {
     fn zone_of(&self, pages: &Pages) -> usize {
         let zones = self.allocator.core().domain.zones();
         let pfn = pages.pfn();
-        zones.iter().position(|zone| (zone.span().start..zone.span().end).contains(&pfn)).expect("in a zone")
+        zones.iter().position(|zone| zone.span().contains(pfn)).expect("in a zone")
     }
 
     fn mark(&mut self, pages: &Pages, out: bool) {

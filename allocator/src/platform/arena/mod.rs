@@ -41,6 +41,15 @@ pub struct Arena {
     obtained: Obtained,
 }
 
+/// What may be done with memory of an arena.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Reading and writing.
+    ReadWrite,
+    /// Nothing: whoever tries gets SIGSEGV.
+    None,
+}
+
 /// Who owns the mapping of an arena.
 #[derive(Debug)]
 enum Memory {
@@ -154,6 +163,40 @@ impl Arena {
         // SAFETY: the range is the mapping's.
         unsafe { sys::lock(start, len) }
             .map_err(|errno| PlatformError::call(SystemCall::Mlock, Asked::Range { offset, len }, errno))
+    }
+
+    /// Tells whether the mapping is the caller's of [`from_raw`](Self::from_raw).
+    #[must_use]
+    pub const fn is_lent(&self) -> bool {
+        matches!(self.memory, Memory::Lent)
+    }
+
+    /// Changes what may be done with a range; its contents stay.
+    ///
+    /// Where neighbouring memory has another access, the system needs a mapping more, of which a process has 65530 unless told
+    /// otherwise (`vm.max_map_count`).
+    ///
+    /// # Errors
+    ///
+    /// A range that is not one of whole frames in the arena, a mapping that the caller lent, or a limit of the system; the
+    /// access to a part of the range may have changed then.
+    ///
+    /// # Safety
+    ///
+    /// While access is forbidden, nobody uses the range.
+    pub unsafe fn set_access(&self, offset: usize, len: usize, access: Access) -> Result<(), PlatformError> {
+        let Some(start) = self.range_start(offset, len)? else { return Ok(()) };
+        if self.is_lent() {
+            return Err(PlatformError::ForeignMapping);
+        }
+        let changed = match access {
+            // SAFETY: the range is the mapping's.
+            Access::ReadWrite => unsafe { sys::make_accessible(start, len) },
+            // SAFETY: the range is the mapping's, and by this function's contract nobody uses it.
+            Access::None => unsafe { sys::make_inaccessible(start, len) },
+        };
+        changed
+            .map_err(|errno| PlatformError::call(SystemCall::Mprotect, Asked::Range { offset, len }, errno))
     }
 
     /// Gives the memory of a range back to the system; it reads as zero afterwards.
