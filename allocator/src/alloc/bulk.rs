@@ -50,10 +50,7 @@ pub fn put_cached_bulk(
     blocks: &mut impl Iterator<Item = Block>,
 ) -> Option<(Block, Put)> {
     match owner.enter() {
-        Ok(mut cache) => blocks.find_map(|block| match cache.put(block) {
-            Put::Cached => None,
-            left => Some((block, left)),
-        }),
+        Ok(mut cache) => cache.put_many(blocks),
         Err(not) => blocks.next().map(|block| (block, not.into())),
     }
 }

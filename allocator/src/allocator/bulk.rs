@@ -1,6 +1,6 @@
 //! Requests and frees of many frames at a time.
 
-use ::core::panic::Location;
+use ::core::{mem, panic::Location};
 
 use super::{Allocator, Handle, Pages, core::Core, debug::Caller};
 use crate::{
@@ -34,7 +34,8 @@ fn fill(
     }
     let put = |block| {
         if let Some(place) = places.next() {
-            *place = Some(Pages::new(block));
+            // It was empty: there is nothing to be dropped.
+            mem::forget(place.replace(Pages::new(block)));
             got += 1;
         }
     };

@@ -127,6 +127,37 @@ impl FrameStack {
         Ok(())
     }
 
+    /// Puts up to `most` blocks on the hot end as long as they fit the list and `fits` says so; returns how many, and the one
+    /// that did not fit.
+    #[inline]
+    pub fn push_while(
+        &mut self,
+        most: u32,
+        blocks: &mut impl Iterator<Item = Block>,
+        fits: impl Fn(Block) -> bool,
+    ) -> (u32, Option<Block>) {
+        let Some(base) = self.base else { return (0, None) };
+        let most = most.min(self.capacity - self.len);
+        // In a local: what is written through `base` might be the stack itself, as far as the compiler knows.
+        let (before, mut len) = (self.len, self.len);
+        let mut other = None;
+        while len - before < most
+            && let Some(block) = blocks.next()
+        {
+            if !fits(block) {
+                other = Some(block);
+                break;
+            }
+            // SAFETY: `len` lies below the capacity, inside the stack's memory.
+            let word = unsafe { base.add(len as usize) };
+            // SAFETY: the entry lies inside the memory that `FrameLists` keeps.
+            unsafe { word.as_ref() }.store(block.to_bits(), Ordering::Relaxed);
+            len += 1;
+        }
+        self.len = len;
+        (len - before, other)
+    }
+
     /// Puts blocks on the hot end, one after the other, and calls `refused` with those that are left when the end of the
     /// committed memory is reached. Returns how many there was room for.
     #[inline]

@@ -167,6 +167,28 @@ impl ThreadCache {
         }
     }
 
+    /// Puts blocks into the cache as long as that is all; returns the first that leaves something to be done, with what that is.
+    pub fn put_many(&mut self, blocks: &mut impl Iterator<Item = Block>) -> Option<(Block, Put)> {
+        let hot_zone = self.hot_zone;
+        let mut next = blocks.next();
+        while let Some(block) = next {
+            let left = self.put(block);
+            if left != Put::Cached {
+                return Some((block, left));
+            }
+            // Mostly the others are alike.
+            let kind = block.hot_list(hot_zone);
+            let alike = |other: Block| other.hot_list(hot_zone) == kind;
+            let other = match kind {
+                HotList::Unmovable => self.hot.put_alike(PcpList::UNMOVABLE, blocks, alike),
+                HotList::Movable => self.hot.put_alike(PcpList::MOVABLE, blocks, alike),
+                HotList::Small(_) | HotList::Other => None,
+            };
+            next = other.or_else(|| blocks.next());
+        }
+        None
+    }
+
     /// Puts in a block of any zone and order, unless it is another allocator's, or its handover is checked and it came by the
     /// fast path.
     #[inline(never)]

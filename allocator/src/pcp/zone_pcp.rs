@@ -193,6 +193,22 @@ impl ZonePcp {
         self.note_single()
     }
 
+    /// Puts in single frames of a list as long as there is room and `fits` says so, after one that was [put
+    /// in](Self::put_single); returns the one that did not fit.
+    #[inline]
+    pub(super) fn put_alike(
+        &mut self,
+        list: PcpList,
+        blocks: &mut impl Iterator<Item = Block>,
+        fits: impl Fn(Block) -> bool,
+    ) -> Option<Block> {
+        let room = u32::try_from(self.spare).unwrap_or(0);
+        let (frames, other) = self.lists.list_mut(list).push_while(room, blocks, fits);
+        self.tuning.free_count += frames;
+        self.spare -= signed(frames);
+        other
+    }
+
     #[inline(always)]
     fn note_single(&mut self) -> Put {
         self.tuning.free_count += 1;
