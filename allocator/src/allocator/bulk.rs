@@ -113,6 +113,16 @@ impl Handle {
 
     /// Frees the blocks, of any order, into this thread's cache, which is entered once for all that it has room for, and empties
     /// the places.
+    ///
+    /// ```
+    /// # use gfp::{Allocator, Gfp};
+    /// # let allocator = Allocator::builder(64 << 20).build()?;
+    /// let mut slots = [const { None }; 32];
+    /// allocator.alloc_pages_bulk(Gfp::KERNEL, &mut slots);
+    /// allocator.free_pages_bulk(&mut slots);
+    /// assert!(slots.iter().all(Option::is_none));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[doc(alias = "release_pages")]
     #[track_caller]
     pub fn free_pages_bulk(&self, slots: &mut [Option<Pages>]) {
@@ -142,6 +152,16 @@ impl Allocator {
     }
 
     /// Frees as [`Handle::free_pages_bulk`] does, through the calling thread's cache.
+    ///
+    /// ```
+    /// # use gfp::{Allocator, Gfp};
+    /// # let allocator = Allocator::builder(64 << 20).build()?;
+    /// let mut slots = [const { None }; 32];
+    /// allocator.alloc_pages_bulk(Gfp::KERNEL, &mut slots);
+    /// allocator.free_pages_bulk(&mut slots);
+    /// assert!(slots.iter().all(Option::is_none));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[track_caller]
     pub fn free_pages_bulk(&self, slots: &mut [Option<Pages>]) {
         let (core, caller) = (self.core(), Location::caller());

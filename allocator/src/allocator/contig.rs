@@ -52,11 +52,27 @@ impl ContigPages {
     }
 
     /// Returns the number of the first frame.
+    ///
+    /// ```
+    /// # use gfp::{Allocator, Pfn};
+    /// # let allocator = Allocator::builder(64 << 20).build()?;
+    /// let frames = allocator.alloc_contig_range(Pfn::new(9000)..Pfn::new(9003))?;
+    /// assert_eq!(frames.pfn(), Pfn::new(9000));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub const fn pfn(&self) -> Pfn {
         self.range.start
     }
 
     /// Returns the number of frames.
+    ///
+    /// ```
+    /// # use gfp::{Allocator, Pfn};
+    /// # let allocator = Allocator::builder(64 << 20).build()?;
+    /// let frames = allocator.alloc_contig_range(Pfn::new(9000)..Pfn::new(9003))?;
+    /// assert_eq!(frames.frames(), 3);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub const fn frames(&self) -> u32 {
         self.range.end.get() - self.range.start.get()
     }
@@ -158,6 +174,14 @@ impl Allocator {
     }
 
     /// Returns the areas that are kept for contiguous requests.
+    ///
+    /// ```
+    /// # use gfp::Allocator;
+    /// # let allocator = Allocator::builder(64 << 20).cma("ring", 8 << 20).build()?;
+    /// let area = &allocator.cma_areas()[0];
+    /// assert_eq!((area.name, area.taken_frames), ("ring", 0));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn cma_areas(&self) -> Vec<CmaStat> {
         let stat = |area: &CmaArea| CmaStat {
             name: area.name(),

@@ -26,11 +26,26 @@ pub struct ExactPages {
 
 impl ExactPages {
     /// Returns the number of frames.
+    ///
+    /// ```
+    /// # use gfp::{Allocator, Gfp};
+    /// # let allocator = Allocator::builder(64 << 20).build()?;
+    /// assert_eq!(allocator.alloc_pages_exact(10_000, Gfp::KERNEL)?.frames(), 3);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub const fn frames(&self) -> u32 {
         self.frames
     }
 
     /// Returns the number of the first frame.
+    ///
+    /// ```
+    /// # use gfp::{Allocator, Gfp};
+    /// # let allocator = Allocator::builder(64 << 20).build()?;
+    /// let run = allocator.alloc_pages_exact(10_000, Gfp::KERNEL)?;
+    /// println!("frames from {} on", run.pfn());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn pfn(&self) -> Pfn {
         self.whole.pfn()
     }

@@ -38,6 +38,14 @@ impl Handle {
     }
 
     /// Returns the allocator.
+    ///
+    /// ```
+    /// # use gfp::Allocator;
+    /// # let allocator = Allocator::builder(64 << 20).build()?;
+    /// let handle = allocator.handle()?;
+    /// assert_eq!(handle.allocator().arena().len(), 64 << 20);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub const fn allocator(&self) -> &Allocator {
         &self.allocator
     }
@@ -47,6 +55,15 @@ impl Handle {
     }
 
     /// Allocates a block of 2^order frames (`alloc_pages`).
+    ///
+    /// ```
+    /// # use gfp::{Allocator, Gfp, Order};
+    /// # let allocator = Allocator::builder(64 << 20).build()?;
+    /// let handle = allocator.handle()?;
+    /// let pages = handle.alloc_pages(Gfp::KERNEL, Order::new(3))?;
+    /// handle.free_pages(pages);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// Says what was asked, which zones were tried and why each refused.
@@ -69,6 +86,15 @@ impl Handle {
 
     /// Allocates one frame (`alloc_page`).
     ///
+    /// ```
+    /// # use gfp::{Allocator, Gfp};
+    /// # let allocator = Allocator::builder(64 << 20).build()?;
+    /// let handle = allocator.handle()?;
+    /// let page = handle.alloc_page(Gfp::KERNEL | Gfp::MOVABLE)?;
+    /// assert_eq!(page.len(), 4096);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// As [`alloc_pages`](Self::alloc_pages).
     #[inline(always)]
@@ -81,6 +107,15 @@ impl Handle {
     ///
     /// A block of another allocator goes back to its own. A block that is free already, which only unsafe code can free, is
     /// counted and reported to the builder's hook when its zone is asked to take it back.
+    ///
+    /// ```
+    /// # use gfp::{Allocator, Gfp, Order};
+    /// # let allocator = Allocator::builder(64 << 20).build()?;
+    /// let handle = allocator.handle()?;
+    /// let pages = allocator.alloc_pages(Gfp::KERNEL, Order::new(5))?;
+    /// handle.free_pages(pages);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[doc(alias = "__free_pages")]
     #[inline(always)]
     #[track_caller]
@@ -104,6 +139,14 @@ impl Handle {
     }
 
     /// Frees one frame (`__free_page`); the same as [`free_pages`](Self::free_pages), which knows the order.
+    ///
+    /// ```
+    /// # use gfp::{Allocator, Gfp};
+    /// # let allocator = Allocator::builder(64 << 20).build()?;
+    /// let handle = allocator.handle()?;
+    /// handle.free_page(handle.alloc_page(Gfp::KERNEL)?);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[doc(alias = "__free_page")]
     #[inline(always)]
     #[track_caller]

@@ -111,6 +111,13 @@ impl Drop for Face {
 
 impl Allocator {
     /// Begins to build an allocator over `bytes` bytes.
+    ///
+    /// ```
+    /// # use gfp::Allocator;
+    /// let allocator = Allocator::builder(64 << 20).build()?;
+    /// assert_eq!(allocator.arena().frames(), 16384);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn builder(bytes: usize) -> Builder {
         Builder::new(bytes)
     }
@@ -132,6 +139,14 @@ impl Allocator {
 
     /// Returns a handle for the calling thread, the shortest way to its cache.
     ///
+    /// ```
+    /// # use gfp::{Allocator, Gfp};
+    /// # let allocator = Allocator::builder(64 << 20).build()?;
+    /// let handle = allocator.handle()?;
+    /// let page = handle.alloc_page(Gfp::KERNEL)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// When there is no memory for the thread's cache, or the thread is ending.
     pub fn handle(&self) -> Result<Handle, NoCache> {
@@ -142,6 +157,16 @@ impl Allocator {
     }
 
     /// Allocates a block of 2^order frames through the calling thread's cache (`alloc_pages`).
+    ///
+    /// ```
+    /// # use gfp::{Allocator, Gfp, Order};
+    /// # let allocator = Allocator::builder(64 << 20).build()?;
+    /// let pages = allocator.alloc_pages(Gfp::KERNEL, Order::new(4))?;
+    /// assert_eq!(pages.len(), 16 * 4096);
+    /// let refused = allocator.alloc_pages(Gfp::KERNEL, Order::new(18)).unwrap_err();
+    /// println!("{refused}"); // what was asked, what was tried, what to do
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// Says what was asked, which zones were tried and why each refused.
@@ -163,6 +188,14 @@ impl Allocator {
 
     /// Allocates one frame (`alloc_page`).
     ///
+    /// ```
+    /// # use gfp::{Allocator, Gfp};
+    /// # let allocator = Allocator::builder(64 << 20).build()?;
+    /// let mut page = allocator.alloc_page(Gfp::KERNEL)?;
+    /// page.bytes_mut()[4095].write(1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// As [`alloc_pages`](Self::alloc_pages).
     #[inline(always)]
@@ -173,6 +206,15 @@ impl Allocator {
 
     /// Allocates a block of zeroes.
     ///
+    /// ```
+    /// # use gfp::{Allocator, Gfp, Order};
+    /// # let allocator = Allocator::builder(64 << 20).build()?;
+    /// let mut table = allocator.alloc_zeroed_pages(Gfp::KERNEL, Order::new(1))?;
+    /// assert_eq!(table[8191], 0);
+    /// table[0] = 1;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// As [`alloc_pages`](Self::alloc_pages).
     #[track_caller]
@@ -181,6 +223,14 @@ impl Allocator {
     }
 
     /// Frees a block through the calling thread's cache; the same as dropping it (`__free_pages`).
+    ///
+    /// ```
+    /// # use gfp::{Allocator, Gfp, Order};
+    /// # let allocator = Allocator::builder(64 << 20).build()?;
+    /// let pages = allocator.alloc_pages(Gfp::KERNEL, Order::new(2))?;
+    /// allocator.free_pages(pages); // or drop(pages)
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[inline(always)]
     #[track_caller]
     pub fn free_pages(&self, pages: Pages) {
@@ -188,6 +238,13 @@ impl Allocator {
     }
 
     /// Frees one frame; the same as dropping it (`free_page`).
+    ///
+    /// ```
+    /// # use gfp::{Allocator, Gfp};
+    /// # let allocator = Allocator::builder(64 << 20).build()?;
+    /// allocator.free_page(allocator.alloc_page(Gfp::KERNEL)?);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[inline(always)]
     #[track_caller]
     pub fn free_page(&self, page: Pages) {
@@ -211,6 +268,16 @@ impl Allocator {
 
     /// Makes a block again from its parts.
     ///
+    /// ```
+    /// # use gfp::{Allocator, Gfp, Order};
+    /// # let allocator = Allocator::builder(64 << 20).build()?;
+    /// let parts = allocator.alloc_pages(Gfp::KERNEL, Order::new(2))?.into_raw_parts();
+    /// // SAFETY: the parts are of a block of this allocator that was taken apart.
+    /// let pages = unsafe { allocator.from_raw_parts(parts) }?;
+    /// assert_eq!(pages.pfn(), parts.pfn);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// When the parts name no block that was taken apart: freed or made a block of before, of another order, inside a block,
     /// outside the arena, or stale.
@@ -224,6 +291,17 @@ impl Allocator {
     }
 
     /// Frees a block by its parts.
+    ///
+    /// ```
+    /// # use gfp::{Allocator, Gfp, Order};
+    /// # let allocator = Allocator::builder(64 << 20).build()?;
+    /// let parts = allocator.alloc_pages(Gfp::KERNEL, Order::new(2))?.into_raw_parts();
+    /// // SAFETY: the parts are of a block of this allocator that was taken apart.
+    /// unsafe { allocator.free_raw(parts) }?;
+    /// // SAFETY: parts that are used up are refused.
+    /// assert!(unsafe { allocator.free_raw(parts) }.is_err());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// As [`from_raw_parts`](Self::from_raw_parts); nothing is changed then.
@@ -241,6 +319,15 @@ impl Allocator {
     /// Drains the caches of all threads into their zones (`drain_all_pages`).
     ///
     /// Says how many frames went back, and how many caches were left alone because their thread lost its CPU inside.
+    ///
+    /// ```
+    /// # use gfp::{Allocator, Gfp};
+    /// # let allocator = Allocator::builder(64 << 20).build()?;
+    /// drop(allocator.alloc_page(Gfp::KERNEL)?);
+    /// assert!(allocator.drain_all().frames > 0);
+    /// assert_eq!(allocator.conservation().cached(), 0);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[doc(alias = "drain_all_pages")]
     pub fn drain_all(&self) -> Drained {
         let _busy = Busy::enter();
@@ -248,17 +335,38 @@ impl Allocator {
     }
 
     /// Does what the maintenance thread does once a second, for those who run it by hand.
+    ///
+    /// ```
+    /// # use gfp::{Allocator, Maintain};
+    /// let allocator = Allocator::builder(64 << 20).maintain(Maintain::ByHand).build()?;
+    /// allocator.age();
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn age(&self) {
         let _busy = Busy::enter();
         self.core().domain.age();
     }
 
     /// Returns the arena: its size, its address, and what the system granted of what was asked.
+    ///
+    /// ```
+    /// # use gfp::Allocator;
+    /// # let allocator = Allocator::builder(64 << 20).build()?;
+    /// println!("{} bytes at {:?}: {:?}", allocator.arena().len(), allocator.arena().base(), allocator.arena().obtained());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn arena(&self) -> &Arena {
         &self.core().arena
     }
 
     /// Returns the largest order of a request.
+    ///
+    /// ```
+    /// # use gfp::{Allocator, Gfp, Order};
+    /// # let allocator = Allocator::builder(64 << 20).build()?;
+    /// assert_eq!(allocator.max_order(), Order::new(10));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn max_order(&self) -> Order {
         self.core().domain.max_order()
     }

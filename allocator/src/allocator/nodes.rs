@@ -113,23 +113,60 @@ impl Allocator {
     }
 
     /// Returns the node that a block lies on (`page_to_nid`).
+    ///
+    /// ```
+    /// # use gfp::{Allocator, Gfp, Nid, NodeMask, Order, Spread, platform::{NodeId, Topology}};
+    /// # let topology = Topology::synthetic("numa:2 core:2 pu:1")?;
+    /// # let parts = vec![(NodeId(0), 32 << 20), (NodeId(1), 32 << 20)];
+    /// # let allocator = Allocator::builder(64 << 20).topology(topology).nodes(Spread::Nodes(parts)).build()?;
+    /// let pages = allocator.alloc_pages_node(Some(Nid::new(1)), Gfp::KERNEL, Order::ZERO)?;
+    /// assert_eq!(allocator.node_of(&pages), Nid::new(1));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[doc(alias = "page_to_nid")]
     pub fn node_of(&self, pages: &Pages) -> Nid {
         self.core().domain.zone_at(pages.zone_index()).span().node
     }
 
     /// Returns the node of the CPU that the caller runs on (`numa_mem_id`).
+    ///
+    /// ```
+    /// # use gfp::Allocator;
+    /// # let allocator = Allocator::builder(64 << 20).build()?;
+    /// println!("this thread runs on node {}", allocator.numa_mem_id());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[doc(alias = "numa_node_id")]
     pub fn numa_mem_id(&self) -> Nid {
         self.core().domain.numa_mem_id()
     }
 
     /// Returns the nodes that have a part of the arena, and whether it is tied to them.
+    ///
+    /// ```
+    /// # use gfp::{Allocator, Gfp, Nid, NodeMask, Order, Spread, platform::{NodeId, Topology}};
+    /// # let topology = Topology::synthetic("numa:2 core:2 pu:1")?;
+    /// # let parts = vec![(NodeId(0), 32 << 20), (NodeId(1), 32 << 20)];
+    /// # let allocator = Allocator::builder(64 << 20).topology(topology).nodes(Spread::Nodes(parts)).build()?;
+    /// assert_eq!(allocator.nodes().iter().map(|node| node.bytes).sum::<usize>(), 64 << 20);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn nodes(&self) -> &[NodeReport] {
         &self.core().nodes
     }
 
     /// Returns the order in which requests of a node turn to zones, as node and zone type (`node_zonelist`).
+    ///
+    /// ```
+    /// # use gfp::{Nid, NodeMask, Spread, gfp::ZoneType, node::Reach, platform::{NodeId, Topology}, Allocator};
+    /// # let topology = Topology::synthetic("numa:2 core:2 pu:1")?;
+    /// # let parts = vec![(NodeId(0), 32 << 20), (NodeId(1), 32 << 20)];
+    /// # let allocator = Allocator::builder(64 << 20).topology(topology).nodes(Spread::Nodes(parts)).build()?;
+    /// let list = allocator.zonelists().node_zonelist(Nid::new(1), Reach::AllNodes);
+    /// let nodes: Vec<_> = list.zones(ZoneType::Normal, NodeMask::ALL).map(|zone| zone.node.index()).collect();
+    /// assert_eq!(nodes, [1, 0, 0]); // its own zone, then those of node 0
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn zonelists(&self) -> &Zonelists {
         self.core().domain.zonelists()
     }
@@ -137,6 +174,17 @@ impl Allocator {
     /// Lets requests use only these nodes from now on, on all threads (`cpuset.mems`).
     ///
     /// Requests that may not block and have high priority use others when need be, as in the kernel.
+    ///
+    /// ```
+    /// # use gfp::{Allocator, Gfp, Nid, NodeMask, Order, Spread, platform::{NodeId, Topology}};
+    /// # let topology = Topology::synthetic("numa:2 core:2 pu:1")?;
+    /// # let parts = vec![(NodeId(0), 32 << 20), (NodeId(1), 32 << 20)];
+    /// # let allocator = Allocator::builder(64 << 20).topology(topology).nodes(Spread::Nodes(parts)).build()?;
+    /// allocator.set_mems_allowed(NodeMask::of(Nid::new(1)));
+    /// let page = allocator.alloc_page(Gfp::KERNEL)?;
+    /// assert_eq!(allocator.node_of(&page), Nid::new(1));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn set_mems_allowed(&self, allowed: NodeMask) {
         let _busy = Busy::enter();
         self.core().domain.set_mems_allowed(allowed);
@@ -168,6 +216,13 @@ impl Allocator {
     }
 
     /// Returns the nodes that requests may use.
+    ///
+    /// ```
+    /// # use gfp::{Allocator, NodeMask};
+    /// # let allocator = Allocator::builder(64 << 20).build()?;
+    /// assert_eq!(allocator.mems_allowed(), NodeMask::ALL);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn mems_allowed(&self) -> NodeMask {
         self.core().domain.cpuset().allowed()
     }

@@ -54,6 +54,14 @@ impl Allocator {
 
     /// Frees a block without waiting for any lock (`free_pages_nolock`, 6.15): what the cache cannot take and the zone is not
     /// at hand for is left to whoever holds the zone's lock next.
+    ///
+    /// ```
+    /// # use gfp::{Allocator, Gfp, Order};
+    /// # let allocator = Allocator::builder(64 << 20).build()?;
+    /// let pages = allocator.alloc_pages_nolock(Order::ZERO)?;
+    /// allocator.free_pages_nolock(pages);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[inline]
     #[track_caller]
     pub fn free_pages_nolock(&self, pages: Pages) {

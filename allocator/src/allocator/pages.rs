@@ -85,18 +85,42 @@ impl Pages {
     }
 
     /// Returns the number of the first frame in the arena.
+    ///
+    /// ```
+    /// # use gfp::{Allocator, Gfp};
+    /// # let allocator = Allocator::builder(64 << 20).build()?;
+    /// let page = allocator.alloc_page(Gfp::KERNEL)?;
+    /// assert_eq!(page.pfn().offset_bytes(), page.offset());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[inline]
     pub const fn pfn(&self) -> Pfn {
         self.block.pfn()
     }
 
     /// Returns the order.
+    ///
+    /// ```
+    /// # use gfp::{Allocator, Gfp, Order};
+    /// # let allocator = Allocator::builder(64 << 20).build()?;
+    /// let pages = allocator.alloc_pages(Gfp::KERNEL, Order::new(2))?;
+    /// assert_eq!(pages.order(), Order::new(2));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[inline]
     pub const fn order(&self) -> Order {
         self.block.order()
     }
 
     /// Returns the size in bytes: 4096 × 2^order.
+    ///
+    /// ```
+    /// # use gfp::{Allocator, Gfp, Order};
+    /// # let allocator = Allocator::builder(64 << 20).build()?;
+    /// let pages = allocator.alloc_pages(Gfp::KERNEL, Order::new(2))?;
+    /// assert_eq!(pages.len(), 4 * 4096);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[inline]
     #[expect(clippy::len_without_is_empty, reason = "no block is empty")]
     pub const fn len(&self) -> usize {
@@ -108,18 +132,45 @@ impl Pages {
     }
 
     /// Returns the offset of the first byte in the arena.
+    ///
+    /// ```
+    /// # use gfp::{Allocator, Gfp, Order};
+    /// # let allocator = Allocator::builder(64 << 20).build()?;
+    /// let pages = allocator.alloc_pages(Gfp::KERNEL, Order::new(2))?;
+    /// let start = allocator.arena().ptr_at(pages.offset());
+    /// assert_eq!(start, pages.as_ptr());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[inline]
     pub const fn offset(&self) -> usize {
         self.pfn().offset_bytes()
     }
 
     /// Returns the address, aligned to the block's size up to the arena's own alignment (1 GiB, or 2 MiB for small ones).
+    ///
+    /// ```
+    /// # use gfp::{Allocator, Gfp, Order};
+    /// # let allocator = Allocator::builder(64 << 20).build()?;
+    /// let pages = allocator.alloc_pages(Gfp::KERNEL, Order::new(2))?;
+    /// assert!(pages.as_ptr().as_ptr().addr().is_multiple_of(pages.len()));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[inline]
     pub fn as_ptr(&self) -> NonNull<u8> {
         self.shared().address(self.pfn())
     }
 
     /// Returns the block's memory, of which the content is unknown.
+    ///
+    /// ```
+    /// # use gfp::{Allocator, Gfp, Order};
+    /// # let allocator = Allocator::builder(64 << 20).build()?;
+    /// let mut pages = allocator.alloc_pages(Gfp::KERNEL, Order::new(2))?;
+    /// pages.bytes_mut()[7].write(42);
+    /// // SAFETY: it was written a line above.
+    /// assert_eq!(unsafe { pages.bytes()[7].assume_init() }, 42);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[inline]
     pub fn bytes(&self) -> &[MaybeUninit<u8>] {
         let memory = self.shared().memory(self.pfn(), self.order().frames());
@@ -128,6 +179,14 @@ impl Pages {
     }
 
     /// Returns the block's memory for writing, of which the content is unknown.
+    ///
+    /// ```
+    /// # use gfp::{Allocator, Gfp, Order};
+    /// # let allocator = Allocator::builder(64 << 20).build()?;
+    /// let mut pages = allocator.alloc_pages(Gfp::KERNEL, Order::new(2))?;
+    /// pages.bytes_mut().fill(std::mem::MaybeUninit::new(0xff));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[inline]
     pub fn bytes_mut(&mut self) -> &mut [MaybeUninit<u8>] {
         let mut memory = self.shared().memory(self.pfn(), self.order().frames());
@@ -136,6 +195,14 @@ impl Pages {
     }
 
     /// Fills the block with zeroes.
+    ///
+    /// ```
+    /// # use gfp::{Allocator, Gfp, Order};
+    /// # let allocator = Allocator::builder(64 << 20).build()?;
+    /// let pages = allocator.alloc_pages(Gfp::KERNEL, Order::new(2))?;
+    /// assert!(pages.zero().iter().all(|&byte| byte == 0));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn zero(mut self) -> ZeroedPages {
         self.bytes_mut().fill(MaybeUninit::new(0));
         ZeroedPages { pages: self }
@@ -144,6 +211,17 @@ impl Pages {
     /// Takes the block apart, to be kept where no Rust value can be: on the other side of a C interface, or in a file that is
     /// mapped along. The block stays allocated until [`from_raw_parts`](super::Allocator::from_raw_parts) or
     /// [`free_raw`](super::Allocator::free_raw).
+    ///
+    /// ```
+    /// # use gfp::{Allocator, Gfp, Order};
+    /// # let allocator = Allocator::builder(64 << 20).build()?;
+    /// let pages = allocator.alloc_pages(Gfp::KERNEL, Order::new(2))?;
+    /// let parts = pages.into_raw_parts();
+    /// println!("frame {}, order {}, generation {}", parts.pfn, parts.order, parts.generation);
+    /// // SAFETY: the parts are of a block of this allocator that was taken apart.
+    /// unsafe { allocator.free_raw(parts) }?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn into_raw_parts(self) -> RawParts {
         let pages = ManuallyDrop::new(self);
         let core = pages.shared();
@@ -178,11 +256,27 @@ pub struct ZeroedPages {
 
 impl ZeroedPages {
     /// Forgets that the memory is initialised.
+    ///
+    /// ```
+    /// # use gfp::{Allocator, Gfp, Order};
+    /// # let allocator = Allocator::builder(64 << 20).build()?;
+    /// let zeroed = allocator.alloc_zeroed_pages(Gfp::KERNEL, Order::ZERO)?;
+    /// let pages = zeroed.into_pages();
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn into_pages(self) -> Pages {
         self.pages
     }
 
     /// Returns the block.
+    ///
+    /// ```
+    /// # use gfp::{Allocator, Gfp, Order};
+    /// # let allocator = Allocator::builder(64 << 20).build()?;
+    /// let zeroed = allocator.alloc_zeroed_pages(Gfp::KERNEL, Order::ZERO)?;
+    /// assert_eq!(zeroed.pages().order(), Order::ZERO);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub const fn pages(&self) -> &Pages {
         &self.pages
     }

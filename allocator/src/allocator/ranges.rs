@@ -104,6 +104,13 @@ impl Allocator {
     }
 
     /// Returns what is offline of the arena, in ascending order.
+    ///
+    /// ```
+    /// # use gfp::Allocator;
+    /// # let allocator = Allocator::builder(64 << 20).build()?;
+    /// assert!(allocator.offline_ranges().is_empty());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn offline_ranges(&self) -> Vec<Range<Pfn>> {
         let _busy = Busy::enter();
         alloc::offline_ranges(&self.core().domain)

@@ -192,6 +192,13 @@ impl Allocator {
 
     /// Returns how many blocks came back that were free already: refused frees, and blocks that a cache gave up twice; and how many
     /// are never freed, because they got more references than can be counted.
+    ///
+    /// ```
+    /// # use gfp::Allocator;
+    /// # let allocator = Allocator::builder(64 << 20).build()?;
+    /// assert_eq!(allocator.bad_pages(), 0);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn bad_pages(&self) -> u64 {
         let _busy = Busy::enter();
         self.core().misuses() + self.reports().map(|report| report.events.bad_pages).sum::<u64>()

@@ -42,11 +42,29 @@ pub struct PageOwnerReport {
 
 impl PageOwnerReport {
     /// Returns the live blocks, lowest first.
+    ///
+    /// ```
+    /// # use gfp::{Allocator, DebugModes, Gfp};
+    /// # let allocator = Allocator::builder(64 << 20).debug(DebugModes::PAGE_OWNER).build()?;
+    /// let page = allocator.alloc_page(Gfp::KERNEL)?;
+    /// let report = allocator.page_owner().expect("the mode is on");
+    /// assert_eq!(report.blocks()[0].pfn, page.pfn());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn blocks(&self) -> &[PageOwner] {
         &self.blocks
     }
 
     /// Returns the live blocks by the line that allocated them, most frames first.
+    ///
+    /// ```
+    /// # use gfp::{Allocator, DebugModes, Gfp};
+    /// # let allocator = Allocator::builder(64 << 20).debug(DebugModes::PAGE_OWNER).build()?;
+    /// let pages: Vec<_> = (0..3).map(|_| allocator.alloc_page(Gfp::KERNEL)).collect::<Result<_, _>>()?;
+    /// let report = allocator.page_owner().expect("the mode is on");
+    /// assert_eq!(report.by_caller().len(), 1, "one line asked for all");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn by_caller(&self) -> Vec<CallerBlocks> {
         let mut callers: HashMap<Option<Caller>, CallerBlocks> = HashMap::new();
         for &block in &self.blocks {
@@ -85,6 +103,13 @@ impl fmt::Display for PageOwnerReport {
 
 impl Allocator {
     /// Returns the debug modes that the allocator was built with.
+    ///
+    /// ```
+    /// # use gfp::{Allocator, DebugModes};
+    /// # let allocator = Allocator::builder(64 << 20).build()?;
+    /// assert_eq!(allocator.debug_modes(), DebugModes::empty());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn debug_modes(&self) -> DebugModes {
         self.core().debug.as_ref().map_or(DebugModes::empty(), |debug| debug.modes)
     }
