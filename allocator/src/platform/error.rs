@@ -3,9 +3,8 @@
 use std::fmt;
 use std::path::Path;
 
-use super::arena::{Backing, BackingDowngrade};
 use super::fault::SystemCall;
-use super::hugetlb::HugePageSize;
+use super::pages::{Backing, BackingDowngrade, HugePageSize};
 use super::{CpuId, Errno};
 use crate::sync::Arc;
 

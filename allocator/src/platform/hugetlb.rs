@@ -1,40 +1,13 @@
 //! Pools of huge pages (hugetlb): memory that an administrator has set aside in pages of 2 MiB or 1 GiB.
 
-use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::error::{Asked, PlatformError};
 use super::fault::SystemCall;
+use super::pages::directory;
 use super::{Errno, sys};
 
-/// A size of hugetlb pages.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum HugePageSize {
-    /// 2 MiB, what one entry of a page middle directory maps (PMD).
-    Mib2,
-    /// 1 GiB, what one entry of a page upper directory maps (PUD).
-    Gib1,
-}
-
-impl HugePageSize {
-    /// Returns the size of a page in bytes.
-    #[must_use]
-    pub const fn bytes(self) -> usize {
-        match self {
-            Self::Mib2 => 2 << 20,
-            Self::Gib1 => 1 << 30,
-        }
-    }
-}
-
-impl fmt::Display for HugePageSize {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Mib2 => "2 MiB",
-            Self::Gib1 => "1 GiB",
-        })
-    }
-}
+pub use super::pages::{HugePageSize, PoolShortage};
 
 /// The pages of one size, of one node or of the whole machine, at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,43 +81,6 @@ impl HugePagePool {
     #[must_use]
     pub const fn available(&self) -> u64 {
         self.free.saturating_sub(self.reserved)
-    }
-}
-
-/// Returns where the files of a pool lie, relative to the root.
-fn directory(size: HugePageSize, os_node: Option<u32>) -> PathBuf {
-    let parent = match os_node {
-        None => "sys/kernel/mm/hugepages".to_owned(),
-        Some(node) => format!("sys/devices/system/node/node{node}/hugepages"),
-    };
-    Path::new(&parent).join(format!("hugepages-{}kB", size.bytes() >> 10))
-}
-
-/// A pool that has fewer pages than an arena needs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct PoolShortage {
-    /// The size of a page.
-    pub size: HugePageSize,
-    /// The system's number of the node whose pool is too small; `None` for all nodes together.
-    pub os_node: Option<u32>,
-    /// Pages asked for.
-    pub asked: u32,
-    /// Pages that were free and not promised to others, a moment later.
-    pub free: u32,
-}
-
-impl fmt::Display for PoolShortage {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { size, os_node, asked, free } = *self;
-        write!(f, "{asked} hugetlb pages of {size} were asked for")?;
-        os_node.map_or(Ok(()), |node| write!(f, " on node {node}"))?;
-        let file = directory(size, os_node).join("nr_hugepages");
-        write!(f, ", {free} are free: write to /{} how many all need together", file.display())?;
-        match size {
-            HugePageSize::Mib2 => Ok(()),
-            HugePageSize::Gib1 => f.write_str(", or boot with hugepagesz=1G hugepages=NUMBER"),
-        }
     }
 }
 

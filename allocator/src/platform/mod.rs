@@ -21,6 +21,7 @@ pub mod arena;
 pub mod error;
 pub mod fault;
 pub mod hugetlb;
+mod pages;
 pub mod pin;
 mod sys;
 #[cfg(test)]

@@ -15,7 +15,7 @@ use rustix::mm::{MprotectFlags, ProtFlags};
 
 use super::Errno;
 use super::fault::{SystemCall, check};
-use super::hugetlb::HugePageSize;
+use super::pages::HugePageSize;
 
 /// Returns the host's page size in bytes.
 pub(crate) fn page_size() -> usize {

@@ -1,14 +1,12 @@
 //! One line of a trace.
 
 use super::{
+    event::{MAX_ORDER, PageEvent, number},
     prefix::{self, TaskStyle, decimal},
     usdt,
 };
 
 use gfp::Gfp;
-
-/// The largest order that a trace may name; kernels go to 10, some configurations to 13.
-pub const MAX_ORDER: u8 = 18;
 
 /// What a line says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,33 +17,6 @@ pub(super) enum Line<'a> {
     Lost(Option<u64>),
     /// A comment, a heading or part of a call chain.
     Silent,
-}
-
-/// A hit tracepoint.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum PageEvent<'a> {
-    /// `mm_page_alloc`.
-    Alloc {
-        cpu: u16,
-        /// The first frame, or `None` when the allocation failed.
-        pfn: Option<u64>,
-        order: u8,
-        migratetype: u8,
-        /// The flags' names joined by `|`, as the kernel printed them, or their bits.
-        gfp_flags: &'a [u8],
-    },
-    /// `mm_page_free`.
-    Free { cpu: u16, pfn: u64, order: u8 },
-    /// `mm_page_free_batched`.
-    FreeBatched,
-    /// `mm_page_alloc_zone_locked`.
-    AllocZoneLocked,
-    /// `mm_page_pcpu_drain`.
-    PcpuDrain,
-    /// `mm_page_alloc_extfrag`.
-    AllocExtfrag,
-    /// Any other tracepoint.
-    Other,
 }
 
 /// Parses a line without its end; `None` means that it is none of the things that traces contain.
@@ -114,19 +85,6 @@ impl<'a> Fields<'a> {
             }
         }
         fields
-    }
-}
-
-/// Reads a number in decimal (frames up to 5.15) or in hexadecimal with its `0x` (later).
-pub(super) fn number(text: &[u8]) -> Option<u64> {
-    match text.strip_prefix(b"0x") {
-        Some(hex) => {
-            if hex.starts_with(b"+") {
-                return None;
-            }
-            u64::from_str_radix(str::from_utf8(hex).ok()?, 16).ok()
-        }
-        None => decimal(text),
     }
 }
 

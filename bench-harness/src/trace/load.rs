@@ -4,8 +4,9 @@ use std::{fmt, io, io::Read};
 
 use super::{
     Account, Event, Op,
+    event::PageEvent,
     input::LineReader,
-    line::{Line, Mobility, PageEvent, asks_for_zero, named_mobility, parse},
+    line::{Line, Mobility, asks_for_zero, named_mobility, parse},
     pairing::Pairing,
     prefix::TaskStyle,
     usdt,

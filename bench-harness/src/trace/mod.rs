@@ -30,6 +30,7 @@
 //! `alloc_pages_bulk`, which has no event). An allocation of a frame that is still live shows that a free was
 //! missed: that frame is freed first, an *implicit* free.
 
+mod event;
 mod input;
 mod line;
 mod load;
@@ -39,6 +40,6 @@ mod prefix;
 mod round_trip;
 mod usdt;
 
-pub use line::MAX_ORDER;
+pub use event::MAX_ORDER;
 pub use load::{Format, Lines, Source, Trace, TraceError};
 pub use pairing::{Account, Event, Op};

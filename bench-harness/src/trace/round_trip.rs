@@ -6,7 +6,8 @@ use proptest::prelude::*;
 
 use super::{
     Op, Trace,
-    line::{Line, PageEvent, parse},
+    event::PageEvent,
+    line::{Line, parse},
     prefix::TaskStyle,
 };
 

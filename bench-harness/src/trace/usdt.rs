@@ -9,7 +9,7 @@
 //! [`gfp::trace`]; numbers are signed or not, decimal or hexadecimal, as the event was defined.
 
 use super::{
-    line::{MAX_ORDER, PageEvent, number},
+    event::{MAX_ORDER, PageEvent, number},
     prefix::Prefix,
 };
 
@@ -92,7 +92,8 @@ mod tests {
         rival::Zeroing,
         trace::{
             Account, Format, Op, Source, Trace,
-            line::{Line, PageEvent, parse},
+            event::PageEvent,
+            line::{Line, parse},
             prefix::TaskStyle,
         },
     };

@@ -5,10 +5,10 @@ use std::path::Path;
 use std::ptr::NonNull;
 
 use super::super::error::PlatformError;
-use super::super::fault::SystemCall;
-use super::super::hugetlb::{HugePageSize, PoolShortage};
+use super::super::pages::{ArenaSource, Backing, BackingDowngrade};
+
 use super::super::{Errno, sys};
-use super::options::{ArenaSource, Backing, MIN_ALIGN};
+use super::options::MIN_ALIGN;
 
 /// What an arena got, beside what was asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,71 +55,6 @@ pub enum Residency {
     },
     /// The system refused, and the part is ordinary memory.
     Refused(PlatformError),
-}
-
-/// Why an arena has smaller pages than were asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum BackingDowngrade {
-    /// The system's setting forbids huge pages for this kind of memory.
-    ForbiddenBySystem(ArenaSource),
-    /// The process forbids itself huge pages (`PR_SET_THP_DISABLE`), perhaps by inheritance.
-    ForbiddenForProcess,
-    /// The kernel has no transparent huge pages.
-    KernelWithout,
-    /// The arena is smaller than one huge page.
-    ArenaTooSmall,
-    /// The kernel refused the advice.
-    AdviceRefused(Errno),
-    /// The pool of hugetlb pages has too few.
-    PoolTooSmall(PoolShortage),
-    /// The kernel has no hugetlb pages of this size.
-    NoSuchPages(HugePageSize),
-    /// The kernel refused a call on the way to hugetlb pages although the pool has enough.
-    HugetlbRefused {
-        /// The call.
-        call: SystemCall,
-        /// The reason that it gave.
-        errno: Errno,
-    },
-    /// The arena lies in a mapping that the caller lent, and nobody knows its pages.
-    LentMapping,
-}
-
-impl fmt::Display for BackingDowngrade {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::ForbiddenBySystem(ArenaSource::Anonymous) => f.write_str(
-                "transparent huge pages are off: write madvise to /sys/kernel/mm/transparent_hugepage/enabled",
-            ),
-            Self::ForbiddenBySystem(ArenaSource::Memfd) => f.write_str(
-                "huge pages for shared memory are off: write advise to \
-                 /sys/kernel/mm/transparent_hugepage/shmem_enabled",
-            ),
-            Self::ForbiddenForProcess => {
-                f.write_str("this process runs with transparent huge pages disabled (PR_SET_THP_DISABLE)")
-            }
-            Self::KernelWithout => f.write_str("the kernel was built without transparent huge pages"),
-            Self::ArenaTooSmall => f.write_str("the arena is smaller than a huge page of 2 MiB"),
-            Self::AdviceRefused(errno) => write!(f, "madvise(MADV_HUGEPAGE) failed: {errno}"),
-            Self::PoolTooSmall(shortage) => shortage.fmt(f),
-            Self::NoSuchPages(size) => {
-                write!(f, "the kernel or the processor has no hugetlb pages of {size} (see `gfp topo`)")
-            }
-            Self::HugetlbRefused { call, errno } => {
-                write!(f, "{call} for hugetlb pages failed: {errno}")?;
-                f.write_str(match (call, errno) {
-                    (SystemCall::Mmap | SystemCall::Madvise, &(Errno::NOMEM | Errno::FAULT)) => {
-                        "; the pool has enough: raise the cgroup's limit (hugetlb.*.max) or RLIMIT_AS (ulimit -v)"
-                    }
-                    (SystemCall::Madvise, &Errno::INVAL) => "; Linux 5.14 or later is needed",
-                    (SystemCall::Ftruncate, &Errno::FBIG) => "; raise RLIMIT_FSIZE (ulimit -f)",
-                    _ => "",
-                })
-            }
-            Self::LentMapping => f.write_str("the caller's own mapping is used as it is"),
-        }
-    }
 }
 
 /// Asks the system for pages of 4 KiB only.

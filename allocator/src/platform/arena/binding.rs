@@ -92,3 +92,6 @@ impl Arena {
         Ok(nodes.into_iter().map(|node| u32::try_from(node).ok()).collect())
     }
 }
+
+/// An arena, and what became of tying each of its spans to a node.
+pub(super) type Built = (Arena, Vec<Tied>);

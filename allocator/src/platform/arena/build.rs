@@ -1,23 +1,21 @@
 //! How an arena comes to be: mapped, tied to nodes, and only then given pages.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::ptr::NonNull;
 
 use super::super::error::{Asked, PlatformError};
 use super::super::fault::SystemCall;
-use super::super::hugetlb::HugePageSize;
+use super::super::pages::{ArenaSource, Backing, BackingDowngrade};
+
 use super::super::{PAGE_SIZE, sys};
-use super::backing::{self, BackingDowngrade, Obtained, Residency};
-use super::binding::{NodeSpan, Tied};
+use super::backing::{self, Obtained, Residency};
+use super::binding::{Built, NodeSpan, Tied};
+use super::file::memory_file;
 use super::options::{
-    ArenaOptions, ArenaSource, Backing, Downgrade, DumpPolicy, Prefault, alignment_for, check_host_page,
-    check_size,
+    ArenaOptions, Downgrade, DumpPolicy, Prefault, alignment_for, check_host_page, check_size,
 };
 use super::reservation::Reservation;
 use super::{Arena, Memory, hugetlb};
-
-/// An arena, and what became of tying each of its spans to a node.
-pub(super) type Built = (Arena, Vec<Tied>);
 
 impl Arena {
     /// Maps an arena; the time does not depend on its size unless it is prefaulted or in hugetlb pages.
@@ -163,18 +161,4 @@ impl Arena {
         };
         Self { base, len: options.bytes, memory, obtained }
     }
-}
-
-/// Creates the file of an arena, in hugetlb pages of a size or in ordinary ones: of its full length, which can never shrink.
-pub(super) fn memory_file(
-    options: &ArenaOptions,
-    huge: Option<HugePageSize>,
-) -> Result<OwnedFd, PlatformError> {
-    let len = options.bytes;
-    let failed = |call, asked| move |errno| PlatformError::call(call, asked, errno);
-    let file = sys::memfd_create(options.name.unwrap_or(ArenaOptions::DEFAULT_NAME), huge)
-        .map_err(failed(SystemCall::MemfdCreate, Asked::Nothing))?;
-    sys::ftruncate(file.as_fd(), len as u64).map_err(failed(SystemCall::Ftruncate, Asked::Bytes(len)))?;
-    sys::seal_against_shrinking(file.as_fd()).map_err(failed(SystemCall::AddSeals, Asked::Nothing))?;
-    Ok(file)
 }

@@ -12,12 +12,13 @@ use std::path::Path;
 
 use super::super::error::{Asked, PlatformError};
 use super::super::fault::SystemCall;
-use super::super::hugetlb::{HugePagePool, HugePageSize, PoolShortage};
+use super::super::hugetlb::HugePagePool;
+use super::super::pages::{ArenaSource, BackingDowngrade, HugePageSize, PoolShortage};
 use super::super::{Errno, sys};
-use super::backing::BackingDowngrade;
-use super::binding::{Binding, NodeSpan};
-use super::build::{Built, memory_file};
-use super::options::{ArenaOptions, ArenaSource, alignment_for};
+
+use super::binding::{Binding, Built, NodeSpan};
+use super::file::memory_file;
+use super::options::{ArenaOptions, alignment_for};
 use super::reservation::Reservation;
 use super::{Arena, Memory};
 

@@ -7,6 +7,7 @@
 mod backing;
 mod binding;
 mod build;
+mod file;
 mod hugetlb;
 mod options;
 mod placement;
@@ -17,15 +18,14 @@ mod tests;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::ptr::NonNull;
 
-pub use self::backing::{BackingDowngrade, Obtained, Residency};
+pub use self::backing::{Obtained, Residency};
 pub use self::binding::{Binding, NodeSpan, Tied};
-pub use self::options::{
-    ArenaOptions, ArenaSource, Backing, Downgrade, DumpPolicy, Prefault, UnknownBacking,
-};
+pub use self::options::{ArenaOptions, Downgrade, DumpPolicy, Prefault};
 pub use self::placement::Placement;
 use self::reservation::Reservation;
 use super::error::{Asked, PlatformError};
 use super::fault::SystemCall;
+pub use super::pages::{ArenaSource, Backing, BackingDowngrade, UnknownBacking};
 use super::{Errno, PAGE_SIZE, sys};
 use crate::sync::atomic::{AtomicU8, Ordering};
 

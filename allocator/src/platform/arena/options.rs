@@ -1,11 +1,10 @@
 //! What can be asked of an arena, and which sizes are possible.
 
 use std::ffi::CStr;
-use std::fmt;
-use std::str::FromStr;
 
 use super::super::error::{PlatformError, SizeRule};
-use super::super::hugetlb::HugePageSize;
+use super::super::pages::{ArenaSource, Backing};
+
 use super::super::{PAGE_SIZE, sys};
 
 /// The largest arena in bytes: 2³² frames, since a frame's number has 32 bits.
@@ -16,96 +15,6 @@ pub(super) const MIN_ALIGN: usize = 2 << 20;
 
 /// The largest alignment of an arena in bytes: a PUD-sized huge page.
 const MAX_ALIGN: usize = 1 << 30;
-
-/// Where the memory of an arena comes from; a third source is [`Arena::from_raw`](super::Arena::from_raw).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum ArenaSource {
-    /// Private memory of this process.
-    #[default]
-    Anonymous,
-    /// A file in memory (`memfd_create(2)`) that can be shared with other processes.
-    Memfd,
-}
-
-/// The pages that back the arena; as text `4k`, `thp`, `2m` and `1g`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Backing {
-    /// Pages of 4 KiB only, even where the system would use huge pages by itself.
-    #[default]
-    FourK,
-    /// Transparent huge pages of 2 MiB where the system grants them.
-    Thp,
-    /// Pages of 2 MiB from the pool that the administrator set aside (hugetlb).
-    ///
-    /// All of them are taken when the arena is built, and kept until its drop; none is ever paged out, and no access fails
-    /// for want of one (SIGBUS). But as with any private memory, whoever writes first after a fork, parent or child, needs a
-    /// page more. When the pool has none, the parent keeps its page, and the child is without.
-    Huge2M,
-    /// The same with pages of 1 GiB.
-    Huge1G,
-}
-
-impl Backing {
-    /// Every kind, from the smallest page to the largest.
-    pub const ALL: [Self; 4] = [Self::FourK, Self::Thp, Self::Huge2M, Self::Huge1G];
-
-    /// Returns the size of the hugetlb pages, if it is these.
-    #[must_use]
-    pub const fn huge_page_size(self) -> Option<HugePageSize> {
-        match self {
-            Self::FourK | Self::Thp => None,
-            Self::Huge2M => Some(HugePageSize::Mib2),
-            Self::Huge1G => Some(HugePageSize::Gib1),
-        }
-    }
-
-    /// Returns the size in bytes of what the system takes and gives back as one: an arena is a multiple of it.
-    #[must_use]
-    pub const fn page_bytes(self) -> usize {
-        match self.huge_page_size() {
-            Some(size) => size.bytes(),
-            // A transparent huge page can be split.
-            None => PAGE_SIZE,
-        }
-    }
-
-    /// Returns its text.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::FourK => "4k",
-            Self::Thp => "thp",
-            Self::Huge2M => "2m",
-            Self::Huge1G => "1g",
-        }
-    }
-}
-
-impl fmt::Display for Backing {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-/// A text that names no [`Backing`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct UnknownBacking;
-
-impl fmt::Display for UnknownBacking {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("pages are 4k, thp, 2m or 1g")
-    }
-}
-
-impl std::error::Error for UnknownBacking {}
-
-impl FromStr for Backing {
-    type Err = UnknownBacking;
-
-    fn from_str(text: &str) -> Result<Self, UnknownBacking> {
-        Self::ALL.into_iter().find(|backing| backing.name() == text).ok_or(UnknownBacking)
-    }
-}
 
 /// What happens when an arena cannot have the pages that it was asked to have.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -211,6 +120,7 @@ fn host_page_is_a_frame(bytes: usize) -> Result<(), PlatformError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::platform::hugetlb::HugePageSize;
 
     #[test]
     fn sizes_are_refused_beyond_their_limits_with_the_rule() {
@@ -231,14 +141,6 @@ mod tests {
         assert_eq!(rule_for(3 << 20, Backing::Huge2M), halves);
         assert_eq!(rule_for(3 << 20, Backing::Thp), None);
         assert_eq!(rule_for(2 << 20, Backing::Huge1G), Some(SizeRule::WholeHugePages(HugePageSize::Gib1)));
-    }
-
-    #[test]
-    fn every_backing_has_a_text_that_names_it() {
-        for backing in Backing::ALL {
-            assert_eq!(backing.to_string().parse(), Ok(backing));
-        }
-        assert_eq!("2M".parse::<Backing>(), Err(UnknownBacking));
     }
 
     #[test]

@@ -4,8 +4,9 @@ use std::fs;
 
 use super::super::super::error::SizeRule;
 use super::super::super::fault::{self, Occurrence};
+use super::super::super::pages::Backing;
 use super::super::super::test_process::{isolated, mapped_bytes, open_files, range_of};
-use super::super::options::{Backing, Downgrade, DumpPolicy};
+use super::super::options::{Downgrade, DumpPolicy};
 use super::*;
 use crate::sync::{Mutex, MutexGuard};
 
