@@ -14,13 +14,13 @@ use gfp::{
     Allocator, Gfp, Maintain, Order,
     sync::{
         Mutex,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering},
         thread,
     },
 };
 
-/// How many signals the thread gets, and how many in the test of calls that never wait: a million, which takes a minute, once in
-/// a run of all tests, of which some are without default features.
+/// How many signals the thread gets, and how many in the test of calls that never wait: a million, once in a run of all tests, of
+/// which some are without default features.
 const SIGNALS: u64 = 50_000;
 const NOLOCK_SIGNALS: u64 = if cfg!(feature = "hwloc") { 1_000_000 } else { SIGNALS };
 /// What the handler's blocks are marked with, and what the interrupted thread's are.
@@ -36,6 +36,8 @@ struct Arena {
 static ALONE: Mutex<()> = Mutex::new(());
 static ARENA: OnceLock<Arena> = OnceLock::new();
 static HANDLED: AtomicU64 = AtomicU64::new(0);
+/// How many signals are wanted.
+static WANTED: AtomicU64 = AtomicU64::new(0);
 static SERVED: AtomicU64 = AtomicU64::new(0);
 static DONE: AtomicBool = AtomicBool::new(false);
 /// Whether the handler uses the calls that never wait.
@@ -73,7 +75,9 @@ extern "C" fn on_signal(_: libc::c_int) {
         }
         SERVED.fetch_add(1, Ordering::Relaxed);
     }
-    HANDLED.fetch_add(1, Ordering::Release);
+    if HANDLED.fetch_add(1, Ordering::Release) + 1 < WANTED.load(Ordering::Relaxed) {
+        set_next(TIMER.load(Ordering::Relaxed), turn);
+    }
 }
 
 fn install() {
@@ -85,13 +89,23 @@ fn install() {
     assert_eq!(result, 0);
 }
 
-/// A timer of the system's that interrupts the thread which made it, again and again while it runs.
+/// A timer of the system's that interrupts the thread which made it; each handler sets it for the next.
+///
+/// Not one that repeats: where a signal takes longer than the interval, the thread would hardly come to do anything between two.
 struct Interrupts(libc::timer_t);
 
-impl Interrupts {
-    /// Between two signals: what the handler takes, and a little more.
-    const INTERVAL: libc::timespec = libc::timespec { tv_sec: 0, tv_nsec: 8_000 };
+/// The timer, for the handler.
+static TIMER: AtomicPtr<libc::c_void> = AtomicPtr::new(ptr::null_mut());
 
+/// Sets the timer for a moment that differs from signal to signal: 2 to 18 µs from now.
+fn set_next(timer: libc::timer_t, turn: u8) {
+    let soon = libc::timespec { tv_sec: 0, tv_nsec: 2_000 + 64 * i64::from(turn.wrapping_mul(167)) };
+    let once = libc::itimerspec { it_interval: libc::timespec { tv_sec: 0, tv_nsec: 0 }, it_value: soon };
+    // SAFETY: the timer lives as long as signals come; the call is one that a handler may make.
+    unsafe { libc::timer_settime(timer, 0, &raw const once, ptr::null_mut()) };
+}
+
+impl Interrupts {
     fn start() -> Self {
         // SAFETY: all-zero is a valid sigevent, of which the rest is set.
         let mut event: libc::sigevent = unsafe { std::mem::zeroed() };
@@ -103,17 +117,15 @@ impl Interrupts {
         // SAFETY: both are valid for the call.
         let made = unsafe { libc::timer_create(libc::CLOCK_MONOTONIC, &raw mut event, &raw mut timer) };
         assert_eq!(made, 0);
-        let often = libc::itimerspec { it_interval: Self::INTERVAL, it_value: Self::INTERVAL };
-        // SAFETY: the timer was just made.
-        let set = unsafe { libc::timer_settime(timer, 0, &raw const often, ptr::null_mut()) };
-        assert_eq!(set, 0);
+        TIMER.store(timer, Ordering::Relaxed);
+        set_next(timer, 0);
         Self(timer)
     }
 }
 
 impl Drop for Interrupts {
     fn drop(&mut self) {
-        // SAFETY: the timer was made by `start` and is deleted once.
+        // SAFETY: the timer was made by `start` and is deleted once; the last handler has not set it again.
         unsafe { libc::timer_delete(self.0) };
     }
 }
@@ -147,6 +159,7 @@ fn interrupted(nolock: bool, mut work: impl FnMut(&Arena)) {
         counter.store(0, Ordering::Relaxed);
     }
     DONE.store(false, Ordering::Relaxed);
+    WANTED.store(signals, Ordering::Relaxed);
     // The thread's first use registers it and takes memory from the heap, which no handler may interrupt.
     let warm: Vec<_> =
         [0, 0, 1, 3].map(|order| arena.allocator.alloc_pages(Gfp::KERNEL, Order::new(order))).into();
