@@ -113,7 +113,7 @@ pub use allocator::{
 pub use error::{AllocError, BuildError, FreeError, RangeError};
 pub use frame::{Nid, Order, Pfn};
 pub use gfp::Gfp;
-pub use node::{MemPolicy, NodeMask};
+pub use node::{MemPolicy, NodeMask, PolicyState};
 pub use stats::{Conservation, ConservationZone};
 
 /// Compiles and runs the example of the repository's README.

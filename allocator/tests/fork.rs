@@ -12,7 +12,8 @@ use gfp::{
 };
 
 const THREADS: u64 = 8;
-const FORKS: usize = 200;
+/// A thousand once in a run of all tests, of which some are without default features.
+const FORKS: usize = if cfg!(feature = "hwloc") { 1000 } else { 100 };
 
 /// What the thread that forks holds, and each of its children too.
 struct Held<'a> {

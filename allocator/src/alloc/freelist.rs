@@ -8,7 +8,7 @@ use crate::{
         AllocFlags, Gfp, current_gfp_context, current_scopes, gfp_allowed_mask, gfp_to_alloc_flags,
         reserve_flags,
     },
-    node::{NodeMask, Target, ZoneRef},
+    node::{NodeMask, PolicyState, Target, ZoneRef},
     pcp::{Refill, ThreadCache},
     sync::{NotEntered, Owner},
     trace,
@@ -32,6 +32,25 @@ pub fn alloc_pages(
 ) -> Result<Block, AllocError> {
     let local = local_node(domain, owner);
     let target = policy_target(domain, owner, local).unwrap_or(Target::node(local));
+    alloc_pages_target(domain, owner, gfp, order, &target, waiting)
+}
+
+/// Allocates a block as a policy says, instead of the thread's (`alloc_pages_mpol`).
+///
+/// # Errors
+/// As [`alloc_pages`].
+#[cold]
+pub fn alloc_pages_mpol(
+    domain: &Domain,
+    owner: Option<&Owner<ThreadCache>>,
+    policy: &mut PolicyState,
+    gfp: Gfp,
+    order: Order,
+    waiting: Waiting,
+) -> Result<Block, AllocError> {
+    let zonelists = domain.zonelists();
+    let local = local_node(domain, owner);
+    let target = policy.target(local, zonelists.with_memory(), zonelists.distances());
     alloc_pages_target(domain, owner, gfp, order, &target, waiting)
 }
 

@@ -163,6 +163,8 @@ pub fn alloc_contig_range<'a>(domain: &'a Domain, range: &Range<Pfn>) -> Result<
     }
     let down = |pfn: Pfn| Pfn::new(pfn.get() / PAGEBLOCK_FRAMES * PAGEBLOCK_FRAMES);
     let around = down(range.start)..down(range.end.add(PAGEBLOCK_FRAMES - 1));
+    // Of several who isolate the same pageblocks, one would be refused.
+    let _one_at_a_time = domain.resizing();
     let taken = if check_pageblocks(domain, &around).is_ok() {
         // While they are drained, nobody else gets what is free among them.
         start_isolate(domain, &around)?;

@@ -3,6 +3,7 @@
 mod builder;
 mod bulk;
 mod contig;
+mod convert;
 mod core;
 mod debug;
 mod exact;
@@ -220,6 +221,23 @@ impl Allocator {
     #[track_caller]
     pub fn alloc_zeroed_pages(&self, gfp: Gfp, order: Order) -> Result<ZeroedPages, AllocError> {
         self.alloc_pages(gfp.without(Gfp::ZERO), order).map(Pages::zero)
+    }
+
+    /// Allocates a single frame of zeroes (`get_zeroed_page`).
+    ///
+    /// ```
+    /// # use gfp::{Allocator, Gfp};
+    /// # let allocator = Allocator::builder(64 << 20).build()?;
+    /// let page = allocator.get_zeroed_page(Gfp::KERNEL)?;
+    /// assert!(page.iter().all(|&byte| byte == 0));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`alloc_pages`](Self::alloc_pages).
+    #[track_caller]
+    pub fn get_zeroed_page(&self, gfp: Gfp) -> Result<ZeroedPages, AllocError> {
+        self.alloc_zeroed_pages(gfp, Order::ZERO)
     }
 
     /// Frees a block through the calling thread's cache; the same as dropping it (`__free_pages`).

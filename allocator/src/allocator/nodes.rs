@@ -2,7 +2,7 @@
 
 use super::{Allocator, NodeReport, Pages, core::key};
 use crate::{
-    alloc::{Busy, alloc_pages_nodemask},
+    alloc::{Busy, alloc_pages_mpol, alloc_pages_nodemask},
     error::AllocError,
     frame::{Nid, Order},
     gfp::Gfp,
@@ -10,7 +10,7 @@ use crate::{
     pcp::{NoCache, ThreadCache, local},
     sync::{NotEntered, Owner},
 };
-use core::{fmt, marker::PhantomData, panic::Location};
+use core::{cell::Cell, fmt, marker::PhantomData, panic::Location};
 
 /// A policy in force on this thread; dropping it brings the one before back.
 #[derive(Debug)]
@@ -109,6 +109,61 @@ impl Allocator {
         let request =
             || alloc_pages_nodemask(&core.domain, owner.as_ref(), gfp, order, node, allowed, busy.waiting());
         let pages = core.hand_out(gfp, Location::caller(), busy.waiting(), request).map(Pages::new)?;
+        Ok(if gfp.contains(Gfp::ZERO) { pages.zero().into_pages() } else { pages })
+    }
+
+    /// Makes a policy for [single requests](Self::alloc_pages_mpol); its turns are its own.
+    ///
+    /// ```
+    /// # use gfp::{Allocator, MemPolicy};
+    /// # let allocator = Allocator::builder(64 << 20).build()?;
+    /// let local = allocator.request_policy(MemPolicy::Local)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// A policy that names no node with memory.
+    pub fn request_policy(&self, policy: MemPolicy) -> Result<PolicyState, PolicyError> {
+        PolicyState::new(policy, self.zonelists().with_memory()).map_err(PolicyError::Bad)
+    }
+
+    /// Allocates a block as a policy says, whatever the thread's is (`alloc_pages_mpol`).
+    ///
+    /// ```
+    /// # use gfp::{Allocator, Gfp, MemPolicy, Nid, NodeMask, Order, Spread, platform::{NodeId, Topology}};
+    /// # let topology = Topology::synthetic("numa:2 core:2 pu:1")?;
+    /// # let parts = vec![(NodeId(0), 32 << 20), (NodeId(1), 32 << 20)];
+    /// # let allocator = Allocator::builder(64 << 20).topology(topology).nodes(Spread::Nodes(parts)).build()?;
+    /// let mut in_turn = allocator.request_policy(MemPolicy::Interleave(NodeMask::ALL))?;
+    /// let mut next = || allocator.alloc_pages_mpol(&mut in_turn, Gfp::KERNEL, Order::ZERO);
+    /// let pages = [next()?, next()?, next()?];
+    /// assert_eq!(pages.each_ref().map(|pages| allocator.node_of(pages).index()), [0, 1, 0]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`alloc_pages`](Self::alloc_pages).
+    #[track_caller]
+    pub fn alloc_pages_mpol(
+        &self,
+        policy: &mut PolicyState,
+        gfp: Gfp,
+        order: Order,
+    ) -> Result<Pages, AllocError> {
+        let core = self.core();
+        let busy = Busy::enter();
+        let owner = core.owner(&busy);
+        let turns = Cell::new(*policy);
+        let request = || {
+            let mut state = turns.get();
+            let block =
+                alloc_pages_mpol(&core.domain, owner.as_ref(), &mut state, gfp, order, busy.waiting());
+            turns.set(state);
+            block
+        };
+        let block = core.hand_out(gfp, Location::caller(), busy.waiting(), request);
+        *policy = turns.get();
+        let pages = block.map(Pages::new)?;
         Ok(if gfp.contains(Gfp::ZERO) { pages.zero().into_pages() } else { pages })
     }
 

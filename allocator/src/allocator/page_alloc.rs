@@ -74,12 +74,6 @@ fn nothing(layout: Layout) -> NonNull<[u8]> {
 }
 
 impl Core {
-    /// Returns the frame that an address lies in, if it is one of the arena's (`virt_to_page`).
-    fn frame_at(&self, ptr: NonNull<u8>) -> Option<Pfn> {
-        let offset = ptr.addr().get().wrapping_sub(self.arena.base().addr().get());
-        u32::try_from(offset / FRAME_BYTES).ok().filter(|_| offset < self.arena.len()).map(Pfn::new)
-    }
-
     /// Returns the order of the block that is held by its address.
     fn order_at(&self, ptr: NonNull<u8>) -> Option<Order> {
         let found = self.domain.frames().get(self.frame_at(ptr)?)?;

@@ -75,24 +75,80 @@ pub(crate) enum Free {
 
 #[derive(Clone, Debug)]
 pub(crate) enum Call {
-    Alloc { kind: Kind, order: u8, times: u8 },
-    OnNode { node: usize, this_node: bool, kind: Kind, order: u8 },
-    FromNodes { node: Option<usize>, allowed: u8, kind: Kind, order: u8 },
-    Bulk { kind: Kind, count: usize },
-    Exact { kind: Kind, frames: usize },
-    NoLock { order: u8 },
-    Free { position: usize, how: Free, times: u8 },
-    FreeBulk { count: usize },
-    FreeExact { position: usize },
+    Alloc {
+        kind: Kind,
+        order: u8,
+        times: u8,
+    },
+    OnNode {
+        node: usize,
+        this_node: bool,
+        kind: Kind,
+        order: u8,
+    },
+    FromNodes {
+        node: Option<usize>,
+        allowed: u8,
+        kind: Kind,
+        order: u8,
+    },
+    Bulk {
+        kind: Kind,
+        count: usize,
+    },
+    Exact {
+        kind: Kind,
+        frames: usize,
+    },
+    NoLock {
+        order: u8,
+    },
+    Free {
+        position: usize,
+        how: Free,
+        times: u8,
+    },
+    FreeBulk {
+        count: usize,
+    },
+    FreeExact {
+        position: usize,
+    },
     Policy(Policy),
+    /// By a policy of its own, whatever the thread's is.
+    OfPolicy {
+        policy: Policy,
+        kind: Kind,
+        order: u8,
+    },
     MemsAllowed(u8),
-    Isolate { pageblock: u32, count: u32 },
-    UndoIsolate { pageblock: u32, count: u32 },
-    Offline { pageblock: u32, count: u32 },
-    Online { pageblock: u32, count: u32 },
-    Contig { start: u32, frames: u32 },
-    Cma { frames: u32, align: u8 },
-    FreeContig { position: usize },
+    Isolate {
+        pageblock: u32,
+        count: u32,
+    },
+    UndoIsolate {
+        pageblock: u32,
+        count: u32,
+    },
+    Offline {
+        pageblock: u32,
+        count: u32,
+    },
+    Online {
+        pageblock: u32,
+        count: u32,
+    },
+    Contig {
+        start: u32,
+        frames: u32,
+    },
+    Cma {
+        frames: u32,
+        align: u8,
+    },
+    FreeContig {
+        position: usize,
+    },
     DrainAll,
     Check,
 }
@@ -153,6 +209,7 @@ pub(crate) fn call(greed: u32) -> impl Strategy<Value = Call> {
         4 => (1..400_usize).prop_map(|count| Call::FreeBulk { count }),
         5 => any::<usize>().prop_map(|position| Call::FreeExact { position }),
         3 => policy().prop_map(Call::Policy),
+        greed / 20 => (policy(), kind(), order()).prop_map(|(policy, kind, order)| Call::OfPolicy { policy, kind, order }),
         2 => prop_oneof![2 => Just(7_u8), 1 => 1..8_u8].prop_map(Call::MemsAllowed),
         3 => ranged(|pageblock, count| Call::Isolate { pageblock, count }),
         3 => ranged(|pageblock, count| Call::UndoIsolate { pageblock, count }),

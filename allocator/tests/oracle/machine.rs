@@ -69,7 +69,7 @@ impl Machine {
         match *call {
             Call::Alloc { kind, order, times } => {
                 for _ in 0..times {
-                    let candidates = self.model.of_policy(&self.allocator);
+                    let candidates = self.model.of_policy(&self.allocator, self.model.policy);
                     let by_handle = times % 2 == 0;
                     let ask = |gfp, order| {
                         if by_handle {
@@ -116,7 +116,7 @@ impl Machine {
                 self.asked(result, kind.gfp(), order, &candidates, &before);
             }
             Call::Bulk { kind, count } => {
-                let candidates = self.model.of_policy(&self.allocator);
+                let candidates = self.model.of_policy(&self.allocator, self.model.policy);
                 let mut slots: Vec<Option<Pages>> = (0..count).map(|_| None).collect();
                 let filled = self.allocator.alloc_pages_bulk(kind.gfp(), &mut slots);
                 let got: Vec<Pages> = slots.into_iter().flatten().collect();
@@ -139,7 +139,7 @@ impl Machine {
                 }
             }
             Call::NoLock { order } => {
-                let candidates = self.model.of_policy(&self.allocator);
+                let candidates = self.model.of_policy(&self.allocator, self.model.policy);
                 match self.allocator.alloc_pages_nolock(Order::new(order)) {
                     Ok(pages) => {
                         self.coverage.count("nolock", "served");
@@ -176,6 +176,15 @@ impl Machine {
                     self.scopes.push(self.allocator.mempolicy(wanted).expect("all nodes have memory"));
                 }
                 self.model.policy = policy;
+            }
+            Call::OfPolicy { policy, kind, order } => {
+                let candidates = self.model.of_policy(&self.allocator, policy);
+                let before = Stats::of(&self.allocator);
+                let Some(wanted) = policy.policy() else { return };
+                let mut state = self.allocator.request_policy(wanted).expect("all nodes have memory");
+                let result = self.allocator.alloc_pages_mpol(&mut state, kind.gfp(), Order::new(order));
+                self.coverage.count("policy of a request", if result.is_ok() { "served" } else { "refused" });
+                self.asked(result, kind.gfp(), order, &candidates, &before);
             }
             Call::MemsAllowed(bits) => {
                 self.allocator.set_mems_allowed(mask(bits));

@@ -87,6 +87,7 @@ fn every_call_does_what_the_model_says() {
     }
     total.into_inner().check(&[
         ("request", &["served", "refused"]),
+        ("policy of a request", &["served", "refused"]),
         (
             "policy",
             &[

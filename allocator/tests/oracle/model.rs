@@ -154,11 +154,11 @@ impl Model {
     }
 
     /// Returns the zones that a request under the policy may be served from.
-    pub(crate) fn of_policy(&self, allocator: &Allocator) -> Candidates {
+    pub(crate) fn of_policy(&self, allocator: &Allocator, policy: Policy) -> Candidates {
         let local = allocator.numa_mem_id();
         let all = |node| self.list(allocator, node, Reach::AllNodes, NodeMask::ALL);
         let within = |bits| self.list(allocator, local, Reach::AllNodes, mask(bits));
-        match self.policy {
+        match policy {
             Policy::None | Policy::Local => Candidates { zones: all(local), ordered: true },
             Policy::Preferred(node) => Candidates { zones: all(Nid::new(node)), ordered: true },
             // Of several nodes the nearest comes first, whose list decides what comes then.
