@@ -68,6 +68,7 @@ impl Machine {
     pub(crate) fn run(&mut self, call: &Call) {
         match *call {
             Call::Alloc { kind, order, times } => {
+                let mut served = true;
                 for _ in 0..times {
                     let candidates = self.model.of_policy(&self.allocator, self.model.policy);
                     let by_handle = times % 2 == 0;
@@ -90,10 +91,12 @@ impl Machine {
                         Policy::Weighted(_) => "weighted interleave",
                     };
                     self.coverage.count("policy", name);
-                    if !self.asked(result, kind.gfp(), order, &candidates, &before) {
+                    served = self.asked(result, kind.gfp(), order, &candidates, &before);
+                    if !served {
                         break;
                     }
                 }
+                self.coverage.count("request", if served { "served" } else { "refused" });
             }
             Call::OnNode { node, this_node, kind, order } => {
                 let (gfp, reach) = match this_node {
@@ -259,12 +262,10 @@ impl Machine {
                     self.check_first(zone, gfp, order, candidates, before);
                 }
                 self.took(pages, gfp, candidates);
-                self.coverage.count("request", "served");
                 true
             }
             Err(_) => {
                 self.check_exhausted(gfp, order, candidates);
-                self.coverage.count("request", "refused");
                 false
             }
         }
@@ -314,7 +315,7 @@ impl Machine {
             "{pages:?} cannot move and lies in an area for contiguous requests"
         );
         if in_cma {
-            self.coverage.count("cma", "lent");
+            self.coverage.count("lent", "by an area");
         }
         self.model.take(taken);
         self.pages.push(pages);

@@ -112,6 +112,7 @@ fn every_call_does_what_the_model_says() {
         ("offline", &["done", "in use", "refused"]),
         ("online", &["done", "refused"]),
         ("contig", &["served", "refused"]),
-        ("cma", &["served", "refused", "lent"]),
+        ("cma", &["served", "refused"]),
+        ("lent", &["by an area"]),
     ]);
 }
