@@ -70,6 +70,7 @@ pub(crate) enum Free {
     Cold,
     NoLock,
     ThroughRawParts,
+    Shared,
     Split,
 }
 
@@ -182,6 +183,7 @@ fn how() -> impl Strategy<Value = Free> {
         1 => Just(Free::Cold),
         1 => Just(Free::NoLock),
         1 => Just(Free::ThroughRawParts),
+        1 => Just(Free::Shared),
         1 => Just(Free::Split),
     ]
 }

@@ -339,6 +339,15 @@ impl Machine {
                 // SAFETY: parts that name no block are refused, which is what is tested.
                 unsafe { self.allocator.free_raw(parts) }.expect_err("they are used up");
             }
+            Free::Shared => {
+                let first = pages.into_shared();
+                let second = first.clone();
+                let first = first.try_into_pages().expect_err("there is another");
+                drop(second);
+                let mut others: Vec<_> = (0..3).map(|_| first.clone()).collect();
+                others.push(first);
+                others.into_iter().for_each(drop);
+            }
             Free::Split => {
                 let mut got = Vec::new();
                 pages.split_page(|frame| got.push(frame));

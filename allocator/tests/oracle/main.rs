@@ -105,7 +105,7 @@ fn every_call_does_what_the_model_says() {
         ("bulk", &["all", "some"]),
         ("exact", &["served", "refused"]),
         ("nolock", &["served", "refused"]),
-        ("free", &["Drop", "Handle", "Cold", "NoLock", "ThroughRawParts", "Split"]),
+        ("free", &["Drop", "Handle", "Cold", "NoLock", "ThroughRawParts", "Shared", "Split"]),
         ("mems_allowed", &["all", "some"]),
         ("isolate", &["free", "in use", "refused"]),
         ("undo isolate", &["some", "none"]),
