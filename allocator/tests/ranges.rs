@@ -247,6 +247,9 @@ fn contiguous_frames_outlive_their_allocator() {
 
 #[test]
 fn ranges_change_while_threads_allocate() {
+    /// Blocks that a thread keeps: with their orders, three threads have about half of the arena, and the lower half mostly, so
+    /// that some ranges are in use and some are not.
+    const HELD: usize = 150;
     let allocator = builder(256 << 20).cpus(4).cma("area", 16 << 20).build().expect("256 MiB");
     let stop = Arc::new(AtomicBool::new(false));
     let threads: Vec<_> = (0..3_u64)
@@ -259,7 +262,7 @@ fn ranges_change_while_threads_allocate() {
                     word =
                         word.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
                     let gfp = if word >> 40 & 1 == 0 { Gfp::KERNEL } else { Gfp::KERNEL | Gfp::MOVABLE };
-                    if word >> 60 < 9 && held.len() < 3000 {
+                    if word >> 60 < 9 && held.len() < HELD {
                         let order = Order::new([0, 0, 0, 1, 3, 5, 9, 0][(word >> 33) as usize & 7]);
                         if let Ok(mut pages) = allocator.alloc_pages(gfp, order) {
                             let mark = pages.pfn().get().to_le_bytes();
