@@ -4,13 +4,15 @@ mod common;
 
 use std::thread;
 
-use common::{Random, order};
+use common::{Random, in_child, order};
 use gfp::{
     Allocator, Gfp, Handle, Maintain, Order, Pages,
     error::{FailReason, FragError},
     sync::atomic::{AtomicBool, Ordering},
 };
 
+/// How long a child may take.
+const SECONDS: u32 = 20;
 const THREADS: u64 = 8;
 /// A thousand once in a run of all tests, of which some are without default features.
 const FORKS: usize = if cfg!(feature = "hwloc") { 1000 } else { 100 };
@@ -45,7 +47,7 @@ fn a_child_of_a_busy_parent_gets_errors_and_never_waits() {
 fn a_child_builds_an_allocator_of_its_own() {
     let parents = Allocator::builder(64 << 20).build().expect("64 MiB");
     let held = get(&parents, 0);
-    let ended = in_child(|| {
+    let ended = in_child(SECONDS, || {
         let allocator = Allocator::builder(64 << 20).maintain(Maintain::ByHand).build().expect("64 MiB");
         let mut pages = get(&allocator, 4);
         pages.bytes_mut().fill(core::mem::MaybeUninit::new(7));
@@ -61,7 +63,7 @@ fn a_child_gets_no_fragment_and_its_frees_of_what_is_shared_are_its_own() {
     let fragment = cache.alloc(100).expect("room");
     let shared = get(&allocator, 2).into_shared();
     let before = allocator.conservation().allocated();
-    let ended = in_child(|| {
+    let ended = in_child(SECONDS, || {
         match cache.alloc(100) {
             Err(FragError::NoMemory(error)) => assert_eq!(error.reason(), FailReason::Closed),
             other => panic!("{other:?}"),
@@ -91,7 +93,7 @@ fn fork_once(allocator: &Allocator) -> Result<i32, i32> {
         drop(get(allocator, order));
     }
     let pages = [0, 3, 9, 10, 2].map(|order| get(allocator, order)).into();
-    in_child(|| use_all(Held { allocator, handle, pages }))
+    in_child(SECONDS, || use_all(Held { allocator, handle, pages }))
 }
 
 fn get(allocator: &Allocator, order: u8) -> Pages {
@@ -136,23 +138,4 @@ fn use_all(held: Held<'_>) {
     allocator.age();
     _ = allocator.zone_stats();
     drop(allocator.clone());
-}
-
-/// Runs `f` in a child and tells how it ended: by an exit status, or else by a signal, which is SIGALRM when it waited.
-fn in_child(f: impl FnOnce()) -> Result<i32, i32> {
-    // SAFETY: the child uses the allocator, which says that it may, and leaves without running what the parent's threads left.
-    let child = unsafe { libc::fork() };
-    assert!(child >= 0, "fork: {}", std::io::Error::last_os_error());
-    if child == 0 {
-        // SAFETY: plain system calls.
-        unsafe { libc::alarm(20) };
-        let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(f));
-        // SAFETY: as above.
-        unsafe { libc::_exit(i32::from(ended.is_err())) };
-    }
-    let mut status = 0;
-    // SAFETY: waits for the child just made.
-    let ended = unsafe { libc::waitpid(child, &raw mut status, 0) };
-    assert_eq!(ended, child, "waitpid: {}", std::io::Error::last_os_error());
-    if libc::WIFEXITED(status) { Ok(libc::WEXITSTATUS(status)) } else { Err(libc::WTERMSIG(status)) }
 }

@@ -1,5 +1,8 @@
 //! Memory that is free and guarded: whoever touches it dies, and whoever owns a block notices nothing.
 
+mod common;
+
+use common::in_child;
 use gfp::{
     Allocator, DebugModes, Gfp, Maintain, Order, Pages,
     error::{BuildError, Flaw},
@@ -9,6 +12,9 @@ use gfp::{
     },
 };
 
+/// How long a child may take.
+const SECONDS: u32 = 60;
+
 fn guarded(bytes: usize) -> Allocator {
     let builder = Allocator::builder(bytes).dma(0).cpus(2).maintain(Maintain::ByHand);
     builder.debug(DebugModes::GUARD).build().expect("address space")
@@ -16,25 +22,6 @@ fn guarded(bytes: usize) -> Allocator {
 
 fn get(allocator: &Allocator, order: u8) -> Pages {
     allocator.alloc_pages(Gfp::KERNEL, Order::new(order)).expect("room")
-}
-
-/// Runs `f` in a child and tells how it ended: by an exit status, or else by a signal.
-fn in_child(f: impl FnOnce()) -> Result<i32, i32> {
-    // SAFETY: the child leaves without running what the parent's threads left.
-    let child = unsafe { libc::fork() };
-    assert!(child >= 0, "fork: {}", std::io::Error::last_os_error());
-    if child == 0 {
-        // SAFETY: plain system calls.
-        unsafe { libc::alarm(60) };
-        let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(f));
-        // SAFETY: as above.
-        unsafe { libc::_exit(i32::from(ended.is_err())) };
-    }
-    let mut status = 0;
-    // SAFETY: waits for the child just made.
-    let ended = unsafe { libc::waitpid(child, &raw mut status, 0) };
-    assert_eq!(ended, child, "waitpid: {}", std::io::Error::last_os_error());
-    if libc::WIFEXITED(status) { Ok(libc::WEXITSTATUS(status)) } else { Err(libc::WTERMSIG(status)) }
 }
 
 /// Writes to a byte that is mapped, whether or not it may be written to.
@@ -55,17 +42,21 @@ fn whoever_uses_a_block_after_its_free_dies_at_that_instruction() {
     for order in [0, 3, 5, 9, 10] {
         let (freed, kept) = (get(&allocator, order), get(&allocator, order));
         let (stale, own) = (ends(&freed), ends(&kept));
-        assert_eq!(in_child(|| stale.into_iter().chain(own).for_each(touch)), Ok(0), "both are owned");
+        assert_eq!(
+            in_child(SECONDS, || stale.into_iter().chain(own).for_each(touch)),
+            Ok(0),
+            "both are owned"
+        );
         drop(freed);
         for at in stale {
-            assert_eq!(in_child(|| touch(at)), Err(libc::SIGSEGV), "order {order}");
+            assert_eq!(in_child(SECONDS, || touch(at)), Err(libc::SIGSEGV), "order {order}");
             // SAFETY: as in `touch`.
-            assert_eq!(in_child(|| _ = unsafe { at.read_volatile() }), Err(libc::SIGSEGV));
+            assert_eq!(in_child(SECONDS, || _ = unsafe { at.read_volatile() }), Err(libc::SIGSEGV));
         }
-        assert_eq!(in_child(|| own.into_iter().for_each(touch)), Ok(0));
+        assert_eq!(in_child(SECONDS, || own.into_iter().for_each(touch)), Ok(0));
         // Back in its zone it is closed too.
         allocator.drain_all();
-        assert_eq!(in_child(|| touch(stale[0])), Err(libc::SIGSEGV));
+        assert_eq!(in_child(SECONDS, || touch(stale[0])), Err(libc::SIGSEGV));
     }
 }
 
@@ -74,7 +65,7 @@ fn memory_that_was_never_allocated_is_closed() {
     let allocator = guarded(64 << 20);
     let pages = get(&allocator, 0);
     let behind = allocator.arena().base().as_ptr().wrapping_add(allocator.arena().len() - 1);
-    assert_eq!(in_child(|| touch(behind)), Err(libc::SIGSEGV));
+    assert_eq!(in_child(SECONDS, || touch(behind)), Err(libc::SIGSEGV));
     ends(&pages).into_iter().for_each(touch);
 }
 
@@ -93,7 +84,7 @@ fn contents_outlive_the_guard_of_neighbours_and_pieces_are_guarded_alone() {
         assert!(frame.bytes().iter().all(|byte| unsafe { byte.assume_init() } == 0x5a));
     }
     for at in freed {
-        assert_eq!(in_child(|| touch(at)), Err(libc::SIGSEGV));
+        assert_eq!(in_child(SECONDS, || touch(at)), Err(libc::SIGSEGV));
     }
 }
 
@@ -107,7 +98,7 @@ fn where_the_system_has_no_mapping_left_the_guard_is_lifted_and_all_works_on() {
     }
     // Every second frame free: as many mappings as frames.
     let frames = limit + 8192;
-    let ended = in_child(|| {
+    let ended = in_child(SECONDS, || {
         let lifted = Arc::new(AtomicU64::new(0));
         let heard = Arc::clone(&lifted);
         let allocator = Allocator::builder((frames << 12).next_multiple_of(4 << 20))

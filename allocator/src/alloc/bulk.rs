@@ -1,6 +1,6 @@
 //! Many single frames with one entry to the caller's cache.
 
-use super::{Domain, alloc_pages, fast::single_request};
+use super::{Asked, Domain, alloc_pages, fast::single_request};
 use crate::{
     error::AllocError,
     frame::{Block, Order},
@@ -36,7 +36,7 @@ pub fn alloc_pages_bulk(
             });
         }
         if left > 0 {
-            got(alloc_pages(domain, Some(owner), gfp, Order::ZERO, waiting)?);
+            got(alloc_pages(Asked { domain, owner: Some(owner), gfp, order: Order::ZERO, waiting })?);
             left -= 1;
         }
     }

@@ -36,9 +36,9 @@ pub enum CmaProblem {
 
 /// A contiguous request that was refused.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct CmaError {
+pub struct CmaError<'a> {
     /// The area.
-    pub area: String,
+    pub area: &'a str,
     /// The frames that were asked for.
     pub frames: u32,
     /// Their alignment.
@@ -47,7 +47,7 @@ pub struct CmaError {
     pub problem: CmaProblem,
 }
 
-impl fmt::Display for CmaError {
+impl fmt::Display for CmaError<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { area, frames, align, problem } = self;
         write!(f, "cannot take {frames} contiguous frames aligned to order {} of {area:?}: ", align.get())?;
@@ -63,7 +63,7 @@ impl fmt::Display for CmaError {
     }
 }
 
-impl std::error::Error for CmaError {}
+impl std::error::Error for CmaError<'_> {}
 
 impl CmaArea {
     /// Makes an area of the frames of a range, of which none is taken.

@@ -186,6 +186,11 @@ impl Domain {
         &self.zones[index]
     }
 
+    /// Returns the zone that a frame lies in; `None` outside of the arena (`page_zone`).
+    pub fn zone_of(&self, pfn: Pfn) -> Option<&Zone> {
+        self.zones.iter().find(|zone| zone.span().contains(pfn))
+    }
+
     /// Returns the orders in which zones are tried.
     pub const fn zonelists(&self) -> &Zonelists {
         &self.zonelists

@@ -15,24 +15,52 @@ use crate::{
     zone::Waiting,
 };
 
+/// A request as it is made: of whom, by whom, for what.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked<'a> {
+    /// The zones, their frames and their caches.
+    pub domain: &'a Domain,
+    /// The thread's cache, if it has one.
+    pub owner: Option<&'a Owner<ThreadCache>>,
+    /// The mask.
+    pub gfp: Gfp,
+    /// The order.
+    pub order: Order,
+    /// Whether the caller may wait for locks.
+    pub waiting: Waiting,
+}
+
+impl Asked<'_> {
+    /// Returns the node of the caller's CPU, and lets its cache know if the thread has moved there.
+    fn local_node(self) -> Nid {
+        let node = self.domain.numa_mem_id();
+        if let Some(mut cache) = self.owner.and_then(|owner| owner.enter().ok())
+            && cache.node() != node
+        {
+            cache.move_to(node, self.domain.caches().hot_zone(node));
+        }
+        node
+    }
+
+    fn refused(self, reason: FailReason) -> AllocError {
+        AllocError::new(self.gfp, self.order.get(), reason)
+    }
+}
+
 /// Allocates a block: the inner layer of [`Allocator::alloc_pages`](crate::Allocator::alloc_pages)
 /// (`__alloc_pages`), from where the thread's memory policy says, the node of its CPU unless there is one.
 ///
 /// # Errors
 /// Says what was asked, which zones were tried and why each refused.
 #[doc(alias = "__alloc_pages")]
-#[doc(alias = "alloc_pages_mpol")]
 #[cold]
-pub fn alloc_pages(
-    domain: &Domain,
-    owner: Option<&Owner<ThreadCache>>,
-    gfp: Gfp,
-    order: Order,
-    waiting: Waiting,
-) -> Result<Block, AllocError> {
-    let local = local_node(domain, owner);
-    let target = policy_target(domain, owner, local).unwrap_or(Target::node(local));
-    alloc_pages_target(domain, owner, gfp, order, &target, waiting)
+pub fn alloc_pages(asked: Asked<'_>) -> Result<Block, AllocError> {
+    let local = asked.local_node();
+    let own = asked.owner.and_then(|owner| owner.enter().ok()).and_then(|mut cache| {
+        let policy = cache.policy_mut()?;
+        Some(policy_target(asked.domain, policy, local))
+    });
+    alloc_pages_target(asked, &own.unwrap_or(Target::node(local)))
 }
 
 /// Allocates a block as a policy says, instead of the thread's (`alloc_pages_mpol`).
@@ -40,18 +68,9 @@ pub fn alloc_pages(
 /// # Errors
 /// As [`alloc_pages`].
 #[cold]
-pub fn alloc_pages_mpol(
-    domain: &Domain,
-    owner: Option<&Owner<ThreadCache>>,
-    policy: &mut PolicyState,
-    gfp: Gfp,
-    order: Order,
-    waiting: Waiting,
-) -> Result<Block, AllocError> {
-    let zonelists = domain.zonelists();
-    let local = local_node(domain, owner);
-    let target = policy.target(local, zonelists.with_memory(), zonelists.distances());
-    alloc_pages_target(domain, owner, gfp, order, &target, waiting)
+pub fn alloc_pages_mpol(asked: Asked<'_>, policy: &mut PolicyState) -> Result<Block, AllocError> {
+    let target = policy_target(asked.domain, policy, asked.local_node());
+    alloc_pages_target(asked, &target)
 }
 
 /// Allocates a block from a node, or from the nearest that has one unless the mask says THISNODE (`__alloc_pages_node`);
@@ -62,15 +81,8 @@ pub fn alloc_pages_mpol(
 #[doc(alias = "__alloc_pages_node")]
 #[doc(alias = "NUMA_NO_NODE")]
 #[cold]
-pub fn alloc_pages_node(
-    domain: &Domain,
-    owner: Option<&Owner<ThreadCache>>,
-    node: Option<Nid>,
-    gfp: Gfp,
-    order: Order,
-    waiting: Waiting,
-) -> Result<Block, AllocError> {
-    alloc_pages_nodemask(domain, owner, gfp, order, node, NodeMask::ALL, waiting)
+pub fn alloc_pages_node(asked: Asked<'_>, node: Option<Nid>) -> Result<Block, AllocError> {
+    alloc_pages_nodemask(asked, node, NodeMask::ALL)
 }
 
 /// Allocates a block from the allowed nodes, in the order of one of them (`__alloc_pages_nodemask`).
@@ -80,72 +92,43 @@ pub fn alloc_pages_node(
 #[doc(alias = "__alloc_pages_nodemask")]
 #[cold]
 pub fn alloc_pages_nodemask(
-    domain: &Domain,
-    owner: Option<&Owner<ThreadCache>>,
-    gfp: Gfp,
-    order: Order,
+    asked: Asked<'_>,
     node: Option<Nid>,
     allowed: NodeMask,
-    waiting: Waiting,
 ) -> Result<Block, AllocError> {
-    let node = node.unwrap_or_else(|| local_node(domain, owner));
-    if node.index() >= domain.zonelists().nodes() {
-        return Err(AllocError::new(gfp, order.get(), FailReason::NoNode));
+    let node = node.unwrap_or_else(|| asked.local_node());
+    if node.index() >= asked.domain.zonelists().nodes() {
+        return Err(asked.refused(FailReason::NoNode));
     }
-    alloc_pages_target(domain, owner, gfp, order, &Target::within(node, allowed), waiting)
+    alloc_pages_target(asked, &Target::within(node, allowed))
 }
 
-/// Returns the node of the caller's CPU, and lets its cache know if the thread has moved there.
-fn local_node(domain: &Domain, owner: Option<&Owner<ThreadCache>>) -> Nid {
-    let node = domain.numa_mem_id();
-    if let Some(mut cache) = owner.and_then(|owner| owner.enter().ok())
-        && cache.node() != node
-    {
-        cache.move_to(node, domain.caches().hot_zone(node));
-    }
-    node
-}
-
-/// Asks the thread's policy, if there is one, where the request goes.
-fn policy_target(domain: &Domain, owner: Option<&Owner<ThreadCache>>, local: Nid) -> Option<Target> {
+/// Asks a policy where a request of a thread on the node `local` goes.
+fn policy_target(domain: &Domain, policy: &mut PolicyState, local: Nid) -> Target {
     let zonelists = domain.zonelists();
-    let mut cache = owner?.enter().ok()?;
-    Some(cache.policy_mut()?.target(local, zonelists.with_memory(), zonelists.distances()))
+    policy.target(local, zonelists.with_memory(), zonelists.distances())
 }
 
 /// Allocates a block from where a target says, and lets tracers know.
-fn alloc_pages_target(
-    domain: &Domain,
-    owner: Option<&Owner<ThreadCache>>,
-    gfp: Gfp,
-    order: Order,
-    target: &Target,
-    waiting: Waiting,
-) -> Result<Block, AllocError> {
-    let result = find_block(domain, owner, gfp, order, target, waiting);
+fn alloc_pages_target(asked: Asked<'_>, target: &Target) -> Result<Block, AllocError> {
+    let result = find_block(asked, target);
     match result {
-        Ok(block) => trace::mm_page_alloc(block, gfp),
-        Err(_) => trace::mm_page_alloc_failed(domain.frames().allocator(), order, gfp),
+        Ok(block) => trace::mm_page_alloc(block, asked.gfp),
+        Err(_) => trace::mm_page_alloc_failed(asked.domain.frames().allocator(), asked.order, asked.gfp),
     }
     result
 }
 
 /// Takes a block from where a target says: from a cache, else at the low mark, else with all that the mask permits.
-fn find_block(
-    domain: &Domain,
-    owner: Option<&Owner<ThreadCache>>,
-    gfp: Gfp,
-    order: Order,
-    target: &Target,
-    waiting: Waiting,
-) -> Result<Block, AllocError> {
+fn find_block(asked: Asked<'_>, target: &Target) -> Result<Block, AllocError> {
+    let Asked { domain, owner, gfp, order, .. } = asked;
     if domain.is_closed() {
-        return Err(AllocError::new(gfp, order.get(), FailReason::Closed));
+        return Err(asked.refused(FailReason::Closed));
     }
     let found = owner.and_then(|owner| take_cached_elsewhere(domain, owner, gfp, order, target));
     let (zone, block) = match found {
         Some(found) => found,
-        None => alloc_pages_from_zones(domain, owner, gfp, order, target, waiting)?,
+        None => alloc_pages_from_zones(asked, target)?,
     };
     if domain.zonelists().nodes() > 1 {
         let local = domain.numa_mem_id();
@@ -154,15 +137,9 @@ fn find_block(
     Ok(block)
 }
 
-fn alloc_pages_from_zones(
-    domain: &Domain,
-    owner: Option<&Owner<ThreadCache>>,
-    gfp: Gfp,
-    order: Order,
-    target: &Target,
-    waiting: Waiting,
-) -> Result<(ZoneRef, Block), AllocError> {
-    let gfp = current_gfp_context(gfp & gfp_allowed_mask());
+fn alloc_pages_from_zones(asked: Asked<'_>, target: &Target) -> Result<(ZoneRef, Block), AllocError> {
+    let Asked { domain, owner, order, waiting, .. } = asked;
+    let gfp = current_gfp_context(asked.gfp & gfp_allowed_mask());
     let context = prepare_alloc_pages(domain, gfp, order, target)?;
     // A signal handler may not wait for a lock that the thread which it interrupted may hold.
     let interrupted = waiting == Waiting::Never

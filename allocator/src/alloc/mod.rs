@@ -25,7 +25,8 @@ pub use domain::{Domain, DomainOptions};
 pub use fast::{PutCached, TakeCached, put_cached, take_cached};
 pub use free::{free_one_page, free_page, free_pages_cold, free_pages_ok, free_unref_page};
 pub use freelist::{
-    alloc_pages, alloc_pages_mpol, alloc_pages_node, alloc_pages_nodemask, get_page_from_freelist, rmqueue,
+    Asked, alloc_pages, alloc_pages_mpol, alloc_pages_node, alloc_pages_nodemask, get_page_from_freelist,
+    rmqueue,
 };
 pub use numa_stat::{NumaCounters, NumaEvents};
 pub use prepare::{AllocContext, prepare_alloc_pages};

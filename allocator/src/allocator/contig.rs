@@ -38,8 +38,10 @@ pub struct CmaStat {
 
 /// Returns the single frames of a range in one zone.
 fn frames(core: &Core, range: &Range<Pfn>) -> impl Iterator<Item = Block> + Clone + use<> {
-    let zone = core.domain.zones().iter().find(|zone| zone.span().contains(range.start));
-    let kind = zone.map(|zone| Descriptor::of(PcpList::UNMOVABLE, zone.span().number, Order::ZERO));
+    let kind = core
+        .domain
+        .zone_of(range.start)
+        .map(|zone| Descriptor::of(PcpList::UNMOVABLE, zone.span().number, Order::ZERO));
     let number = core.number();
     let pfns = (range.start.get()..range.end.get()).map(Pfn::new);
     kind.into_iter().flat_map(move |kind| pfns.clone().map(move |pfn| Block::new(number, pfn, kind)))
@@ -161,7 +163,12 @@ impl Allocator {
     /// # Errors
     /// When there is no such area, or no such run; the error says which of contiguous and movable requests have it.
     #[track_caller]
-    pub fn cma_alloc(&self, area: &str, frames: u32, align: Order) -> Result<ContigPages, CmaError> {
+    pub fn cma_alloc<'a>(
+        &self,
+        area: &'a str,
+        frames: u32,
+        align: Order,
+    ) -> Result<ContigPages, CmaError<'a>> {
         let _busy = Busy::enter();
         let caller = Location::caller();
         let domain = &self.core().domain;
@@ -170,7 +177,7 @@ impl Allocator {
             .ok_or(CmaProblem::NoArea)
             .and_then(|area| area.alloc(domain, frames, align))
             .and_then(|range| self.contig(range, caller).map_err(|_| CmaProblem::Lent))
-            .map_err(|problem| CmaError { area: area.to_owned(), frames, align, problem })
+            .map_err(|problem| CmaError { area, frames, align, problem })
     }
 
     /// Returns the areas that are kept for contiguous requests.

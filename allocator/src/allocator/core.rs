@@ -9,7 +9,7 @@ use super::{
     spread::NodeReport,
 };
 use crate::{
-    alloc::{Busy, Domain, alloc_pages, free_page, free_pages_cold, free_pages_ok, free_unref_page},
+    alloc::{Asked, Busy, Domain, alloc_pages, free_page, free_pages_cold, free_pages_ok, free_unref_page},
     error::{AllocError, FrameStory, FreeError, Misuse},
     frame::{AllocatorNumber, BadFrame, Block, FRAME_BYTES, FrameState, Order, Pfn, take_apart},
     gfp::Gfp,
@@ -173,7 +173,8 @@ impl Core {
         waiting: Waiting,
         caller: Caller,
     ) -> Result<Block, AllocError> {
-        let request = || alloc_pages(&self.domain, owner, gfp, order, waiting);
+        let asked = Asked { domain: &self.domain, owner, gfp, order, waiting };
+        let request = || alloc_pages(asked);
         self.hand_out(gfp, caller, waiting, request)
     }
 
@@ -238,8 +239,7 @@ impl Core {
 
     /// Tells whether a frame is known to be in its zone's free areas.
     fn is_free(&self, pfn: Pfn) -> bool {
-        let zone = self.domain.zones().iter().find(|zone| zone.span().contains(pfn));
-        zone.and_then(|zone| zone.is_free(pfn)) == Some(true)
+        self.domain.zone_of(pfn).and_then(|zone| zone.is_free(pfn)) == Some(true)
     }
 
     /// Tells whether a frame lies inside a block that is, or was last, plain numbers.

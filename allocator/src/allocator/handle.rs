@@ -74,7 +74,7 @@ impl Handle {
             Some(block) => Pages::new(block),
             None => self.alloc_pages_slow(gfp, order, Location::caller())?,
         };
-        Ok(if gfp.contains(Gfp::ZERO) { pages.zero().into_pages() } else { pages })
+        Ok(pages.zeroed_by(gfp))
     }
 
     #[cold]

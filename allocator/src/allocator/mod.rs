@@ -178,7 +178,7 @@ impl Allocator {
             Some(Some(block)) => Pages::new(block),
             _ => self.alloc_pages_slow(gfp, order, Location::caller())?,
         };
-        Ok(if gfp.contains(Gfp::ZERO) { pages.zero().into_pages() } else { pages })
+        Ok(pages.zeroed_by(gfp))
     }
 
     #[cold]

@@ -1,10 +1,10 @@
 //! Requests that name nodes, and the nodes that requests may use.
 
-use super::{Allocator, NodeReport, Pages, core::key};
+use super::{Allocator, NodeReport, Pages, core::key, debug::Caller};
 use crate::{
-    alloc::{Busy, alloc_pages_mpol, alloc_pages_nodemask},
+    alloc::{Asked, Busy, alloc_pages_mpol, alloc_pages_nodemask},
     error::AllocError,
-    frame::{Nid, Order},
+    frame::{Block, Nid, Order},
     gfp::Gfp,
     node::{BadPolicy, MemPolicy, NodeMask, PolicyState, Zonelists},
     pcp::{NoCache, ThreadCache, local},
@@ -65,6 +65,23 @@ impl Drop for PolicyScope {
 }
 
 impl Allocator {
+    /// Asks for a block past the shortest way.
+    fn ask(
+        &self,
+        gfp: Gfp,
+        order: Order,
+        caller: Caller,
+        alloc: impl Fn(Asked<'_>) -> Result<Block, AllocError>,
+    ) -> Result<Pages, AllocError> {
+        let core = self.core();
+        let busy = Busy::enter();
+        let owner = core.owner(&busy);
+        let asked =
+            Asked { domain: &core.domain, owner: owner.as_ref(), gfp, order, waiting: busy.waiting() };
+        let block = core.hand_out(gfp, caller, busy.waiting(), || alloc(asked))?;
+        Ok(Pages::new(block).zeroed_by(gfp))
+    }
+
     /// Allocates a block from a node, or from the nearest that has one unless the mask says
     /// [`THISNODE`](Gfp::THISNODE) (`alloc_pages_node`); `None` is the node of the thread's CPU (`NUMA_NO_NODE`).
     ///
@@ -103,13 +120,7 @@ impl Allocator {
         gfp: Gfp,
         order: Order,
     ) -> Result<Pages, AllocError> {
-        let core = self.core();
-        let busy = Busy::enter();
-        let owner = core.owner(&busy);
-        let request =
-            || alloc_pages_nodemask(&core.domain, owner.as_ref(), gfp, order, node, allowed, busy.waiting());
-        let pages = core.hand_out(gfp, Location::caller(), busy.waiting(), request).map(Pages::new)?;
-        Ok(if gfp.contains(Gfp::ZERO) { pages.zero().into_pages() } else { pages })
+        self.ask(gfp, order, Location::caller(), |asked| alloc_pages_nodemask(asked, node, allowed))
     }
 
     /// Makes a policy for [single requests](Self::alloc_pages_mpol); its turns are its own.
@@ -150,21 +161,15 @@ impl Allocator {
         gfp: Gfp,
         order: Order,
     ) -> Result<Pages, AllocError> {
-        let core = self.core();
-        let busy = Busy::enter();
-        let owner = core.owner(&busy);
         let turns = Cell::new(*policy);
-        let request = || {
+        let pages = self.ask(gfp, order, Location::caller(), |asked| {
             let mut state = turns.get();
-            let block =
-                alloc_pages_mpol(&core.domain, owner.as_ref(), &mut state, gfp, order, busy.waiting());
+            let block = alloc_pages_mpol(asked, &mut state);
             turns.set(state);
             block
-        };
-        let block = core.hand_out(gfp, Location::caller(), busy.waiting(), request);
+        });
         *policy = turns.get();
-        let pages = block.map(Pages::new)?;
-        Ok(if gfp.contains(Gfp::ZERO) { pages.zero().into_pages() } else { pages })
+        pages
     }
 
     /// Returns the node that a block lies on (`page_to_nid`).

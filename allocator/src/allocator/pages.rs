@@ -15,6 +15,7 @@ use super::{
 use crate::{
     alloc::PutCached,
     frame::{Block, Order, Pfn},
+    gfp::Gfp,
     pcp::{Put, local},
     trace,
 };
@@ -192,6 +193,12 @@ impl Pages {
         let mut memory = self.shared().memory(self.pfn(), self.order().frames());
         // SAFETY: the block lies in the arena, and nobody else has access to it as long as `self` is borrowed.
         unsafe { memory.as_mut() }
+    }
+
+    /// Fills the block with zeroes if the mask of its request says so.
+    #[inline(always)]
+    pub(super) fn zeroed_by(self, gfp: Gfp) -> Self {
+        if gfp.contains(Gfp::ZERO) { self.zero().into_pages() } else { self }
     }
 
     /// Fills the block with zeroes.

@@ -161,27 +161,10 @@ impl FrameStack {
     /// Puts blocks on the hot end, one after the other, and calls `refused` with those that are left when the end of the
     /// committed memory is reached. Returns how many there was room for.
     #[inline]
-    pub fn push_all(&mut self, blocks: impl Iterator<Item = Block>, mut refused: impl FnMut(Block)) -> u32 {
-        let Some(base) = self.base else {
-            blocks.for_each(refused);
-            return 0;
-        };
-        // In locals: what is written through `base` might be the stack itself, as far as the compiler knows.
-        let (before, capacity) = (self.len, self.capacity);
-        let mut len = before;
-        for block in blocks {
-            if len == capacity {
-                refused(block);
-                continue;
-            }
-            // SAFETY: `len` lies below the capacity, inside the stack's memory.
-            let word = unsafe { base.add(len as usize) };
-            // SAFETY: the entry lies inside the memory that `FrameLists` keeps.
-            unsafe { word.as_ref() }.store(block.to_bits(), Ordering::Relaxed);
-            len += 1;
-        }
-        self.len = len;
-        len - before
+    pub fn push_all(&mut self, mut blocks: impl Iterator<Item = Block>, refused: impl FnMut(Block)) -> u32 {
+        let (pushed, _) = self.push_while(u32::MAX, &mut blocks, |_| true);
+        blocks.for_each(refused);
+        pushed
     }
 
     /// Puts a block on the cold end; gives it back when the end of the committed memory is reached. All others move up, at

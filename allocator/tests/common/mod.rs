@@ -121,3 +121,23 @@ pub(crate) fn is_mapped(address: usize) -> bool {
         (number(start)..number(end)).contains(&address)
     })
 }
+
+/// Runs `f` in a child and tells how it ended: by an exit status, or else by a signal, which is SIGALRM when it took so many
+/// seconds.
+pub(crate) fn in_child(seconds: u32, f: impl FnOnce()) -> Result<i32, i32> {
+    // SAFETY: the child uses the allocator, which says that it may, and leaves without running what the parent's threads left.
+    let child = unsafe { libc::fork() };
+    assert!(child >= 0, "fork: {}", std::io::Error::last_os_error());
+    if child == 0 {
+        // SAFETY: plain system calls.
+        unsafe { libc::alarm(seconds) };
+        let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(f));
+        // SAFETY: as above.
+        unsafe { libc::_exit(i32::from(ended.is_err())) };
+    }
+    let mut status = 0;
+    // SAFETY: waits for the child just made.
+    let ended = unsafe { libc::waitpid(child, &raw mut status, 0) };
+    assert_eq!(ended, child, "waitpid: {}", std::io::Error::last_os_error());
+    if libc::WIFEXITED(status) { Ok(libc::WEXITSTATUS(status)) } else { Err(libc::WTERMSIG(status)) }
+}
