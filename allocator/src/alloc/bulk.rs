@@ -19,7 +19,7 @@ use crate::{
 ///
 /// # Errors
 /// Why the frame that was next could not be had; those before were.
-pub fn alloc_pages_bulk(
+pub(crate) fn alloc_pages_bulk(
     domain: &Domain,
     owner: &Owner<ThreadCache>,
     gfp: Gfp,
@@ -45,7 +45,7 @@ pub fn alloc_pages_bulk(
 
 /// Puts blocks into the caller's cache with one entry; stops at the first that leaves something to be done, and returns it with
 /// what that is.
-pub fn put_cached_bulk(
+pub(crate) fn put_cached_bulk(
     owner: &Owner<ThreadCache>,
     blocks: &mut impl Iterator<Item = Block>,
 ) -> Option<(Block, Put)> {

@@ -13,7 +13,7 @@ thread_local! {
 /// Who enters while the thread is there already is a signal handler that interrupted it, and must not wait for anything: it
 /// might wait for itself.
 #[derive(Debug)]
-pub struct Busy {
+pub(crate) struct Busy {
     waiting: Waiting,
     /// Bound to its thread.
     _not_send: PhantomData<*mut ()>,
@@ -21,14 +21,14 @@ pub struct Busy {
 
 impl Busy {
     /// Enters a slow path.
-    pub fn enter() -> Self {
+    pub(crate) fn enter() -> Self {
         let interrupted = BUSY.replace(true);
         let waiting = if interrupted { Waiting::Never } else { Waiting::Allowed };
         Self { waiting, _not_send: PhantomData }
     }
 
     /// Tells whether the caller may wait for locks.
-    pub const fn waiting(&self) -> Waiting {
+    pub(crate) const fn waiting(&self) -> Waiting {
         self.waiting
     }
 }

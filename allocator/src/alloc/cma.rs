@@ -11,7 +11,7 @@ use crate::{
 
 /// An area and which of its frames contiguous requests have (`struct cma`).
 #[derive(Debug)]
-pub struct CmaArea {
+pub(crate) struct CmaArea {
     name: &'static str,
     range: Range<Pfn>,
     /// A bit for every frame that a contiguous request has. Frames that are lent are not marked: they are the buddy's.
@@ -70,24 +70,24 @@ impl CmaArea {
     ///
     /// # Errors
     /// When there is no memory for a bit a frame.
-    pub fn new(name: &'static str, range: Range<Pfn>) -> Result<Self, ZeroedSliceError> {
+    pub(crate) fn new(name: &'static str, range: Range<Pfn>) -> Result<Self, ZeroedSliceError> {
         let frames = range.end.index() - range.start.index();
         let taken = Mutex::new(ZeroedSlice::new(frames.div_ceil(64))?);
         Ok(Self { name, range, taken })
     }
 
     /// Returns the area's name.
-    pub const fn name(&self) -> &'static str {
+    pub(crate) const fn name(&self) -> &'static str {
         self.name
     }
 
     /// Returns the area's frames.
-    pub const fn range(&self) -> &Range<Pfn> {
+    pub(crate) const fn range(&self) -> &Range<Pfn> {
         &self.range
     }
 
     /// Returns how many frames contiguous requests have.
-    pub fn taken_frames(&self) -> u64 {
+    pub(crate) fn taken_frames(&self) -> u64 {
         self.taken.lock().iter().map(|word| u64::from(word.count_ones())).sum()
     }
 
@@ -115,7 +115,7 @@ impl CmaArea {
     }
 
     /// Notes that the frames of a range are not a contiguous request's any more.
-    pub fn unmark(&self, range: &Range<Pfn>) {
+    pub(crate) fn unmark(&self, range: &Range<Pfn>) {
         let mut taken = self.taken.lock();
         let first = self.range.start.get();
         for bit in range.start.get() - first..range.end.get() - first {
@@ -127,7 +127,7 @@ impl CmaArea {
     ///
     /// # Errors
     /// When there is no such run.
-    pub fn alloc(&self, domain: &Domain, frames: u32, align: Order) -> Result<Range<Pfn>, CmaProblem> {
+    pub(crate) fn alloc(&self, domain: &Domain, frames: u32, align: Order) -> Result<Range<Pfn>, CmaProblem> {
         if domain.is_closed() {
             return Err(CmaProblem::Closed);
         }

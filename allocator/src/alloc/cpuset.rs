@@ -9,7 +9,7 @@ use crate::{
 /// The allowed nodes (`mems_allowed`), which may change while requests run.
 #[derive(Debug)]
 #[doc(alias = "mems_allowed")]
-pub struct Cpuset {
+pub(crate) struct Cpuset {
     allowed: AtomicU64,
     /// Grows by one with every change, so that a request that failed knows whether it looked at one state of things.
     changes: AtomicU32,
@@ -23,18 +23,18 @@ impl Default for Cpuset {
 
 /// When a request looked at the allowed nodes first (`read_mems_allowed_begin`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct CpusetCookie(u32);
+pub(crate) struct CpusetCookie(u32);
 
 impl Cpuset {
     /// Tells whether a request may use a node's zones (`__cpuset_zone_allowed`).
     #[doc(alias = "__cpuset_zone_allowed")]
     #[doc(alias = "cpusets_enabled")]
-    pub fn cpuset_zone_allowed(&self, node: Nid) -> bool {
+    pub(crate) fn cpuset_zone_allowed(&self, node: Nid) -> bool {
         self.allowed().contains(node)
     }
 
     /// Returns the allowed nodes.
-    pub fn allowed(&self) -> NodeMask {
+    pub(crate) fn allowed(&self) -> NodeMask {
         NodeMask::from_bits(self.allowed.load(Ordering::Acquire))
     }
 
@@ -46,13 +46,13 @@ impl Cpuset {
     }
 
     /// Begins a request (`read_mems_allowed_begin`).
-    pub fn begin(&self) -> CpusetCookie {
+    pub(crate) fn begin(&self) -> CpusetCookie {
         CpusetCookie(self.changes.load(Ordering::Acquire))
     }
 
     /// Tells whether the allowed nodes have changed since (`read_mems_allowed_retry`).
     #[doc(alias = "read_mems_allowed_retry")]
-    pub fn changed_since(&self, cookie: CpusetCookie) -> bool {
+    pub(crate) fn changed_since(&self, cookie: CpusetCookie) -> bool {
         self.begin() != cookie
     }
 }

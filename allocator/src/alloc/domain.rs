@@ -174,7 +174,7 @@ impl Domain {
     }
 
     /// Returns a zone.
-    pub fn zone(&self, number: ZoneNumber) -> &Zone {
+    pub(crate) fn zone(&self, number: ZoneNumber) -> &Zone {
         &self.zones[number.index()]
     }
 
@@ -182,39 +182,39 @@ impl Domain {
     ///
     /// # Panics
     /// When there is no such zone: the block is not of this allocator.
-    pub fn zone_at(&self, index: usize) -> &Zone {
+    pub(crate) fn zone_at(&self, index: usize) -> &Zone {
         &self.zones[index]
     }
 
     /// Returns the zone that a frame lies in; `None` outside of the arena (`page_zone`).
-    pub fn zone_of(&self, pfn: Pfn) -> Option<&Zone> {
+    pub(crate) fn zone_of(&self, pfn: Pfn) -> Option<&Zone> {
         self.zones.iter().find(|zone| zone.span().contains(pfn))
     }
 
     /// Returns the orders in which zones are tried.
-    pub const fn zonelists(&self) -> &Zonelists {
+    pub(crate) const fn zonelists(&self) -> &Zonelists {
         &self.zonelists
     }
 
     /// Returns the areas that are kept for contiguous requests.
-    pub fn cma(&self) -> &[CmaArea] {
+    pub(crate) fn cma(&self) -> &[CmaArea] {
         &self.cma
     }
 
     /// Returns the nodes that requests may use.
-    pub const fn cpuset(&self) -> &Cpuset {
+    pub(crate) const fn cpuset(&self) -> &Cpuset {
         &self.cpuset
     }
 
     /// Lets requests use only these nodes from now on (`cpuset.mems`); those that may not wait and have high priority use
     /// others when need be.
-    pub fn set_mems_allowed(&self, allowed: NodeMask) {
+    pub(crate) fn set_mems_allowed(&self, allowed: NodeMask) {
         self.cpuset.set(allowed);
         self.admit();
     }
 
     /// Says whether memory of a node is being reclaimed now.
-    pub fn set_reclaiming(&self, node: Nid, now: bool) {
+    pub(crate) fn set_reclaiming(&self, node: Nid, now: bool) {
         let bit = NodeMask::of(node).bits();
         match now {
             true => self.reclaiming.fetch_or(bit, Ordering::Relaxed),
@@ -224,7 +224,7 @@ impl Domain {
     }
 
     /// Returns the nodes of which memory is being reclaimed now.
-    pub fn reclaiming(&self) -> NodeMask {
+    pub(crate) fn reclaiming(&self) -> NodeMask {
         NodeMask::from_bits(self.reclaiming.load(Ordering::Relaxed))
     }
 
@@ -244,13 +244,13 @@ impl Domain {
     }
 
     /// Returns what was served elsewhere than where it was wanted.
-    pub const fn numa(&self) -> &NumaCounters {
+    pub(crate) const fn numa(&self) -> &NumaCounters {
         &self.numa
     }
 
     /// Returns the node of the CPU that the caller runs on, or node 0 for a CPU without one (`numa_mem_id`).
     #[doc(alias = "numa_node_id")]
-    pub fn numa_mem_id(&self) -> Nid {
+    pub(crate) fn numa_mem_id(&self) -> Nid {
         if self.zonelists.nodes() == 1 {
             return Nid::new(0);
         }
@@ -265,7 +265,7 @@ impl Domain {
 
     /// Returns how many hold each shared block.
     #[inline]
-    pub const fn references(&self) -> &References {
+    pub(crate) const fn references(&self) -> &References {
         &self.references
     }
 
@@ -276,23 +276,23 @@ impl Domain {
     }
 
     /// Returns the largest order.
-    pub const fn max_order(&self) -> Order {
+    pub(crate) const fn max_order(&self) -> Order {
         self.max_order
     }
 
     /// Tells whether pageblocks are kept apart by type.
-    pub const fn grouping(&self) -> Grouping {
+    pub(crate) const fn grouping(&self) -> Grouping {
         self.grouping
     }
 
     /// Tells whether requests fail because the allocator is gone.
-    pub fn is_closed(&self) -> bool {
+    pub(crate) fn is_closed(&self) -> bool {
         self.closed.load(Ordering::Relaxed)
     }
 
     /// Ends all requests and all frees in a child that a fork has made: only stores, so that it may be called there before anything
     /// else is.
-    pub fn orphan(&self) {
+    pub(crate) fn orphan(&self) {
         self.orphaned.store(true, Ordering::Relaxed);
         self.closed.store(true, Ordering::Relaxed);
         self.caches.orphan();
@@ -300,7 +300,7 @@ impl Domain {
     }
 
     /// Tells whether this is a child's copy of its parent's allocator.
-    pub fn is_orphaned(&self) -> bool {
+    pub(crate) fn is_orphaned(&self) -> bool {
         self.orphaned.load(Ordering::Relaxed)
     }
 

@@ -14,7 +14,7 @@ use crate::{
 /// # Errors
 /// What is known of the frame, when the block is free already; nothing is changed then.
 #[doc(alias = "__free_page")]
-pub fn free_page(
+pub(crate) fn free_page(
     domain: &Domain,
     owner: &Owner<ThreadCache>,
     block: Block,
@@ -27,7 +27,7 @@ pub fn free_page(
 ///
 /// # Errors
 /// As [`free_page`].
-pub fn free_pages_cold(
+pub(crate) fn free_pages_cold(
     domain: &Domain,
     owner: &Owner<ThreadCache>,
     block: Block,
@@ -56,7 +56,7 @@ fn free_into_cache(
 /// not wait leaves a cache as full as it is, and frees past it without a lock.
 ///
 /// # Errors
-/// As [`free_page`].
+/// What is known of the frame, when the block is free already; nothing is changed then.
 #[doc(alias = "free_hot_cold_page")]
 #[cold]
 pub fn free_unref_page(
@@ -86,7 +86,7 @@ pub fn free_unref_page(
 /// Frees a block to its zone (`__free_pages_ok`).
 ///
 /// # Errors
-/// As [`free_page`].
+/// As [`free_unref_page`].
 #[doc(alias = "__free_pages_ok")]
 pub fn free_pages_ok(domain: &Domain, block: Block, waiting: Waiting) -> Result<(), BadFrame> {
     match waiting {
@@ -101,7 +101,7 @@ pub fn free_pages_ok(domain: &Domain, block: Block, waiting: Waiting) -> Result<
 ///
 /// # Errors
 /// As [`free_page`].
-pub fn free_one_page(domain: &Domain, block: Block) -> Result<(), BadFrame> {
+pub(crate) fn free_one_page(domain: &Domain, block: Block) -> Result<(), BadFrame> {
     let (pfn, order, list) = (block.pfn(), block.order(), block.list());
     settle(domain, block, domain.zone_at(block.zone_index()).free_one(pfn, order, list))
 }

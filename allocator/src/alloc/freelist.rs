@@ -54,7 +54,7 @@ impl Asked<'_> {
 /// Says what was asked, which zones were tried and why each refused.
 #[doc(alias = "__alloc_pages")]
 #[cold]
-pub fn alloc_pages(asked: Asked<'_>) -> Result<Block, AllocError> {
+pub(crate) fn alloc_pages(asked: Asked<'_>) -> Result<Block, AllocError> {
     let local = asked.local_node();
     let own = asked.owner.and_then(|owner| owner.enter().ok()).and_then(|mut cache| {
         let policy = cache.policy_mut()?;
@@ -68,27 +68,15 @@ pub fn alloc_pages(asked: Asked<'_>) -> Result<Block, AllocError> {
 /// # Errors
 /// As [`alloc_pages`].
 #[cold]
-pub fn alloc_pages_mpol(asked: Asked<'_>, policy: &mut PolicyState) -> Result<Block, AllocError> {
+pub(crate) fn alloc_pages_mpol(asked: Asked<'_>, policy: &mut PolicyState) -> Result<Block, AllocError> {
     let target = policy_target(asked.domain, policy, asked.local_node());
     alloc_pages_target(asked, &target)
-}
-
-/// Allocates a block from a node, or from the nearest that has one unless the mask says THISNODE (`__alloc_pages_node`);
-/// `None` is the node of the caller's CPU (`NUMA_NO_NODE`).
-///
-/// # Errors
-/// As [`alloc_pages`]; and when there is no such node.
-#[doc(alias = "__alloc_pages_node")]
-#[doc(alias = "NUMA_NO_NODE")]
-#[cold]
-pub fn alloc_pages_node(asked: Asked<'_>, node: Option<Nid>) -> Result<Block, AllocError> {
-    alloc_pages_nodemask(asked, node, NodeMask::ALL)
 }
 
 /// Allocates a block from the allowed nodes, in the order of one of them (`__alloc_pages_nodemask`).
 ///
 /// # Errors
-/// As [`alloc_pages_node`].
+/// Says what was asked, which zones were tried and why each refused; or that there is no such node.
 #[doc(alias = "__alloc_pages_nodemask")]
 #[cold]
 pub fn alloc_pages_nodemask(
@@ -255,7 +243,7 @@ pub fn get_page_from_freelist(
 /// Takes a block of a zone: from the caller's cache where the order has a list there, else from the free areas
 /// (`rmqueue`).
 #[doc(alias = "buffered_rmqueue")]
-pub fn rmqueue(
+pub(crate) fn rmqueue(
     domain: &Domain,
     owner: Option<&Owner<ThreadCache>>,
     context: &AllocContext<'_>,

@@ -20,20 +20,20 @@ struct Exceptions {
 
 /// What one zone served, in frames; the kernel counts calls.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct NumaEvents {
+pub(crate) struct NumaEvents {
     /// Served here although another node was wanted.
-    pub miss: u64,
+    pub(crate) miss: u64,
     /// Wanted here, served elsewhere.
-    pub foreign: u64,
+    pub(crate) foreign: u64,
     /// Served here to threads of other nodes.
-    pub other: u64,
+    pub(crate) other: u64,
     /// Served here by turns, as wanted.
-    pub interleave_hit: u64,
+    pub(crate) interleave_hit: u64,
 }
 
 /// The exceptions of all zones (`zone_statistics`).
 #[derive(Debug)]
-pub struct NumaCounters(Box<[Exceptions]>);
+pub(crate) struct NumaCounters(Box<[Exceptions]>);
 
 impl NumaCounters {
     pub(super) fn new(zones: usize) -> Self {
@@ -61,7 +61,7 @@ impl NumaCounters {
     }
 
     /// Returns the counts of a zone.
-    pub fn of(&self, zone: ZoneNumber) -> NumaEvents {
+    pub(crate) fn of(&self, zone: ZoneNumber) -> NumaEvents {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let Exceptions { miss, foreign, other, interleave_hit } = &self.0[zone.index()];
         NumaEvents {

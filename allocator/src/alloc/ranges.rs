@@ -63,7 +63,7 @@ fn used_frames(domain: &Domain, range: &Range<Pfn>) -> u64 {
 ///
 /// # Errors
 /// A range that is not of whole pageblocks, or some of which is isolated or offline.
-pub fn start_isolate(domain: &Domain, range: &Range<Pfn>) -> Result<u64, RangeError> {
+pub(crate) fn start_isolate(domain: &Domain, range: &Range<Pfn>) -> Result<u64, RangeError> {
     check_pageblocks(domain, range)?;
     for (zone, part) in parts(domain, range) {
         if let Err(at) = zone.start_isolate(&part) {
@@ -86,7 +86,7 @@ pub fn start_isolate(domain: &Domain, range: &Range<Pfn>) -> Result<u64, RangeEr
 ///
 /// # Errors
 /// A range that is not of whole pageblocks.
-pub fn undo_isolate(domain: &Domain, range: &Range<Pfn>) -> Result<(), RangeError> {
+pub(crate) fn undo_isolate(domain: &Domain, range: &Range<Pfn>) -> Result<(), RangeError> {
     check_pageblocks(domain, range)?;
     parts(domain, range).for_each(|(zone, part)| zone.undo_isolate(&part));
     domain.caches().refit();
@@ -97,7 +97,7 @@ pub fn undo_isolate(domain: &Domain, range: &Range<Pfn>) -> Result<(), RangeErro
 ///
 /// # Errors
 /// As [`start_isolate`], and when frames are in use.
-pub fn offline_pages(domain: &Domain, range: &Range<Pfn>) -> Result<(), RangeError> {
+pub(crate) fn offline_pages(domain: &Domain, range: &Range<Pfn>) -> Result<(), RangeError> {
     check_pageblocks(domain, range)?;
     let overlaps = |area: &&CmaArea| area.range().start < range.end && range.start < area.range().end;
     if let Some(area) = domain.cma().iter().find(overlaps) {
@@ -120,7 +120,7 @@ pub fn offline_pages(domain: &Domain, range: &Range<Pfn>) -> Result<(), RangeErr
 ///
 /// # Errors
 /// A range that is not of whole pageblocks, or some of which is not offline.
-pub fn online_pages(domain: &Domain, range: &Range<Pfn>) -> Result<(), RangeError> {
+pub(crate) fn online_pages(domain: &Domain, range: &Range<Pfn>) -> Result<(), RangeError> {
     check_pageblocks(domain, range)?;
     let _one_at_a_time = domain.resizing();
     if let Some(at) = parts(domain, range).find_map(|(zone, part)| zone.find_offline(&part, false)) {
@@ -132,7 +132,7 @@ pub fn online_pages(domain: &Domain, range: &Range<Pfn>) -> Result<(), RangeErro
 }
 
 /// Returns the ranges of whole pageblocks that are offline.
-pub fn offline_ranges(domain: &Domain) -> Vec<Range<Pfn>> {
+pub(crate) fn offline_ranges(domain: &Domain) -> Vec<Range<Pfn>> {
     let mut ranges: Vec<Range<Pfn>> = Vec::new();
     for zone in domain.zones() {
         let mut rest = zone.span().start..zone.span().end;
@@ -153,7 +153,7 @@ pub fn offline_ranges(domain: &Domain) -> Vec<Range<Pfn>> {
 ///
 /// # Errors
 /// A range over several zones, or frames that are in use.
-pub fn alloc_contig_range<'a>(domain: &'a Domain, range: &Range<Pfn>) -> Result<&'a Zone, RangeError> {
+pub(crate) fn alloc_contig_range<'a>(domain: &'a Domain, range: &Range<Pfn>) -> Result<&'a Zone, RangeError> {
     check(domain, range)?;
     let Some((zone, _)) = parts(domain, range).next().filter(|(_, part)| part == range) else {
         return refuse(range, RangeProblem::SeveralZones);
@@ -182,7 +182,7 @@ pub fn alloc_contig_range<'a>(domain: &'a Domain, range: &Range<Pfn>) -> Result<
 }
 
 /// Frees the frames of a range that [`alloc_contig_range`] gave (`free_contig_range`).
-pub fn free_contig_range(domain: &Domain, range: &Range<Pfn>) {
+pub(crate) fn free_contig_range(domain: &Domain, range: &Range<Pfn>) {
     if domain.is_orphaned() {
         return;
     }
