@@ -12,6 +12,14 @@
 //! Where membarrier is refused (seccomp, an old kernel), both sides need SeqCst fences. Then [`available`] is
 //! false, and the users of `light` arrange for a fence of their own on a cold path (the fallback bit of
 //! [`OwnedCell`](super::OwnedCell)).
+//!
+//! ```
+//! use gfp::sync::asymmetric;
+//!
+//! // Registers the process with the system, if that lets it; only then are the light fences of other threads enough.
+//! let light_fences_suffice = asymmetric::available();
+//! assert_eq!(asymmetric::heavy(), light_fences_suffice);
+//! ```
 
 #[cfg(loom)]
 #[path = "asymmetric/rendezvous.rs"]

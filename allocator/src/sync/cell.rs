@@ -5,6 +5,17 @@ pub use loom::cell::UnsafeCell;
 use std::fmt;
 
 /// `core::cell::UnsafeCell` with loom's face.
+///
+/// ```
+/// use gfp::sync::UnsafeCell;
+///
+/// let cell = UnsafeCell::new(1);
+/// // SAFETY: nobody else has a pointer into the cell.
+/// cell.with_mut(|value| unsafe { *value += 1 });
+/// // SAFETY: as above.
+/// assert_eq!(cell.with(|value| unsafe { *value }), 2);
+/// assert_eq!(cell.into_inner(), 2);
+/// ```
 #[cfg(not(loom))]
 #[derive(Debug, Default)]
 #[repr(transparent)]

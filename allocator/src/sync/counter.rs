@@ -13,6 +13,16 @@ super::zeroable! {
     /// together with leaving that registry ([`Registry::unregister`](super::Registry::unregister)); a reader
     /// adds up the total and the listed threads under the same lock. So it neither counts a thread twice nor
     /// misses one.
+    ///
+    /// ```
+    /// use gfp::sync::OwnedCounter;
+    ///
+    /// let (mine, total) = (OwnedCounter::new(), OwnedCounter::new());
+    /// mine.add(5);
+    /// mine.subtract(2);
+    /// mine.fold_into(&total);
+    /// assert_eq!((mine.get(), total.get()), (3, 3));
+    /// ```
     #[derive(Debug, Default)]
     #[repr(transparent)]
     pub struct OwnedCounter(AtomicU64);

@@ -53,6 +53,31 @@ const FALLBACK: u32 = 4;
 ///
 /// Aligned to 128 bytes (two lines, which x86 prefetches in pairs), so that no two owners share a line. The
 /// hot words and the beginning of the `T` share the first line.
+///
+/// ```
+/// use core::{num::NonZeroUsize, time::Duration};
+/// use gfp::sync::{NotEntered, Owner, fence_claims};
+///
+/// let owner = Owner::with_key(NonZeroUsize::MIN, vec![1, 2]);
+/// let mut inside = owner.enter().expect("nobody has claimed it");
+/// inside.push(3);
+/// assert_eq!(owner.enter().map(drop), Err(NotEntered::Reentered));
+/// drop(inside);
+/// assert_eq!((owner.is_inside(), owner.cell().key()), (false, 1));
+///
+/// // Another thread claims the cell, pays for both fences, and waits a bounded time until the owner has left.
+/// let cell = owner.cell();
+/// let claim = cell.try_claim().expect("nobody else has");
+/// assert_eq!(owner.enter().map(drop), Err(NotEntered::Claimed));
+/// let mut claimed = claim.wait(&fence_claims(), Duration::MAX).expect("the owner is outside");
+/// assert_eq!(claimed.drain(..).sum::<i32>(), 6);
+/// drop(claimed);
+/// assert!(owner.enter().is_ok_and(|inside| inside.is_empty()));
+///
+/// // When the thread ends, it keeps the cell for ever.
+/// assert_eq!(owner.retire(|rest| rest.len()), Some(0));
+/// assert!(cell.is_kept() && cell.try_claim().is_none());
+/// ```
 #[repr(C, align(128))]
 pub struct OwnedCell<T> {
     /// By what the owner finds the cell again ([`OwnerSlot`](super::OwnerSlot)), or 0. Stands first, so that it is read
@@ -67,6 +92,18 @@ pub struct OwnedCell<T> {
 unsafe impl<T: Send> Sync for OwnedCell<T> {}
 
 /// The owner's side of an [`OwnedCell`]; stays on its thread, as do its clones.
+///
+/// ```
+/// use core::num::NonZeroUsize;
+/// use gfp::sync::Owner;
+///
+/// let owner = Owner::new(7);
+/// assert!(!owner.is_inside());
+/// assert_eq!(owner.enter().map(|inside| *inside), Ok(7));
+/// assert_eq!((owner.cell().key(), Owner::with_key(NonZeroUsize::MIN, 7).cell().key()), (0, 1));
+/// assert_eq!(owner.retire(|value| *value), Some(7));
+/// assert!(owner.enter().is_err());
+/// ```
 pub struct Owner<T> {
     cell: Arc<OwnedCell<T>>,
     _not_send: PhantomData<*mut ()>,
@@ -202,6 +239,12 @@ impl<T> OwnedCell<T> {
 
     /// Claims the cell for ever without waiting and without looking inside; for the owner's thread, when nobody else is left who
     /// could have claimed it: after a fork.
+    ///
+    /// ```
+    /// let owner = gfp::sync::Owner::new(());
+    /// owner.cell().keep_by_owner();
+    /// assert!(owner.cell().is_kept() && owner.enter().is_err());
+    /// ```
     pub fn keep_by_owner(&self) {
         self.claimed.store(CLAIM | KEPT, Ordering::Relaxed);
     }

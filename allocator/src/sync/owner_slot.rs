@@ -22,6 +22,25 @@ static NONE: Key = 0;
 /// | a cell, which begins with its key | that cell is at hand |
 ///
 /// Written by the thread's [`OwnerSlot`] only.
+///
+/// How a cell gets there is shown at [`OwnerSlot`].
+///
+/// ```
+/// use core::num::NonZeroUsize;
+/// use gfp::sync::{Inside, LastOwner, NotEntered, Visit};
+///
+/// gfp::sync::thread_local! {
+///     static LAST: LastOwner<u32> = const { LastOwner::new() };
+/// }
+/// struct Read;
+/// impl Visit<u32> for Read {
+///     type Output = Option<u32>;
+///     fn visit(self, entered: Result<Inside<'_, u32>, NotEntered>) -> Option<u32> {
+///         entered.ok().map(|value| *value)
+///     }
+/// }
+/// assert_eq!(LastOwner::enter(&LAST, NonZeroUsize::MIN, Read), None, "nothing is at hand");
+/// ```
 #[derive(Debug)]
 pub struct LastOwner<T> {
     last: Cell<*const Key>,
@@ -64,6 +83,22 @@ impl<T: 'static> LastOwner<T> {
 ///
 /// Not a closure, which cannot be told to be inlined: not inlined, it got the outcome of the entry through memory, a third of
 /// a pair's time.
+///
+/// ```
+/// use gfp::sync::{Inside, NotEntered, Owner, Visit};
+///
+/// struct Add(u32);
+/// impl Visit<u32> for Add {
+///     type Output = Result<u32, NotEntered>;
+///     fn visit(self, entered: Result<Inside<'_, u32>, NotEntered>) -> Self::Output {
+///         let mut value = entered?;
+///         *value += self.0;
+///         Ok(*value)
+///     }
+/// }
+/// let owner = Owner::new(1);
+/// assert_eq!(Add(2).visit(owner.enter()), Ok(3));
+/// ```
 pub trait Visit<T> {
     /// What comes of it.
     type Output;
@@ -79,6 +114,44 @@ pub trait Visit<T> {
 /// left alone while it changes. [`insert`](Self::insert) may not.
 ///
 /// An owner that was removed is dropped by a later insertion, once its cell is not in use any more.
+///
+/// ```
+/// use core::num::NonZeroUsize;
+/// use gfp::sync::{Inside, LastOwner, NotEntered, Owner, OwnerSlot, Visit};
+///
+/// gfp::sync::thread_local! {
+///     static LAST: LastOwner<u32> = const { LastOwner::new() };
+/// }
+/// gfp::sync::thread_local! {
+///     static SLOT: OwnerSlot<u32> = const { OwnerSlot::new(&LAST, |_, _| ()) };
+/// }
+///
+/// /// Counts up, and tells how far.
+/// struct Count;
+/// impl Visit<u32> for Count {
+///     type Output = u32;
+///     fn visit(self, entered: Result<Inside<'_, u32>, NotEntered>) -> u32 {
+///         entered.map_or(0, |mut value| {
+///             *value += 1;
+///             *value
+///         })
+///     }
+/// }
+///
+/// let keys = [1, 2].map(|key| NonZeroUsize::new(key).expect("not 0"));
+/// SLOT.with(|slot| keys.map(|key| slot.insert(Owner::with_key(key, 10)).is_none()));
+/// assert_eq!(LastOwner::enter(&LAST, keys[1], Count), Some(11));
+/// assert_eq!(LastOwner::enter(&LAST, keys[0], Count), None, "another one was used last");
+///
+/// // The slow way, after which it is at hand.
+/// assert!(SLOT.with(|slot| slot.find(keys[0])).is_some());
+/// assert_eq!(LastOwner::enter(&LAST, keys[0], Count), Some(11));
+///
+/// SLOT.with(|slot| {
+///     assert!(slot.remove(keys[0]).is_some());
+///     slot.for_each(|owner| assert_eq!(owner.cell().key(), 2));
+/// });
+/// ```
 pub struct OwnerSlot<T: 'static> {
     last: &'static LocalKey<LastOwner<T>>,
     owners: RefCell<Vec<Owner<T>>>,

@@ -17,6 +17,25 @@ const BITS: usize = 64;
 /// lock holder, where plain stores would carry only the last one's.
 ///
 /// A summary may be left set with nothing behind it; that costs one vain look.
+///
+/// ```
+/// use gfp::sync::PendingMap;
+///
+/// let map = PendingMap::new(4096)?;
+/// map.set(700);
+/// map.set(7);
+/// map.set(7);
+/// assert!(map.is_flagged());
+/// let mut found = Vec::new();
+/// map.drain(|frame| found.push(frame));
+/// assert_eq!((found, map.is_flagged()), (vec![7, 700], false));
+///
+/// // In the child of a fork:
+/// map.set(7);
+/// map.orphan();
+/// assert!(!map.is_flagged());
+/// # Ok::<(), gfp::sync::ZeroedSliceError>(())
+/// ```
 #[derive(Debug)]
 pub struct PendingMap {
     /// Level 0 has the frames; the last level is one word.

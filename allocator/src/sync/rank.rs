@@ -5,6 +5,15 @@ use std::marker::PhantomData;
 /// Place of a lock in the order of locks; a thread acquires upwards only.
 ///
 /// The table in [`sync`](super) says what each rank protects.
+///
+/// ```
+/// use gfp::sync::LockRank;
+///
+/// let zone = LockRank::Zone.acquire();
+/// let leaf = LockRank::Leaf.acquire(); // Upwards: fine.
+/// let tried = LockRank::Registry.acquire_tried(); // Got without waiting: fine.
+/// drop((zone, leaf, tried));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum LockRank {

@@ -19,6 +19,27 @@ use super::seeded::{SeededBug, seeded};
 ///
 /// Every put releases, and the last one acquires: what any holder did to the block happens before what the
 /// last putter does with it (the scheme of Boost's and std's shared pointers).
+///
+/// ```
+/// use gfp::sync::{Put, RefError, RefField, atomic::{AtomicU32, Ordering}};
+///
+/// // Three bits above the lowest four, which are something else.
+/// const FIELD: RefField = RefField::new(4, 3);
+/// assert_eq!((FIELD.max(), FIELD.saturated()), (6, 7));
+/// let word = AtomicU32::new(FIELD.with_count(0b1010, 1));
+/// assert!(FIELD.is_unique(&word));
+///
+/// assert_eq!((FIELD.get(&word), FIELD.get(&word)), (Ok(2), Ok(3)));
+/// assert_eq!(FIELD.put(&word), Put::StillShared);
+/// assert_eq!(FIELD.put_many(&word, 2), Put::Last);
+/// assert_eq!((FIELD.put(&word), FIELD.get(&word)), (Put::NotShared, Err(RefError::NotShared)));
+/// assert_eq!(word.load(Ordering::Relaxed), 0b1010);
+///
+/// word.store(FIELD.with_count(0, 1), Ordering::Relaxed);
+/// assert!(FIELD.saturate(&word), "from now on nothing is counted");
+/// assert_eq!(FIELD.put(&word), Put::StillShared);
+/// assert_eq!(FIELD.count(word.load(Ordering::Relaxed)), FIELD.saturated());
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RefField {
     shift: u32,

@@ -13,6 +13,32 @@ use std::fmt;
 /// it sees everything that the visitor did before and inside it, in particular that the registry was closed.
 ///
 /// In a child that a fork has made, the copy of the lock may be held by a thread that is not there; see [`orphan`](Self::orphan).
+///
+/// ```
+/// use gfp::sync::{Arc, Registry, RegistryClosed};
+///
+/// let registry = Registry::new();
+/// let (first, second) = (Arc::new(1), Arc::new(2));
+/// assert_eq!(registry.register(Arc::clone(&first)), Ok(1));
+/// assert_eq!(registry.register(Arc::clone(&second)), Ok(2));
+///
+/// let mut sum = 0;
+/// registry.for_each(|value| sum += **value);
+/// assert_eq!((sum, registry.with_entries(|all| all.len()), registry.len()), (3, 2, 2));
+///
+/// // What an entry leaves behind is folded under the same lock that takes it off the list.
+/// assert_eq!(registry.unregister(&first, |value| value * 10), Some(10));
+/// assert_eq!(registry.unregister(&first, |value| value * 10), None, "it is gone");
+/// assert_eq!(registry.snapshot(), [second]);
+///
+/// assert_eq!(registry.close(|rest| rest.len()), 1);
+/// assert!(registry.is_closed());
+/// assert_eq!(registry.register(first), Err(RegistryClosed));
+///
+/// // In the child of a fork:
+/// registry.orphan();
+/// assert!(registry.is_empty());
+/// ```
 pub struct Registry<T> {
     list: Mutex<List<T>>,
     orphaned: AtomicBool,

@@ -68,6 +68,12 @@ pub enum SeededBug {
 }
 
 /// Answers whether `bug` is planted in this run; a constant `false` outside of loom.
+///
+/// ```
+/// use gfp::sync::{SeededBug, seeded};
+///
+/// assert!(!seeded(SeededBug::SpinLostWake));
+/// ```
 #[cfg(not(loom))]
 #[inline(always)]
 #[must_use]

@@ -40,6 +40,20 @@ const SPINS: u32 = 48;
 ///
 /// The word has a cache line pair of its own (128 bytes), so that spinning does not disturb the holder's
 /// data.
+///
+/// ```
+/// use gfp::sync::{LockRank, SpinLock};
+///
+/// let mut lock = SpinLock::new(LockRank::Leaf, 1);
+/// let mut guard = lock.lock();
+/// *guard += 1;
+/// assert!(!guard.contended(), "nobody had it");
+/// assert!(lock.try_lock().is_none());
+/// drop(guard);
+/// assert!(lock.try_lock().is_some_and(|guard| *guard == 2));
+/// *lock.get_mut() += 1;
+/// assert_eq!(lock.into_inner(), 3);
+/// ```
 pub struct SpinLock<T> {
     head: CachePadded<Head>,
     value: UnsafeCell<T>,
@@ -59,6 +73,13 @@ unsafe impl<T: Send> Send for SpinLock<T> {}
 unsafe impl<T: Send> Sync for SpinLock<T> {}
 
 /// Access to what a [`SpinLock`] protects; dropping it unlocks.
+///
+/// ```
+/// use gfp::sync::{LockRank, SpinLock};
+///
+/// let lock = SpinLock::new(LockRank::Leaf, 1);
+/// assert!(!lock.lock().contended(), "nobody had it");
+/// ```
 #[must_use = "the lock is released when the guard is dropped"]
 pub struct SpinGuard<'a, T> {
     lock: &'a SpinLock<T>,
@@ -105,6 +126,16 @@ impl<T> SpinLock<T> {
 
     /// Unlocks it whoever holds it: for the child of a fork, which has not got that thread. One store. What the lock protects may
     /// then be half changed.
+    ///
+    /// ```
+    /// use gfp::sync::{LockRank, SpinLock};
+    ///
+    /// let lock = SpinLock::new(LockRank::Leaf, 1);
+    /// // The parent's copy of this guard is dropped by a thread that the child has not got.
+    /// core::mem::forget(lock.lock());
+    /// lock.orphan();
+    /// assert!(lock.try_lock().is_some());
+    /// ```
     pub fn orphan(&self) {
         self.head.word.store(UNLOCKED, Ordering::Relaxed);
     }
@@ -128,6 +159,15 @@ impl<T> SpinLock<T> {
     }
 
     /// Reads the lock's statistics; exact when nobody holds it.
+    ///
+    /// ```
+    /// use gfp::sync::{LockRank, SpinLock};
+    ///
+    /// let lock = SpinLock::new(LockRank::Leaf, 1);
+    /// drop(lock.lock());
+    /// let stats = lock.stats();
+    /// assert_eq!((stats.acquisitions, stats.contended), (1, 0));
+    /// ```
     #[cfg(feature = "lock-stats")]
     pub fn stats(&self) -> LockStats {
         self.head.stats.read()

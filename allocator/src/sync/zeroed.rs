@@ -16,6 +16,13 @@ mod memory;
 ///
 /// Structs get it from `zeroable!`, which checks every field.
 ///
+/// ```
+/// use gfp::sync::{Zeroable, atomic::AtomicU32};
+///
+/// assert_eq!(<[u64; 3]>::zeroed(), [0; 3]);
+/// assert_eq!(AtomicU32::zeroed().into_inner(), 0);
+/// ```
+///
 /// # Safety
 ///
 /// A value all of whose bytes are zero must be valid, equal to what [`zeroed`](Self::zeroed) returns, and
@@ -105,6 +112,16 @@ pub(crate) use zeroable;
 /// A boxed slice whose elements start as zeroes; parts that nobody touches cost address space only.
 ///
 /// The start is aligned to 64 bytes, and to 4096 from 64 KiB on, which is a mapping of its own. In models it is built element by element.
+///
+/// ```
+/// use gfp::sync::ZeroedSlice;
+///
+/// // 128 MiB, of which two pages are touched.
+/// let mut table = ZeroedSlice::<u64>::new(1 << 24)?;
+/// table[1 << 23] = 7;
+/// assert_eq!((table[0], table[1 << 23], table.len()), (0, 7, 1 << 24));
+/// # Ok::<(), gfp::sync::ZeroedSliceError>(())
+/// ```
 pub struct ZeroedSlice<T: Zeroable> {
     memory: memory::Memory<T>,
 }

@@ -55,6 +55,16 @@ std::thread_local! {
 }
 
 /// Runs `f` as on a system that refuses membarrier: what the calling thread makes meanwhile falls back.
+///
+/// ```
+/// use gfp::sync::{Owner, asymmetric};
+///
+/// let owner = asymmetric::with_fallback(|| {
+///     assert!(!asymmetric::available());
+///     Owner::new(1)
+/// });
+/// assert!(owner.enter().is_ok(), "it runs a fence of its own from now on");
+/// ```
 #[cfg(any(test, feature = "fault-injection"))]
 pub fn with_fallback<R>(f: impl FnOnce() -> R) -> R {
     struct Restore(bool);

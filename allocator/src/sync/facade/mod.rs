@@ -13,6 +13,18 @@ pub use system::{Arc, Condvar, Mutex, MutexGuard, atomic, hint, thread, thread_l
 /// Waits until `ready` answers true, giving way to other threads in between.
 ///
 /// Under loom an unfair schedule, in which the waiter alone runs, is abandoned after three turns.
+///
+/// ```
+/// use gfp::sync::{Arc, atomic::{AtomicBool, Ordering}, spin_until, thread};
+///
+/// let ready = Arc::new(AtomicBool::new(false));
+/// let other = thread::spawn({
+///     let ready = Arc::clone(&ready);
+///     move || ready.store(true, Ordering::Release)
+/// });
+/// spin_until(|| ready.load(Ordering::Acquire));
+/// other.join().expect("it does not panic");
+/// ```
 pub fn spin_until(mut ready: impl FnMut() -> bool) {
     #[cfg(not(any(loom, shuttle)))]
     {

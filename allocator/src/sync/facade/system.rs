@@ -9,6 +9,16 @@ mod types {
     pub type Arc<T> = std::sync::Arc<T>;
 
     /// Atomic integers and fences.
+    ///
+    /// ```
+    /// use gfp::sync::atomic::{AtomicU32, Ordering, fence};
+    ///
+    /// static WORD: AtomicU32 = AtomicU32::new(0);
+    /// WORD.store(1, Ordering::Relaxed);
+    /// // Before it the store, behind it the load, as every thread sees them.
+    /// fence(Ordering::SeqCst);
+    /// assert_eq!(WORD.load(Ordering::Relaxed), 1);
+    /// ```
     pub mod atomic {
         pub use core::sync::atomic::Ordering;
         /// `core::sync::atomic::AtomicBool`.
@@ -39,6 +49,12 @@ pub use std::thread_local;
 pub use types::{Arc, atomic};
 
 /// Hints to the processor.
+///
+/// ```
+/// for _ in 0..8 {
+///     gfp::sync::hint::spin_loop();
+/// }
+/// ```
 pub mod hint {
     /// Tells the processor that the caller spins.
     #[inline(always)]
@@ -49,6 +65,21 @@ pub mod hint {
 }
 
 /// Threads.
+///
+/// ```
+/// use gfp::sync::thread;
+///
+/// let sleeper = thread::spawn(|| {
+///     thread::park();
+///     thread::yield_now();
+///     42
+/// });
+/// sleeper.thread().unpark();
+/// assert_eq!(sleeper.join().expect("it does not panic"), 42);
+///
+/// thread::current().unpark();
+/// thread::park_timeout(std::time::Duration::MAX); // At once: the wake-up came first.
+/// ```
 #[expect(clippy::disallowed_methods, reason = "the one door to the originals")]
 pub mod thread {
     pub use std::thread::{Builder, JoinHandle, LocalKey, Thread, ThreadId, current, panicking};

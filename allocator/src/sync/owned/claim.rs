@@ -13,6 +13,24 @@ fn next_number() -> u64 {
 }
 
 /// A claimed cell whose owner may still be inside; dropping it gives the claim up.
+///
+/// ```
+/// use core::time::Duration;
+/// use gfp::sync::{Owner, fence_claims};
+///
+/// // Two cells, one fence.
+/// let owners = [Owner::new(1), Owner::new(2)];
+/// let claims = owners.each_ref().map(|owner| owner.cell().try_claim().expect("nobody has"));
+/// let fenced = fence_claims();
+/// let values = claims.map(|claim| *claim.wait(&fenced, Duration::MAX).expect("the owners are outside"));
+/// assert_eq!(values, [1, 2]);
+///
+/// // A claim may stay for ever, whether its owner has left or not.
+/// let inside = owners[0].enter().expect("it was given back");
+/// owners[0].cell().try_claim().expect("nobody has").keep();
+/// drop(inside);
+/// assert!(owners[0].enter().is_err());
+/// ```
 #[derive(Debug)]
 #[must_use = "the claim is given up when this is dropped"]
 pub struct Claim<'a, T> {
@@ -33,6 +51,18 @@ pub struct ClaimsFenced {
 }
 
 /// Exclusive access to the `T` of a claimed cell; dropping it lets the owner in again.
+///
+/// ```
+/// use core::time::Duration;
+/// use gfp::sync::{Owner, fence_claims};
+///
+/// let owner = Owner::new(1);
+/// let claim = owner.cell().try_claim().expect("nobody has");
+/// let claimed = claim.wait(&fence_claims(), Duration::MAX).expect("the owner is outside");
+/// assert_eq!(*claimed, 1);
+/// claimed.keep();
+/// assert!(owner.enter().is_err());
+/// ```
 #[must_use = "the cell is given back when this is dropped"]
 pub struct Claimed<'a, T> {
     access: Exclusive<T>,
@@ -40,6 +70,15 @@ pub struct Claimed<'a, T> {
 }
 
 /// Runs one heavy fence (0.4 to 10 µs) for all the claims that the calling thread has made.
+///
+/// ```
+/// use core::time::Duration;
+/// use gfp::sync::{Owner, fence_claims};
+///
+/// let owner = Owner::new(1);
+/// let claim = owner.cell().try_claim().expect("nobody has");
+/// assert!(claim.wait(&fence_claims(), Duration::ZERO).is_some(), "the owner is outside");
+/// ```
 #[must_use = "the waits of the claims want it"]
 pub fn fence_claims() -> ClaimsFenced {
     let number = next_number();
