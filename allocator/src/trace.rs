@@ -21,6 +21,27 @@
 //!
 //! Unlike the kernel's, `mm_page_alloc` has the mask as the caller gave it, without what scopes took from it, and fires for each frame
 //! of a bulk request. Requests that name no node of the allocator fail before it fires.
+//!
+//! ```
+//! // A layer of one's own that stands in for one of these can fire them, too. Nobody listens here.
+//! use gfp::{Gfp, Order, Pfn, frame::{AllocatorNumber, Block, Descriptor, PcpList, ZoneNumber}, gfp::MigrateType, trace};
+//!
+//! let (pfn, order, allocator) = (Pfn::new(8), Order::ZERO, AllocatorNumber::new(1).expect("not 0"));
+//! let tag = Descriptor::of(PcpList::UNMOVABLE, ZoneNumber::new(0), order);
+//! let block = Block::new(allocator, pfn, tag);
+//! trace::mm_page_alloc(block, Gfp::KERNEL);
+//! trace::mm_page_free(block);
+//! trace::mm_page_alloc_failed(allocator, order, Gfp::KERNEL);
+//!
+//! // What takes a look at the zone is asked only if somebody listens.
+//! trace::mm_page_alloc_zone_locked(&[8, 9], order, MigrateType::Unmovable);
+//! trace::mm_page_pcpu_drain(&[8, 9], order, |_| unreachable!("nobody listens"));
+//! let now = || unreachable!("nobody listens");
+//! trace::mm_page_alloc_extfrag(pfn, order, 9, MigrateType::Unmovable, MigrateType::Movable, now);
+//! trace::boost_watermark(Pfn::new(0), 512);
+//! trace::drain_all_pages(100, 0);
+//! trace::free_pending(pfn, order);
+//! ```
 
 use core::hint::cold_path;
 

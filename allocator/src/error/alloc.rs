@@ -84,6 +84,26 @@ pub enum FailReason {
 /// A request that got no memory: what was asked, what was tried, and why each zone refused.
 ///
 /// A value of fixed size, made without allocating. Remembers the first [`MAX_TRIED`] zones and counts the rest.
+///
+/// ```
+/// use gfp::error::{AllocError, FailReason, Refusal, TriedZone};
+/// use gfp::{Gfp, gfp::ZoneType};
+///
+/// // As the allocator makes one:
+/// let mut error = AllocError::new(Gfp::ATOMIC, 4, FailReason::NoMemory);
+/// error.record(TriedZone { node: 0, zone: ZoneType::Normal, refusal: Refusal::Watermark });
+/// error.record(TriedZone { node: 0, zone: ZoneType::Normal, refusal: Refusal::NoBlock });
+/// let error = error.with_reason(FailReason::WouldBlock);
+///
+/// // And as its user reads it; of one zone's refusals the last counts.
+/// assert_eq!((error.gfp(), error.order(), error.reason()), (Gfp::ATOMIC, 4, FailReason::WouldBlock));
+/// assert!(error.tried().map(|zone| zone.refusal).eq([Refusal::NoBlock]));
+/// assert_eq!(
+///     error.to_string(),
+///     "cannot allocate 2^4 frames with GFP_ATOMIC: it would have had to wait for a lock \
+///      (node 0 Normal: no free block large enough); retry, or use a request that may wait for locks"
+/// );
+/// ```
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub struct AllocError {
     gfp: Gfp,

@@ -4,6 +4,16 @@ use core::fmt;
 use std::error::Error;
 
 /// Why an allocator could not be built.
+///
+/// ```
+/// use gfp::BuildError;
+/// use std::io::{Error, ErrorKind};
+///
+/// let option = BuildError::option("max_order", "it must be 9 to 18");
+/// assert_eq!(option.to_string(), "cannot build the allocator: max_order: it must be 9 to 18");
+/// let platform = BuildError::platform("mapping the arena", Error::from(ErrorKind::OutOfMemory));
+/// assert!(platform.to_string().starts_with("cannot build the allocator: mapping the arena: "));
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum BuildError {

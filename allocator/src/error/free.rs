@@ -76,6 +76,14 @@ impl fmt::Display for FrameStory {
 /// A free that was refused: which frame, how it was to be freed, and what its descriptor says.
 ///
 /// The frame is left as it was found. A value of fixed size, made without allocating.
+///
+/// ```
+/// use gfp::{FreeError, error::{FrameStory, Misuse}};
+///
+/// let error = FreeError::new(Misuse::DoubleFree, 17, 0, FrameStory::Free);
+/// assert_eq!((error.misuse, error.pfn), (Misuse::DoubleFree, 17));
+/// assert!(error.to_string().contains("it is free"));
+/// ```
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub struct FreeError {
     /// What is wrong.

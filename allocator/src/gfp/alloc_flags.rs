@@ -78,6 +78,15 @@ bitflags::bitflags! {
 const _: () = assert!(AllocFlags::MIN_RESERVE.bits() as u32 == Gfp::HIGH.bits());
 const _: () = assert!(AllocFlags::KSWAPD.bits() as u32 == Gfp::KSWAPD_RECLAIM.bits());
 
+/// The watermark is a number among the bits:
+///
+/// ```
+/// use gfp::gfp::{AllocFlags, Gfp, WmarkIndex};
+///
+/// let first = AllocFlags::fast_path(Gfp::KERNEL);
+/// assert_eq!(first.wmark(), WmarkIndex::Low);
+/// assert_eq!(first.with_wmark(WmarkIndex::Min).without(AllocFlags::KSWAPD), AllocFlags::from_wmark(WmarkIndex::Min));
+/// ```
 impl AllocFlags {
     /// Returns flags with the watermark `index` and nothing else.
     #[inline]

@@ -152,6 +152,12 @@ bitflags::bitflags! {
 
 impl Gfp {
     /// Returns `self` with the bits of `other` cleared.
+    ///
+    /// ```
+    /// use gfp::Gfp;
+    ///
+    /// assert_eq!(Gfp::KERNEL.without(Gfp::FS), Gfp::NOFS);
+    /// ```
     #[inline]
     #[must_use]
     pub const fn without(self, other: Self) -> Self {
@@ -159,6 +165,10 @@ impl Gfp {
     }
 
     /// Tells whether the caller may block.
+    ///
+    /// ```
+    /// assert!(gfp::Gfp::KERNEL.allows_blocking() && !gfp::Gfp::ATOMIC.allows_blocking());
+    /// ```
     #[doc(alias = "gfpflags_allow_blocking")]
     #[inline]
     #[must_use]
@@ -180,6 +190,15 @@ loom::lazy_static! {
 ///
 /// All bits are allowed until [`set_gfp_allowed_mask`] takes some away. The kernel uses this during boot and
 /// suspend; a program can use it while its shrinkers are not ready to be called.
+///
+/// ```
+/// use gfp::gfp::{Gfp, current_gfp_context, gfp_allowed_mask, set_gfp_allowed_mask};
+///
+/// let before = set_gfp_allowed_mask(gfp_allowed_mask().without(Gfp::RECLAIM));
+/// assert!(!(Gfp::KERNEL & gfp_allowed_mask()).allows_blocking(), "nobody reclaims now");
+/// set_gfp_allowed_mask(before);
+/// assert_eq!(gfp_allowed_mask(), before);
+/// ```
 #[inline]
 #[must_use]
 pub fn gfp_allowed_mask() -> Gfp {
@@ -187,6 +206,13 @@ pub fn gfp_allowed_mask() -> Gfp {
 }
 
 /// Narrows every later request of the process to `mask`, and returns the mask that held before.
+///
+/// ```
+/// use gfp::gfp::{Gfp, gfp_allowed_mask, set_gfp_allowed_mask};
+///
+/// let before = set_gfp_allowed_mask(Gfp::NOWAIT);
+/// assert_eq!((set_gfp_allowed_mask(before), gfp_allowed_mask()), (Gfp::NOWAIT, before));
+/// ```
 pub fn set_gfp_allowed_mask(mask: Gfp) -> Gfp {
     Gfp(GFP_ALLOWED_MASK.swap(mask.0, Ordering::Relaxed))
 }
@@ -195,6 +221,15 @@ pub fn set_gfp_allowed_mask(mask: Gfp) -> Gfp {
 ///
 /// It keeps how the caller may wait, and gives up early and silently without touching the reserves
 /// (kernel: `gfp_nested_mask`, 6.10).
+///
+/// ```
+/// use gfp::gfp::{Gfp, gfp_nested_mask};
+///
+/// assert_eq!(
+///     gfp_nested_mask(Gfp::KERNEL | Gfp::ZERO),
+///     Gfp::KERNEL | Gfp::NORETRY | Gfp::NOMEMALLOC | Gfp::NOWARN
+/// );
+/// ```
 #[must_use]
 pub const fn gfp_nested_mask(gfp: Gfp) -> Gfp {
     const INHERITED: u32 = Gfp::KERNEL.0 | Gfp::ATOMIC.0;

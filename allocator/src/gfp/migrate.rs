@@ -13,6 +13,16 @@ pub const PCPTYPES: usize = 3;
 pub const NR_MIGRATE_TYPES: usize = 6;
 
 /// What a pageblock holds, so that what cannot move does not end up among what can.
+///
+/// ```
+/// use gfp::gfp::MigrateType;
+///
+/// for migratetype in MigrateType::ALL {
+///     assert_eq!(MigrateType::from_index(migratetype.index()), Some(migratetype));
+/// }
+/// assert_eq!(MigrateType::HighAtomic.name(), "HighAtomic");
+/// assert!(MigrateType::Movable.is_mergeable() && !MigrateType::Cma.is_mergeable());
+/// ```
 #[repr(u8)]
 #[derive(Copy, Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]

@@ -14,6 +14,24 @@
 //!
 //! All of it is `const` where it depends on the mask alone, so a mask known at compile time costs nothing.
 //! Bit values, names and derivations are those of Linux 6.x.
+//!
+//! ```
+//! use gfp::gfp::{
+//!     AllocFlags, BadRequest, Gfp, MigrateType, Scopes, ZoneType, check_request, gfp_migratetype, gfp_to_alloc_flags,
+//!     gfp_zone, reserve_flags,
+//! };
+//!
+//! assert_eq!(check_request(Gfp::KERNEL, 3, 10), Ok(()));
+//! assert_eq!(check_request(Gfp::KERNEL, 11, 10), Err(BadRequest::Order { order: 11, max_order: 10 }));
+//! assert_eq!(gfp_zone(Gfp::HIGHUSER_MOVABLE), Ok(ZoneType::Movable));
+//! assert_eq!(gfp_migratetype(Gfp::HIGHUSER_MOVABLE), Ok(MigrateType::Movable));
+//!
+//! // Who cannot wait may use a part of the reserve; who frees memory, all of it.
+//! let atomic = gfp_to_alloc_flags(Gfp::ATOMIC, 0);
+//! assert!(atomic.contains(AllocFlags::MIN_RESERVE | AllocFlags::NON_BLOCK));
+//! assert_eq!(reserve_flags(Gfp::KERNEL, Scopes::MEMALLOC), AllocFlags::NO_WATERMARKS);
+//! assert_eq!(reserve_flags(Gfp::KERNEL | Gfp::NOMEMALLOC, Scopes::MEMALLOC), AllocFlags::empty());
+//! ```
 
 mod alloc_flags;
 mod flags;

@@ -13,6 +13,16 @@
 //! drop(scope);
 //! assert_eq!(current_gfp_context(Gfp::KERNEL), outside);
 //! ```
+//!
+//! ```
+//! use gfp::gfp::{Gfp, MemallocScope, NoIoScope, Scopes, apply_scopes, current_scopes};
+//!
+//! let scopes = (NoIoScope::enter(), MemallocScope::enter());
+//! assert_eq!(current_scopes(), Scopes::NOIO | Scopes::MEMALLOC);
+//! assert_eq!(apply_scopes(Gfp::KERNEL, current_scopes()), Gfp::NOIO);
+//! drop(scopes);
+//! assert!(current_scopes().is_empty());
+//! ```
 
 use core::marker::PhantomData;
 use std::cell::Cell;
@@ -121,6 +131,14 @@ scope! {
 }
 
 /// Returns the scopes that the calling thread is inside.
+///
+/// ```
+/// use gfp::gfp::{NoIoScope, Scopes, current_scopes};
+///
+/// let scope = NoIoScope::enter();
+/// assert_eq!(current_scopes(), Scopes::NOIO);
+/// # drop(scope);
+/// ```
 #[inline]
 #[must_use]
 pub fn current_scopes() -> Scopes {
@@ -128,6 +146,13 @@ pub fn current_scopes() -> Scopes {
 }
 
 /// Returns `gfp` without what `scopes` forbid.
+///
+/// ```
+/// use gfp::gfp::{Gfp, Scopes, apply_scopes};
+///
+/// const NOIO: Gfp = apply_scopes(Gfp::KERNEL, Scopes::NOIO);
+/// assert_eq!(NOIO, Gfp::NOIO);
+/// ```
 #[inline]
 #[must_use]
 pub const fn apply_scopes(gfp: Gfp, scopes: Scopes) -> Gfp {
@@ -143,6 +168,14 @@ pub const fn apply_scopes(gfp: Gfp, scopes: Scopes) -> Gfp {
 /// Returns `gfp` without what the calling thread's scopes forbid (kernel: `current_gfp_context`).
 ///
 /// With no scope open this costs one thread-local byte.
+///
+/// ```
+/// use gfp::gfp::{Gfp, NoIoScope, current_gfp_context};
+///
+/// let scope = NoIoScope::enter();
+/// assert_eq!(current_gfp_context(Gfp::KERNEL | Gfp::ZERO), Gfp::NOIO | Gfp::ZERO);
+/// # drop(scope);
+/// ```
 #[inline]
 #[must_use]
 pub fn current_gfp_context(gfp: Gfp) -> Gfp {

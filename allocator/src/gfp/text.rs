@@ -132,6 +132,11 @@ impl FromStr for Gfp {
 }
 
 /// A part of a mask's text that means nothing.
+///
+/// ```
+/// let refused = gfp::Gfp::parse("GFP_KERNEL|__GFP_LOUD").expect_err("there is no such flag");
+/// assert_eq!(refused.token(), "__GFP_LOUD");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ParseGfpError {
     token: String,

@@ -11,6 +11,16 @@ pub const NR_ZONE_TYPES: usize = 5;
 /// A class of addresses, lowest first.
 ///
 /// A request names the highest type it can use and may be served from any lower one.
+///
+/// ```
+/// use gfp::gfp::ZoneType;
+///
+/// for zone in ZoneType::ALL {
+///     assert_eq!(ZoneType::from_index(zone.index()), Some(zone));
+/// }
+/// assert_eq!(ZoneType::Dma32.name(), "DMA32");
+/// assert!(ZoneType::Normal.is_lowmem() && !ZoneType::Movable.is_lowmem());
+/// ```
 #[repr(u8)]
 #[derive(Copy, Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
@@ -83,6 +93,14 @@ impl fmt::Display for ZoneType {
 }
 
 /// A mask with more than one of DMA, DMA32 and HIGHMEM.
+///
+/// ```
+/// use gfp::gfp::{Gfp, gfp_zone};
+///
+/// let both = Gfp::DMA | Gfp::HIGHMEM;
+/// let refused = gfp_zone(both | Gfp::ZERO).expect_err("they exclude each other");
+/// assert_eq!(refused.modifiers(), both);
+/// ```
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub struct BadZoneModifiers(Gfp);
 
