@@ -8,6 +8,20 @@ use super::Pfn;
 ///
 /// Refills and drains move blocks in batches of at most this size, so that neither needs memory from elsewhere; its
 /// memory is not cleared when it is made.
+///
+/// ```
+/// use gfp::{Pfn, frame::FrameBatch};
+///
+/// let mut batch = FrameBatch::new();
+/// batch.push(Pfn::new(7));
+/// batch.push_run(Pfn::new(16), 2);
+/// batch.push_bits(Pfn::new(64), 0b101);
+/// assert_eq!(batch.numbers(), [7, 16, 17, 64, 66]);
+/// assert_eq!(batch.iter().next_back(), Some(Pfn::new(66)));
+/// assert_eq!((batch.len(), batch.room()), (5, FrameBatch::CAPACITY - 5));
+/// batch.clear();
+/// assert!(batch.is_empty());
+/// ```
 pub struct FrameBatch {
     len: usize,
     /// More than fit, because [`push_bits`](Self::push_bits) writes four at a time.

@@ -16,6 +16,22 @@ use super::{AllocatorNumber, Descriptor, Order, PcpList, Pfn, ZoneNumber};
 ///
 /// One word, and not zero, so that an optional block travels in a register too, and an array of blocks is as small as one
 /// of pointers. The fields from the list on stand as in the frame's [`Descriptor`].
+///
+/// ```
+/// use gfp::{Order, Pfn, gfp::MigrateType};
+/// use gfp::frame::{AllocatorNumber, Block, Descriptor, HotList, HotZone, PcpList, ZoneNumber};
+///
+/// let (allocator, zone) = (AllocatorNumber::new(1).expect("1 to 16383"), ZoneNumber::new(3));
+/// let (list, order) = (PcpList::of(Order::new(1), MigrateType::Movable), Order::new(1));
+/// let block = Block::new(allocator, Pfn::new(10), Descriptor::of(list, zone, order));
+/// assert_eq!((block.allocator(), block.zone_index(), block.pfn()), (allocator, 3, Pfn::new(10)));
+/// assert_eq!((block.list(), block.order()), (list, order));
+///
+/// let [low, high] = [0, 1].map(|n| block.into_frames().nth(n).expect("two frames"));
+/// assert_eq!((low.pfn(), high.pfn(), high.order()), (Pfn::new(10), Pfn::new(11), Order::ZERO));
+/// assert_eq!(low.hot_list(HotZone::new(allocator, zone)), HotList::Movable);
+/// assert_eq!(low.hot_list(HotZone::new(allocator, ZoneNumber::new(0))), HotList::Other);
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[repr(transparent)]
 pub struct Block(NonZeroU64);
@@ -120,6 +136,14 @@ impl fmt::Debug for Block {
 }
 
 /// A zone and its allocator as they stand in a block: one subtraction tells whether a block is of a common kind.
+///
+/// ```
+/// use gfp::frame::{AllocatorNumber, HotZone, ZoneNumber};
+///
+/// let zone_of = |allocator| HotZone::new(AllocatorNumber::new(allocator).expect("not 0"), ZoneNumber::new(0));
+/// assert_ne!(zone_of(1), zone_of(2));
+/// assert_ne!(zone_of(1), HotZone::NONE);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(transparent)]
 pub struct HotZone(u32);

@@ -28,6 +28,13 @@ pub enum FrameState {
 /// Whether a block was taken for movable data.
 ///
 /// A claim of a pageblock counts how much of it is alike; this is how a block remembers what it was taken for.
+///
+/// ```
+/// use gfp::{frame::Mobility, gfp::MigrateType};
+///
+/// assert_eq!(Mobility::of(MigrateType::Movable), Mobility::Movable);
+/// assert_eq!(Mobility::of(MigrateType::Reclaimable), Mobility::of(MigrateType::Unmovable));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mobility {
     /// Taken with `MigrateType::Movable`.
@@ -51,6 +58,16 @@ impl Mobility {
 /// | 0–11 | 3 × order + migrate type, orders 0–3 (`order_to_pindex`, 5.14 and later) |
 /// | 12, 13 | order 9, not movable and movable |
 /// | 14, 15 | an order without a list, movable and not |
+///
+/// ```
+/// use gfp::{Order, frame::{Mobility, PcpList}, gfp::MigrateType};
+///
+/// let list = PcpList::of(Order::new(2), MigrateType::Movable);
+/// assert_eq!((list.index(), list.is_listed()), (7, true));
+/// assert_eq!(PcpList::with_index(7), (list, Order::new(2)));
+/// assert_eq!((list.migratetype(), list.mobility()), (MigrateType::Movable, Mobility::Movable));
+/// assert!(!PcpList::of(Order::new(4), MigrateType::Movable).is_listed());
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(transparent)]
 pub struct PcpList(u8);
@@ -143,6 +160,20 @@ impl PcpList {
 /// handovers, when it goes to its owner and comes back. Otherwise, on its way from the buddy through a thread's cache to its owner
 /// and back, a [`Block`](super::Block) is its own proof: there the table, four bytes a frame, is neither read nor written. What
 /// is free is what the buddy's map says.
+///
+/// ```
+/// use gfp::{Order, frame::{Descriptor, FrameState, PcpList, ZoneNumber}};
+///
+/// let block = Descriptor::of(PcpList::MOVABLE, ZoneNumber::new(5), Order::ZERO);
+/// assert_eq!((block.list(), block.zone_index(), block.order()), (PcpList::MOVABLE, 5, Order::ZERO));
+/// assert_eq!(block.state(), Some(FrameState::Unrecorded));
+/// assert_eq!(Descriptor::from_bits(block.bits()), block);
+///
+/// // A generation counts how often the block has come back from plain numbers.
+/// let back = block.put_together();
+/// assert_eq!((back.state(), back.generation()), (Some(FrameState::Returned), 1));
+/// assert_eq!(block.returned().generation(), 0);
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[repr(transparent)]
 pub struct Descriptor(u32);

@@ -17,6 +17,15 @@ pub const MAX_MAX_ORDER: u8 = 18;
 pub const ZONES_MAX: usize = 512;
 
 /// A page frame number: a frame's offset in the arena, in frames of 4 KiB. 32 bits name 16 TiB.
+///
+/// ```
+/// use gfp::{Order, Pfn};
+///
+/// let pfn = Pfn::new(24);
+/// assert_eq!((pfn.get(), pfn.index(), pfn.offset_bytes()), (24, 24, 24 * 4096));
+/// assert!(pfn.is_aligned(Order::new(3)) && !pfn.is_aligned(Order::new(4)));
+/// assert_eq!(pfn.add(8), Pfn::new(32));
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(transparent)]
 pub struct Pfn(u32);
@@ -73,6 +82,15 @@ impl fmt::Display for Pfn {
 }
 
 /// log2 of a block's size in frames: 0 to [`MAX_MAX_ORDER`]; an allocator may allow less.
+///
+/// ```
+/// use gfp::Order;
+///
+/// let order = Order::try_new(9).expect("at most 18");
+/// assert_eq!((order, order.get(), order.index()), (Order::PAGEBLOCK, 9, 9));
+/// assert_eq!((order.frames(), order.bytes()), (512, 2 << 20));
+/// assert_eq!(Order::try_new(19), None);
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(transparent)]
 pub struct Order(u8);
@@ -139,6 +157,10 @@ impl fmt::Display for Order {
 }
 
 /// The number of a zone in its allocator, below [`ZONES_MAX`].
+///
+/// ```
+/// assert_eq!(gfp::frame::ZoneNumber::new(2).index(), 2);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(transparent)]
 pub struct ZoneNumber(u16);
@@ -166,6 +188,14 @@ impl ZoneNumber {
 }
 
 /// The number of an allocator among those that are alive in the process, from 1 on.
+///
+/// ```
+/// use gfp::frame::AllocatorNumber;
+///
+/// let last = AllocatorNumber::new(AllocatorNumber::MAX).expect("the last one");
+/// assert_eq!((last.get(), last.non_zero().get()), (16383, 16383));
+/// assert_eq!(AllocatorNumber::new(0), None);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(transparent)]
 pub struct AllocatorNumber(NonZeroU16);
@@ -208,6 +238,13 @@ pub const NODES_MAX: usize = 64;
 /// The number of a node in its allocator, below [`NODES_MAX`].
 ///
 /// Not the machine's number of it: an allocator may use some of the machine's nodes, or simulate others.
+///
+/// ```
+/// use gfp::Nid;
+///
+/// assert_eq!(Nid::new(3).index(), 3);
+/// assert_eq!(Nid::try_new(64), None);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(transparent)]
 pub struct Nid(u8);

@@ -12,6 +12,21 @@ use crate::sync::{
 /// The descriptor of a block's first frame says that it is shared, the word of that frame here how often. The count has a word
 /// of its own, so that it is as wide as the kernel's and the descriptor keeps its generation: raw parts from before are told
 /// apart as well as ever. 4 bytes a frame, committed where blocks are shared.
+///
+/// ```
+/// use gfp::{Pfn, frame::References, sync::Put};
+///
+/// let (references, pfn) = (References::new(1024).expect("4 KiB"), Pfn::new(5));
+/// references.set(pfn, 2);
+/// assert_eq!((references.get(pfn), references.count(pfn)), (Ok(3), 3));
+/// assert_eq!((references.put(pfn, 2), references.is_unique(pfn)), (Put::StillShared, true));
+///
+/// // One put too many is found, and what is no longer counted stays for ever.
+/// assert_eq!((references.put(pfn, 2), references.put(pfn, 1)), (Put::NotShared, Put::Last));
+/// references.set(pfn, 1);
+/// assert!(references.saturate(pfn) && references.is_saturated(pfn));
+/// assert_eq!(references.put(pfn, 1), Put::StillShared);
+/// ```
 #[derive(Debug)]
 pub struct References {
     counts: ZeroedSlice<AtomicU32>,

@@ -17,6 +17,14 @@ pub const LIST_FRAMES_MAX: u32 = 4096;
 const CHUNK: u32 = 512;
 
 /// The memory behind the lists of one zone in one cache: 180 KiB of address space, committed page by page.
+///
+/// ```
+/// use gfp::frame::{PcpList, StackMemory};
+///
+/// let memory = StackMemory::new().expect("180 KiB");
+/// let first = memory.commit(PcpList::MOVABLE, 0);
+/// assert!(first > 0 && memory.commit(PcpList::MOVABLE, first) > first);
+/// ```
 #[derive(Debug)]
 pub struct StackMemory {
     words: ZeroedSlice<AtomicU64>,
@@ -58,6 +66,40 @@ fn start(list: usize) -> usize {
 }
 
 /// One list: a stack with its hot end on top, whose cold end can be cut off.
+///
+/// ```
+/// use gfp::{Order, Pfn};
+/// use gfp::frame::{AllocatorNumber, Block, Descriptor, FrameLists, PcpList, StackMemory, ZoneNumber};
+///
+/// let (allocator, list) = (AllocatorNumber::new(1).expect("1 to 16383"), PcpList::MOVABLE);
+/// let tag = Descriptor::of(list, ZoneNumber::new(0), Order::ZERO);
+/// let block = |pfn| Block::new(allocator, Pfn::new(pfn), tag);
+///
+/// // No list has memory at first; a page of it is committed at a time.
+/// let mut lists = FrameLists::new(StackMemory::new().expect("180 KiB"));
+/// assert_eq!(lists.list_mut(list).push(block(0)), Err(block(0)));
+/// let committed = lists.memory().commit(list, lists.committed(list));
+/// lists.raise_capacity(list, committed);
+///
+/// let stack = lists.list_mut(list);
+/// assert!(stack.is_empty() && stack.room() >= 5);
+/// assert_eq!(stack.push_all([1, 2, 3].map(block).into_iter(), |_| unreachable!("there is room")), 3);
+/// stack.push(block(4)).expect("room");
+/// stack.push_cold(block(0)).expect("room");
+/// assert_eq!((stack.len(), stack.pop()), (5, Some(block(4))));
+///
+/// let mut coldest = Vec::new();
+/// assert_eq!(stack.take_cold(2, |block| coldest.push(block)), 2);
+/// assert_eq!(coldest, [block(0), block(1)]);
+/// let mut hottest = Vec::new();
+/// assert_eq!(stack.pop_many(2, |block| hottest.push(block)), 2);
+/// assert_eq!(hottest, [block(3), block(2)]);
+///
+/// // Blocks as long as they are of the list.
+/// let mut freed = [5, 6].map(block).into_iter();
+/// let (count, odd) = stack.push_while(10, &mut freed, |block| block.pfn() < Pfn::new(6));
+/// assert_eq!((count, odd), (1, Some(block(6))));
+/// ```
 #[derive(Debug)]
 #[repr(C)]
 pub struct FrameStack {
@@ -219,6 +261,28 @@ impl FrameStack {
 }
 
 /// The lists of one zone in one cache, with their memory.
+///
+/// ```
+/// use gfp::{Order, Pfn};
+/// use gfp::frame::{AllocatorNumber, Block, Descriptor, FrameLists, PcpList, StackMemory, ZoneNumber};
+///
+/// // No list has memory at first; a page of it is committed at a time.
+/// let (mut lists, list) = (FrameLists::new(StackMemory::new().expect("180 KiB")), PcpList::MOVABLE);
+/// assert_eq!((lists.committed(list), lists.list(list).room()), (0, 0));
+/// let committed = lists.memory().commit(list, lists.committed(list));
+/// lists.raise_capacity(list, committed);
+/// assert_eq!(lists.committed(list), committed);
+///
+/// // What is taken from the cold end leaves a gap, which moving the rest closes.
+/// let tag = Descriptor::of(list, ZoneNumber::new(0), Order::ZERO);
+/// let allocator = AllocatorNumber::new(1).expect("1 to 16383");
+/// let mut blocks = (0..10).map(|pfn| Block::new(allocator, Pfn::new(pfn), tag));
+/// lists.list_mut(list).push_all(&mut blocks, |_| unreachable!("there is room"));
+/// lists.list_mut(list).take_cold(4, drop);
+/// let room = lists.list(list).room();
+/// lists.close_gap(list);
+/// assert_eq!((lists.list(list).room(), lists.frames()), (room + 4, 6));
+/// ```
 #[derive(Debug)]
 #[repr(C)]
 pub struct FrameLists {

@@ -14,6 +14,22 @@ use crate::sync::{
 /// Who may write a descriptor: the owner of the block (its head), the thread that frees what was left pending, or the one that
 /// [exchanges](Self::exchange) it first. The accesses are relaxed: whatever hands a block from one thread to another (the
 /// zone lock, a cache's handshake, the user's own channel) orders them.
+///
+/// ```
+/// use gfp::{Order, Pfn, frame::{AllocatorNumber, Descriptor, FrameTable, PcpList, ZoneNumber}};
+///
+/// let allocator = AllocatorNumber::new(1).expect("1 to 16383");
+/// let frames = FrameTable::new(allocator, 1024).expect("4 KiB");
+/// assert_eq!((frames.allocator(), frames.len(), frames.is_empty()), (allocator, 1024, false));
+///
+/// let block = Descriptor::of(PcpList::MOVABLE, ZoneNumber::new(0), Order::ZERO);
+/// assert_eq!(frames.update(Pfn::new(3), |_| Some(block)), Ok(block));
+/// assert_eq!(frames.get(Pfn::new(3)), Some(block));
+///
+/// let refused = frames.exchange(Pfn::new(3), |_| None).expect_err("no change was wanted");
+/// assert_eq!(refused.found, Some(block));
+/// assert_eq!(frames.exchange(Pfn::new(1024), Some).expect_err("outside").found, None);
+/// ```
 #[derive(Clone, Debug)]
 pub struct FrameTable {
     /// The words of `memory`, at hand without two more loads.
