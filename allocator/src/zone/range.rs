@@ -22,6 +22,40 @@ fn pieces(range: &Range<Pfn>) -> impl Iterator<Item = Range<Pfn>> + use<> {
 }
 
 /// Ranges are of whole pageblocks of the zone unless they say otherwise.
+///
+/// ```
+/// # use gfp::{Nid, Order, Pfn, frame::{AllocatorNumber, FrameTable, ZoneNumber}};
+/// # use gfp::gfp::{ZoneType};
+/// # use gfp::zone::{FirstFor, Freed, Grouping, Zone, ZoneSpan, watermark::WatermarkRule};
+/// # let end = Pfn::new(4096);
+/// # let (kind, node, number) = (ZoneType::Normal, Nid::new(0), ZoneNumber::new(0));
+/// # let span = ZoneSpan { kind, node, number, start: Pfn::new(0), end, online_end: end };
+/// # let frames = FrameTable::new(AllocatorNumber::new(1).expect("not 0"), 4096)?;
+/// # let first_for = FirstFor::collect(|highest| highest >= kind);
+/// # let (rule, grouping) = (WatermarkRule::AnySuitable, Grouping::ByMobility);
+/// # let zone = Zone::new(span, Order::new(10), rule, frames, first_for, grouping)?;
+/// let block = Pfn::new(512)..Pfn::new(1024);
+/// zone.start_isolate(&block).expect("it is in circulation");
+/// assert_eq!(zone.used_frames(&block), 0);
+/// assert!(!zone.may_be_cached(), "caches would hand out frames of it");
+///
+/// // All of it is free: it can be taken out of the zone, and brought back.
+/// assert_eq!((zone.take_offline(&block), zone.managed()), (512, 4096 - 512));
+/// assert_eq!(zone.find_offline(&(Pfn::new(0)..end), true), Some(Pfn::new(512)));
+/// zone.bring_online(&block);
+/// assert_eq!((zone.find_offline(&block, true), zone.managed()), (None, 4096));
+///
+/// // Or taken by address, in circulation or isolated.
+/// zone.start_isolate(&block).expect("it is back");
+/// zone.undo_isolate(&block);
+/// zone.reserve_cma(&block);
+/// assert_eq!(zone.cma_pages(), 512);
+/// let odd = Pfn::new(600)..Pfn::new(607);
+/// assert_eq!(zone.take_range(&odd, false), Ok(()));
+/// assert_eq!(zone.take_range(&odd, false), Err(Pfn::new(600)), "it is taken");
+/// assert_eq!(zone.free_range(&odd), Freed::Open);
+/// # Ok::<(), gfp::sync::ZeroedSliceError>(())
+/// ```
 impl Zone {
     /// Changes every pageblock of a range, and calls `note` with how many could be changed, with the lock held.
     fn change_pageblocks(

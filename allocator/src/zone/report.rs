@@ -7,6 +7,16 @@ use crate::{
 };
 
 /// Where a zone lies and what it is.
+///
+/// ```
+/// use gfp::{Nid, Pfn, frame::ZoneNumber, gfp::ZoneType, zone::ZoneSpan};
+///
+/// let [start, online_end, end] = [1024, 2048, 4096].map(Pfn::new);
+/// let (node, number) = (Nid::new(0), ZoneNumber::new(1));
+/// let span = ZoneSpan { kind: ZoneType::Normal, node, number, start, end, online_end };
+/// assert_eq!((span.frames(), span.online_frames()), (3072, 1024));
+/// assert!(span.contains(start) && !span.contains(end));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ZoneSpan {
     /// What the zone is for.

@@ -2,6 +2,19 @@
 //!
 //! Pure functions over the sizes of zones, computed when an allocator is built, grown or re-tuned. Frames
 //! unless the name says otherwise; formulas and defaults are those of Linux 6.x.
+//!
+//! ```
+//! use gfp::{gfp::ZoneType, zone::sizing::{ZoneSize, max_boost, min_free_kbytes, per_zone_wmarks, total_reserve}};
+//!
+//! // 64 GiB, as one zone.
+//! let zone = ZoneSize { kind: ZoneType::Normal, managed: 64 << 18 };
+//! let kbytes = min_free_kbytes(zone.managed, None);
+//! assert_eq!(kbytes, 32 << 10);
+//! let marks = per_zone_wmarks(&[zone], kbytes, 10).next().expect("a zone");
+//! assert_eq!((marks.min, marks.low, marks.high), (8192, 24_969, 41_746));
+//! assert_eq!(total_reserve(zone.managed, &[0; 5], &marks), marks.high);
+//! assert_eq!(max_boost(&marks, zone.managed, 512, 15_000), marks.high * 3 / 2);
+//! ```
 
 use super::watermark::Watermarks;
 use crate::gfp::{NR_ZONE_TYPES, ZoneType};
@@ -44,6 +57,16 @@ fn mul_div(a: u64, b: u64, c: u64) -> u64 {
 ///
 /// `zones` are those of one node. Zone `i` keeps the managed frames of all zones above it up to `j`, divided by
 /// its ratio; nothing from its own requests, nothing when it manages no frames. Each row never falls with `j`.
+///
+/// ```
+/// use gfp::{gfp::ZoneType, zone::sizing::{LOWMEM_RESERVE_RATIO, ZoneSize, lowmem_reserve}};
+///
+/// let zone = |kind, managed| ZoneSize { kind, managed };
+/// let zones = [zone(ZoneType::Dma, 4096), zone(ZoneType::Dma32, 1 << 20), zone(ZoneType::Normal, 1 << 20)];
+/// let kept = lowmem_reserve(&zones, &LOWMEM_RESERVE_RATIO)[ZoneType::Dma.index()];
+/// // From its own requests nothing; from those for NORMAL, 1/256 of all that they could use instead.
+/// assert_eq!((kept[ZoneType::Dma.index()], kept[ZoneType::Normal.index()]), (0, (2 << 20) / 256));
+/// ```
 #[doc(alias = "setup_per_zone_lowmem_reserve")]
 #[must_use]
 pub fn lowmem_reserve(
@@ -136,6 +159,14 @@ pub fn max_boost(marks: &Watermarks, managed: u64, pageblock_frames: u64, boost_
 /// Raises all levels by one pageblock, up to [`max_boost`] (kernel: `boost_watermark`, 5.0 on).
 ///
 /// Called when a request is about to mix types in a pageblock, so that reclaim starts before it must do so again.
+///
+/// ```
+/// use gfp::zone::{sizing::{Boost, boost_watermark}, watermark::Watermarks};
+///
+/// let mut marks = Watermarks { min: 300, low: 500, high: 700, promo: 900, boost: 0 };
+/// let boosts = [(); 3].map(|()| (boost_watermark(&mut marks, 1 << 20, 512, 15_000), marks.boost));
+/// assert_eq!(boosts, [(Boost::Raised, 512), (Boost::Raised, 1024), (Boost::Raised, 1050)]);
+/// ```
 pub fn boost_watermark(
     marks: &mut Watermarks,
     managed: u64,

@@ -13,6 +13,14 @@ use crate::{
 ///
 /// It is rewritten by the holder of the zone's lock whenever the free frames, the marks, the boost or the reserves have
 /// changed it; whoever reads it gets the state of some moment since then. It has cache lines of its own.
+///
+/// ```
+/// use gfp::zone::{SharedZoneState, ZoneState};
+///
+/// let word = SharedZoneState::new();
+/// word.publish(ZoneState::default());
+/// assert_eq!(word.get(), ZoneState::default());
+/// ```
 #[derive(Clone, Debug)]
 pub struct SharedZoneState {
     word: Arc<CachePadded<AtomicU64>>,
@@ -49,6 +57,14 @@ impl SharedZoneState {
 
 /// The highest zones that a request may name to try a zone first: the zone's own type, and those above it that have no
 /// memory.
+///
+/// ```
+/// use gfp::{gfp::ZoneType, zone::FirstFor};
+///
+/// // The NORMAL zone of a machine without HIGHMEM.
+/// let first_for = FirstFor::collect(|highest| highest >= ZoneType::Normal);
+/// assert!(first_for.contains(ZoneType::HighMem) && !first_for.contains(ZoneType::Dma32));
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FirstFor(u8);
 
@@ -80,6 +96,24 @@ impl FirstFor {
 /// | 4 × type + 2 | at the high mark, CMA frames counted |
 /// | 32 + 2 × type + 0 | at the low mark, CMA frames not counted, whichever zone is tried first |
 /// | 32 + 2 × type + 1 | the same, CMA frames counted |
+///
+/// ```
+/// use gfp::{gfp::{AllocFlags, WmarkIndex, ZoneType}, zone::{FirstFor, SharedZoneState, ZoneState}};
+///
+/// // A DMA zone that is above its low mark, below its high one, and that nobody but DMA requests tries first.
+/// let first_for = FirstFor::collect(|highest| highest == ZoneType::Dma);
+/// assert!(first_for.contains(ZoneType::Dma) && !first_for.contains(ZoneType::Normal));
+/// let state = ZoneState::of(first_for, |_, mark, _| mark == WmarkIndex::Low);
+/// let none = AllocFlags::empty();
+/// assert!(state.above_low(ZoneType::Dma, none));
+/// assert!(!state.above_low(ZoneType::Normal, none) && state.is_willing(ZoneType::Normal, none));
+/// assert!(!state.above_high());
+///
+/// let shared = SharedZoneState::new();
+/// assert!(!shared.get().is_willing(ZoneType::Dma, none), "at first it refuses all");
+/// shared.publish(state);
+/// assert_eq!(shared.get(), state);
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(transparent)]
 pub struct ZoneState(u64);

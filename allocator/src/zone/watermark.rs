@@ -1,6 +1,47 @@
 //! The watermark test: may this request take memory from this zone now?
 //!
 //! A pure function over a snapshot of the zone, in three versions of the rule. All amounts are frames.
+//!
+//! ```
+//! use gfp::{Gfp, gfp::{AllocFlags, MigrateType, WmarkIndex, ZoneType, gfp_to_alloc_flags}};
+//! use gfp::zone::watermark::{
+//!     FreeCounts, FreeSnapshot, WatermarkRule, Watermarks, wmark_pages, zone_watermark_fast, zone_watermark_ok,
+//! };
+//!
+//! /// A zone whose free memory is all single frames.
+//! struct Single(u64);
+//! impl FreeCounts for Single {
+//!     fn nr_free(&self, order: u8) -> u64 {
+//!         if order == 0 { self.0 } else { 0 }
+//!     }
+//!     fn has_type(&self, order: u8, _: MigrateType) -> bool {
+//!         self.nr_free(order) > 0
+//!     }
+//! }
+//!
+//! let zone = |counts| FreeSnapshot {
+//!     free: 100,
+//!     free_cma: 0,
+//!     free_highatomic: 0,
+//!     reserved_highatomic: 0,
+//!     lowmem_reserve: [0; 5],
+//!     max_order: 10,
+//!     counts,
+//! };
+//! let marks = Watermarks { min: 80, low: 100, high: 120, promo: 140, boost: 16 };
+//! assert_eq!((wmark_pages(&marks, WmarkIndex::Min), marks.unboosted(WmarkIndex::Min)), (96, 80));
+//!
+//! let passes = |order, mark, flags| {
+//!     zone_watermark_ok(WatermarkRule::AnySuitable, order, mark, ZoneType::Normal, flags, &zone(&Single(100)))
+//! };
+//! let none = AllocFlags::empty();
+//! assert!(passes(0, 99, none) && !passes(0, 100, none), "more than the mark must remain");
+//! assert!(!Single(100).has_type(1, MigrateType::Movable) && !passes(1, 50, none), "no block is large enough");
+//! assert!(passes(0, 120, gfp_to_alloc_flags(Gfp::ATOMIC, 0)), "who cannot wait may use a part of the reserve");
+//!
+//! let (rule, low) = (WatermarkRule::AnySuitable, AllocFlags::from_wmark(WmarkIndex::Low));
+//! assert!(!zone_watermark_fast(rule, 0, &marks, ZoneType::Normal, low, &zone(&Single(100))));
+//! ```
 
 use crate::gfp::{AllocFlags, MigrateType, NR_ZONE_TYPES, WmarkIndex, ZoneType};
 

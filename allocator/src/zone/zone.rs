@@ -44,6 +44,8 @@ pub enum Freed {
 }
 
 /// A range of frames with its own lock, free areas and watermarks (`struct zone`).
+///
+/// The example of [`zone`](super) takes one through its life.
 #[derive(Debug)]
 pub struct Zone {
     span: ZoneSpan,
@@ -380,6 +382,27 @@ impl Zone {
     /// Frees a block whose descriptor says pending, without waiting for the lock.
     ///
     /// If the lock is taken, the block stays in the pending map until the next holder frees it.
+    ///
+    /// ```
+    /// # use gfp::{Nid, Order, Pfn};
+    /// # use gfp::frame::{AllocatorNumber, FrameTable, PcpList, ZoneNumber, free_pages_prepare, prep_new_page};
+    /// # use gfp::gfp::{AllocFlags, MigrateType, WmarkIndex, ZoneType};
+    /// # use gfp::zone::{FirstFor, Freed, Grouping, Zone, ZoneSpan, watermark::{WatermarkRule, Watermarks}};
+    /// # let end = Pfn::new(4096);
+    /// # let (kind, node, number) = (ZoneType::Normal, Nid::new(0), ZoneNumber::new(0));
+    /// # let span = ZoneSpan { kind, node, number, start: Pfn::new(0), end, online_end: end };
+    /// # let frames = FrameTable::new(AllocatorNumber::new(1).expect("not 0"), 4096)?;
+    /// # let first_for = FirstFor::collect(|highest| highest >= kind);
+    /// # let (rule, grouping) = (WatermarkRule::AnySuitable, Grouping::ByMobility);
+    /// # let zone = Zone::new(span, Order::new(10), rule, frames.clone(), first_for, grouping)?;
+    /// let flags = AllocFlags::from_wmark(WmarkIndex::Low);
+    /// let pfn = zone.rmqueue_buddy(Order::ZERO, MigrateType::Movable, flags).expect("all is free");
+    /// let block = prep_new_page(&frames, pfn, PcpList::MOVABLE, number, Order::ZERO);
+    /// free_pages_prepare(&frames, block).expect("nobody else has it");
+    /// assert_eq!(zone.free_without_waiting(pfn), Freed::Open, "nobody held the lock");
+    /// assert_eq!(zone.report().free, 4096);
+    /// # Ok::<(), gfp::sync::ZeroedSliceError>(())
+    /// ```
     pub fn free_without_waiting(&self, pfn: Pfn) -> Freed {
         let index = pfn.index() - self.span.start.index();
         let Some(areas) = self.areas.try_lock() else {
@@ -393,6 +416,23 @@ impl Zone {
 
     /// Lets the child of a fork read the zone without waiting for a thread that it does not have; nothing may be taken from it or
     /// freed to it there.
+    ///
+    /// ```
+    /// # use gfp::{Nid, Order, Pfn, frame::{AllocatorNumber, FrameTable, PcpList, ZoneNumber}};
+    /// # use gfp::gfp::{AllocFlags, MigrateType, WmarkIndex, ZoneType};
+    /// # use gfp::zone::{FirstFor, Freed, Grouping, Zone, ZoneSpan, watermark::{WatermarkRule, Watermarks}};
+    /// # let end = Pfn::new(4096);
+    /// # let (kind, node, number) = (ZoneType::Normal, Nid::new(0), ZoneNumber::new(0));
+    /// # let span = ZoneSpan { kind, node, number, start: Pfn::new(0), end, online_end: end };
+    /// # let frames = FrameTable::new(AllocatorNumber::new(1).expect("not 0"), 4096)?;
+    /// # let first_for = FirstFor::collect(|highest| highest >= kind);
+    /// # let (rule, grouping) = (WatermarkRule::AnySuitable, Grouping::ByMobility);
+    /// # let zone = Zone::new(span, Order::new(10), rule, frames, first_for, grouping)?;
+    /// // In the child of a fork:
+    /// zone.orphan();
+    /// assert_eq!(zone.report().free, 4096);
+    /// # Ok::<(), gfp::sync::ZeroedSliceError>(())
+    /// ```
     pub fn orphan(&self) {
         self.pending.orphan();
         self.areas.orphan();
@@ -435,6 +475,32 @@ impl Zone {
     }
 
     /// Takes back a boost of the watermarks, once what it asked for has been done.
+    ///
+    /// ```
+    /// # use gfp::{Nid, Order, Pfn, frame::{AllocatorNumber, FrameTable, PcpList, ZoneNumber}};
+    /// # use gfp::gfp::{AllocFlags, MigrateType, WmarkIndex, ZoneType};
+    /// # use gfp::zone::{FirstFor, Freed, Grouping, Zone, ZoneSpan, watermark::{WatermarkRule, Watermarks}};
+    /// # let end = Pfn::new(4096);
+    /// # let (kind, node, number) = (ZoneType::Normal, Nid::new(0), ZoneNumber::new(0));
+    /// # let span = ZoneSpan { kind, node, number, start: Pfn::new(0), end, online_end: end };
+    /// # let frames = FrameTable::new(AllocatorNumber::new(1).expect("not 0"), 4096)?;
+    /// # let first_for = FirstFor::collect(|highest| highest >= kind);
+    /// # let (rule, grouping) = (WatermarkRule::AnySuitable, Grouping::ByMobility);
+    /// # let zone = Zone::new(span, Order::new(10), rule, frames, first_for, grouping)?;
+    /// # zone.set_watermarks(Watermarks { min: 32, low: 64, high: 96, promo: 128, boost: 0 }, [0; 5]);
+    /// // Halves of pageblocks are all that is left, and of the wrong type: a claim of one boosts the marks.
+    /// let movable = || zone.rmqueue_buddy(Order::new(8), MigrateType::Movable, AllocFlags::empty());
+    /// let halves: Vec<Pfn> = core::iter::from_fn(movable).collect();
+    /// let list = PcpList::of(Order::new(8), MigrateType::Movable);
+    /// assert_eq!(zone.free_one(halves[0], Order::new(8), list), Freed::Open);
+    /// assert!(zone.rmqueue_buddy(Order::ZERO, MigrateType::Unmovable, AllocFlags::empty()).is_some());
+    /// let boost = zone.watermarks().boost;
+    /// assert!(boost > 0);
+    ///
+    /// zone.end_boost(boost);
+    /// assert_eq!(zone.watermarks().boost, 0);
+    /// # Ok::<(), gfp::sync::ZeroedSliceError>(())
+    /// ```
     pub fn end_boost(&self, boost: u64) {
         if boost > 0 {
             self.with_areas(|areas| {

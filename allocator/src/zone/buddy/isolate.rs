@@ -68,6 +68,32 @@ fn aligned_blocks(start: Pfn, end: Pfn, max_order: u8) -> impl Iterator<Item = (
     })
 }
 
+/// This is how pageblocks leave and come back:
+///
+/// ```
+/// use gfp::{Order, Pfn, gfp::MigrateType, zone::buddy::Buddy};
+///
+/// let (end, at) = (Pfn::new(4096), Pfn::new(512));
+/// let mut buddy = Buddy::new(Pfn::new(0), end, end, Order::new(10))?;
+///
+/// // Out of circulation and, as all of it is free, out of the zone; and back.
+/// assert!(buddy.start_isolate(at) && buddy.is_isolated(at));
+/// assert_eq!((buddy.used_in_pageblock(at), buddy.free_frames()), (0, 4096 - 512));
+/// assert!(buddy.take_offline(at) && buddy.is_offline(at));
+/// assert!(buddy.bring_online(at) && !buddy.is_offline(at));
+/// assert!(buddy.start_isolate(at) && buddy.undo_isolate(at));
+///
+/// // A pageblock changes its type with what is free in it.
+/// buddy.set_migratetype(at, MigrateType::Cma);
+/// assert_eq!(buddy.free_frames_of(MigrateType::Cma), 512);
+///
+/// // By address: all of a range or none of it.
+/// assert_eq!(buddy.take_range(Pfn::new(600), Pfn::new(607)), Ok(()));
+/// assert_eq!(buddy.take_range(Pfn::new(590), Pfn::new(610)), Err(Pfn::new(600)));
+/// assert!(!buddy.is_free(Pfn::new(606)));
+/// assert!(buddy.free_range(Pfn::new(600), Pfn::new(607)));
+/// # Ok::<(), gfp::sync::ZeroedSliceError>(())
+/// ```
 impl Buddy {
     /// Returns the maximal free block that a frame lies in, if it is free, and its order.
     pub(super) fn free_block_around(&self, pfn: Pfn) -> Option<(Pfn, u8)> {

@@ -39,6 +39,49 @@ const WORD_ORDER: u8 = 6;
 pub const PAGEBLOCK_FRAMES: u32 = 1 << PAGEBLOCK_ORDER;
 
 /// The free areas of one zone (`struct free_area` and the functions over it).
+///
+/// ```
+/// use gfp::{Order, Pfn, frame::{FrameBatch, Mobility}, gfp::{AllocFlags, MigrateType}};
+/// use gfp::zone::{Grouping, buddy::{Buddy, Fallback, RmqueueMode}};
+///
+/// // 16 pageblocks of 2 MiB, all free and movable, in blocks of at most 4 MiB.
+/// let (movable, unmovable) = (MigrateType::Movable, MigrateType::Unmovable);
+/// let (start, end) = (Pfn::new(0), Pfn::new(8192));
+/// let mut buddy = Buddy::new(start, end, end, Order::new(10))?;
+/// assert_eq!((buddy.start(), buddy.end(), buddy.free_frames()), (start, end, 8192));
+/// assert_eq!((buddy.nr_free(Order::new(10), movable), buddy.available(movable)), (8, 1 << 10));
+///
+/// // The lowest block of the smallest order that fits is split; the rest stays free.
+/// let pfn = buddy.rmqueue_smallest(Order::ZERO, movable, Mobility::Movable).expect("all is free");
+/// assert_eq!((pfn, buddy.nr_free(Order::new(9), movable)), (Pfn::new(0), 1));
+/// assert!(buddy.is_used(pfn, Order::ZERO) && buddy.is_free(Pfn::new(1)));
+/// // A free merges with its buddies again; a second one is found.
+/// assert!(buddy.free(pfn, Order::ZERO, Mobility::Movable));
+/// assert_eq!(buddy.available(movable), 1 << 10);
+/// assert!(!buddy.free(pfn, Order::ZERO, Mobility::Movable));
+///
+/// // A type without free blocks claims a pageblock of another.
+/// assert_eq!(buddy.free_frames_of(unmovable), 0);
+/// let (mut mode, mut done) = (RmqueueMode::default(), Fallback::default());
+/// let flags = AllocFlags::empty();
+/// let pfn = buddy.rmqueue(Order::new(3), unmovable, flags, Grouping::ByMobility, &mut mode, &mut done);
+/// let pfn = pfn.expect("all is free");
+/// assert_eq!((buddy.pageblock_type(pfn), done.claimed), (unmovable, 1));
+/// assert!(buddy.pageblocks(unmovable) >= 1);
+///
+/// // Refills and drains work on many blocks at once.
+/// let mut batch = FrameBatch::new();
+/// buddy.rmqueue_bulk(Order::ZERO, 10, unmovable, flags, Grouping::ByMobility, &mut batch);
+/// assert_eq!(buddy.rmqueue_frames(5, unmovable, Mobility::Fixed, &mut batch), 5);
+/// assert_eq!(buddy.free_batch(batch.numbers(), Order::ZERO, Mobility::Fixed), 0, "none was free already");
+/// assert_eq!(buddy.idle_frames(), 8192 - 8);
+///
+/// // A block of at least 1 MiB is one mark, until its frames are to come back one by one.
+/// let large = buddy.rmqueue_smallest(Order::PAGEBLOCK, movable, Mobility::Movable).expect("there are more");
+/// buddy.split_taken(large, Order::PAGEBLOCK, Mobility::Movable);
+/// assert!(buddy.free(large.add(7), Order::ZERO, Mobility::Movable));
+/// # Ok::<(), gfp::sync::ZeroedSliceError>(())
+/// ```
 #[derive(Debug)]
 pub struct Buddy {
     start: Pfn,
