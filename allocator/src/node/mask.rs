@@ -5,6 +5,18 @@ use core::fmt;
 use crate::frame::{NODES_MAX, Nid};
 
 /// A set of an allocator's nodes (`nodemask_t`).
+///
+/// ```
+/// use gfp::{Nid, NodeMask};
+///
+/// let mask: NodeMask = [0, 1, 2, 5].map(Nid::new).into_iter().collect();
+/// assert_eq!((mask.to_string(), mask.len(), mask.bits()), ("0-2,5".into(), 4, 0b10_0111));
+/// assert!(mask.contains(Nid::new(5)) && !mask.is_empty());
+///
+/// let high = mask.and(NodeMask::from_bits(0b11_0000));
+/// assert_eq!(high, NodeMask::of(Nid::new(5)));
+/// assert!(mask.iter().map(Nid::index).eq([0, 1, 2, 5]));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[doc(alias = "nodemask_t")]
 #[repr(transparent)]

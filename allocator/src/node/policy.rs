@@ -6,6 +6,13 @@ use super::{Distances, NodeMask};
 use crate::frame::{NODES_MAX, Nid};
 
 /// From which nodes requests are served (`set_mempolicy(2)`).
+///
+/// ```
+/// use gfp::{MemPolicy, Nid, NodeMask};
+///
+/// assert_eq!(MemPolicy::Preferred(Nid::new(3)).nodes(), NodeMask::of(Nid::new(3)));
+/// assert_eq!(MemPolicy::Local.nodes(), NodeMask::ALL);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[doc(alias = "mempolicy")]
 pub enum MemPolicy {
@@ -59,6 +66,15 @@ impl MemPolicy {
 }
 
 /// Where one request goes first, and where it may go.
+///
+/// ```
+/// use gfp::{Nid, NodeMask, node::Target};
+///
+/// let anywhere = Target::node(Nid::new(1));
+/// let bound = Target::within(Nid::new(1), NodeMask::of(Nid::new(0)));
+/// assert_eq!((anywhere.node, anywhere.allowed), (bound.node, NodeMask::ALL));
+/// assert!(!bound.allowed.contains(bound.node), "the order is node 1's, the memory node 0's");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Target {
     /// The node whose zonelist it walks.
@@ -84,6 +100,19 @@ impl Target {
 }
 
 /// A policy in force, with whose turn it is.
+///
+/// ```
+/// use gfp::{MemPolicy, Nid, NodeMask, PolicyState, node::Distances};
+///
+/// let (here, bound) = (Nid::new(0), NodeMask::of(Nid::new(1)));
+/// let with_memory = NodeMask::from_bits(0b11);
+/// let mut state = PolicyState::new(MemPolicy::Bind(bound), with_memory)?;
+/// let flat = Distances::collect(2, |_, _| 10);
+/// assert_eq!(state.target(here, with_memory, &flat).allowed, bound);
+/// assert_eq!(state.policy(), &MemPolicy::Bind(bound));
+/// assert!(PolicyState::new(MemPolicy::Bind(NodeMask::EMPTY), with_memory).is_err());
+/// # Ok::<(), gfp::node::BadPolicy>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PolicyState {
     policy: MemPolicy,

@@ -20,6 +20,21 @@ pub struct ZoneRef {
 }
 
 /// Zones in the order in which requests of a node try them (`struct zonelist`).
+///
+/// ```
+/// use gfp::{Nid, Pfn, frame::ZoneNumber, gfp::ZoneType, node::Zonelist, zone::ZoneSpan};
+///
+/// let zone = |kind, node, start, end| {
+///     let (number, node) = (ZoneNumber::new(node), Nid::new(node));
+///     ZoneSpan { kind, node, number, start: Pfn::new(start), end: Pfn::new(end), online_end: Pfn::new(end) }
+/// };
+/// let spans = [zone(ZoneType::Dma32, 0, 0, 4096), zone(ZoneType::Normal, 1, 4096, 8192)];
+/// let list = Zonelist::new(&spans, &[Nid::new(1), Nid::new(0)]);
+/// assert!(list.is_populated(ZoneType::Dma32) && !list.is_populated(ZoneType::Dma));
+/// let first = list.preferred();
+/// assert_eq!(first[ZoneType::Normal.index()], Some(ZoneNumber::new(1)));
+/// assert_eq!(first[ZoneType::Dma32.index()], Some(ZoneNumber::new(0)));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Zonelist {
     zones: Box<[ZoneRef]>,

@@ -27,6 +27,19 @@ pub struct ConservationZone {
 /// Where all frames are: free + cached + allocated + isolated = managed, in every zone.
 ///
 /// Exact when no other thread allocates or frees meanwhile.
+///
+/// ```
+/// use gfp::{Allocator, Gfp, Maintain, Order};
+///
+/// let allocator = Allocator::builder(64 << 20).maintain(Maintain::ByHand).build()?;
+/// let pages = allocator.alloc_pages(Gfp::KERNEL, Order::new(3))?;
+/// let frames = allocator.conservation();
+/// assert!(frames.holds());
+/// assert_eq!((frames.managed(), frames.allocated(), frames.isolated()), (16384, 8, 0));
+/// assert_eq!(frames.free() + frames.cached(), 16384 - 8);
+/// # drop(pages);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Conservation {

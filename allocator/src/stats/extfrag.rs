@@ -6,6 +6,18 @@ use super::{Buddyinfo, BuddyinfoZone};
 use crate::{frame::Order, gfp::ZoneType};
 
 /// What the indices of one zone and order are computed from (`struct contig_page_info`).
+///
+/// ```
+/// use gfp::{Order, stats::{ContigPageInfo, fragmentation_index, unusable_free_index}};
+///
+/// // Free are six single frames and two pairs.
+/// let nr_free = [6, 2];
+/// let pair = ContigPageInfo::new(&nr_free, Order::new(1));
+/// assert_eq!((pair.free_pages, pair.free_blocks_total, pair.free_blocks_suitable), (10, 8, 2));
+/// // Of the ten frames six are of no use to a request for a pair, which would not fail.
+/// assert_eq!(unusable_free_index(Order::new(1), &pair), 600);
+/// assert_eq!(fragmentation_index(Order::new(1), &pair), -1000);
+/// ```
 #[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
 pub struct ContigPageInfo {
     /// Free frames.
@@ -35,6 +47,13 @@ impl ContigPageInfo {
 
 /// Returns the share of the free frames that a request of `order` has no use for, in thousandths: from 0 for all are in large
 /// enough blocks to 1000 for none is, which is also the answer when nothing is free.
+///
+/// ```
+/// use gfp::{Order, stats::{ContigPageInfo, unusable_free_index}};
+///
+/// let singles = ContigPageInfo::new(&[6, 0], Order::new(1));
+/// assert_eq!(unusable_free_index(Order::new(1), &singles), 1000);
+/// ```
 #[must_use]
 pub fn unusable_free_index(order: Order, info: &ContigPageInfo) -> i32 {
     let usable = info.free_blocks_suitable << order.get();
@@ -46,6 +65,14 @@ pub fn unusable_free_index(order: Order, info: &ContigPageInfo) -> i32 {
 /// free is in pieces; -1000 when it would not fail, and 0 when nothing is free.
 ///
 /// Less than 0 is possible: a single block that is half as large as it should be gives -500.
+///
+/// ```
+/// use gfp::{Order, stats::{ContigPageInfo, fragmentation_index}};
+///
+/// // A request for 16 frames fails: 64 single frames are too much in pieces, 2 are too few.
+/// let index = |singles| fragmentation_index(Order::new(4), &ContigPageInfo::new(&[singles], Order::new(4)));
+/// assert_eq!((index(64), index(2)), (922, 438));
+/// ```
 #[doc(alias = "__fragmentation_index")]
 #[must_use]
 pub fn fragmentation_index(order: Order, info: &ContigPageInfo) -> i32 {
@@ -117,6 +144,15 @@ impl fmt::Display for ExtfragIndex {
     }
 }
 
+/// ```
+/// use gfp::{Allocator, Order};
+///
+/// let info = Allocator::builder(64 << 20).build()?.buddyinfo();
+/// // Nothing is in use, so that nothing is unusable, and no request would fail.
+/// assert!(info.unusable_index().zones.iter().all(|zone| zone.thousandths[0] == 0));
+/// assert!(info.extfrag_index().zones.iter().all(|zone| zone.thousandths[0] == -1000));
+/// # Ok::<(), gfp::BuildError>(())
+/// ```
 impl Buddyinfo {
     /// Returns the share of each zone's free memory that a request has no use for, by its order.
     #[must_use]

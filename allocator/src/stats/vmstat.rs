@@ -6,6 +6,19 @@ use super::{NodeStat, NumaStat, ZoneStat};
 use crate::gfp::{NR_ZONE_TYPES, ZoneType};
 
 /// Gauges and events of all zones together, in frames unless noted.
+///
+/// ```
+/// use gfp::stats::{NodeStat, VmStat};
+///
+/// let allocator = gfp::Allocator::builder(64 << 20).build()?;
+/// let mut sum = VmStat::default();
+/// for zone in allocator.zone_stats() {
+///     sum.add_zone(&zone);
+/// }
+/// sum.add_node(&NodeStat { node: 0, unevictable: 3 });
+/// assert_eq!((sum.nr_free_pages, sum.nr_unevictable), (allocator.vmstat().nr_free_pages, 3));
+/// # Ok::<(), gfp::BuildError>(())
+/// ```
 #[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct VmStat {

@@ -6,6 +6,14 @@ use crate::{
 };
 
 /// One zone as the statistics show it; amounts in frames unless noted.
+///
+/// ```
+/// let allocator = gfp::Allocator::builder(64 << 20).build()?;
+/// let zones = allocator.zone_stats();
+/// let managed: u64 = zones.iter().filter(|zone| zone.is_populated()).map(|zone| zone.managed).sum();
+/// assert_eq!(managed, allocator.arena().frames());
+/// # Ok::<(), gfp::BuildError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct ZoneStat {
@@ -90,6 +98,14 @@ pub struct PagesetStat {
 }
 
 /// Allocations by where they were meant to be served and where they were.
+///
+/// ```
+/// use gfp::stats::NumaStat;
+///
+/// let mut sum = NumaStat { hit: 3, ..NumaStat::default() };
+/// sum.add(&NumaStat { hit: 1, miss: 2, ..NumaStat::default() });
+/// assert_eq!(sum.rows()[..2], [("numa_hit", 4), ("numa_miss", 2)]);
+/// ```
 #[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct NumaStat {
