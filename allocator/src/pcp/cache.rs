@@ -60,6 +60,59 @@ pub enum Handover {
 /// One thread's cache of one allocator: lists for every zone.
 ///
 /// One zone is *hot*: the one that ordinary requests of the thread try first. Its lists are at hand without a look-up.
+///
+/// ```
+/// use gfp::{MemPolicy, NodeMask, PolicyState, pcp::{End, ZonePcp}};
+/// # use core::num::NonZeroUsize;
+/// # use gfp::{Nid, Order, Pfn, frame::{AllocatorNumber, FrameTable, PcpList, ZoneNumber}};
+/// # use gfp::gfp::{AllocFlags, MigrateType, WmarkIndex, ZoneType};
+/// # use gfp::pcp::{Caches, Handover, Put, Refill, sizing::HighFraction};
+/// # use gfp::sync::Arc;
+/// # use gfp::zone::{FirstFor, Grouping, Zone, ZoneSpan, watermark::{WatermarkRule, Watermarks}};
+/// # let end = Pfn::new(1 << 16);
+/// # let (kind, node, number) = (ZoneType::Normal, Nid::new(0), ZoneNumber::new(0));
+/// # let span = ZoneSpan { kind, node, number, start: Pfn::new(0), end, online_end: end };
+/// # let frames = FrameTable::new(AllocatorNumber::new(1).expect("not 0"), end.index())?;
+/// # let first_for = FirstFor::collect(|highest| highest >= kind);
+/// # let (rule, grouping) = (WatermarkRule::AnySuitable, Grouping::ByMobility);
+/// # let zone = Zone::new(span, Order::new(10), rule, frames.clone(), first_for, grouping)?;
+/// # zone.set_watermarks(Watermarks { min: 32, low: 64, high: 96, promo: 128, boost: 0 }, [0; 5]);
+/// # let (hot_zones, fraction) = ([number].into(), HighFraction::AUTO);
+/// # let caches = Caches::new(Arc::from([zone]), frames, hot_zones, 1, fraction, 0, Handover::Direct);
+/// # let caches = Arc::new(caches);
+/// // As in the example of [`pcp`](gfp::pcp): an owner whose list was refilled, and gave up one block.
+/// # let owner = Caches::register(&caches, NonZeroUsize::MIN, node)?;
+/// # let flags = AllocFlags::from_wmark(WmarkIndex::Low);
+/// # let refill = Refill { list: PcpList::UNMOVABLE, migratetype: MigrateType::Unmovable, flags };
+/// # let block = caches.rmqueue_pcplist(&owner, number, refill).expect("all is free");
+/// let mut cache = owner.enter().expect("nobody drains it");
+/// let list = PcpList::UNMOVABLE;
+/// let held = |cache: &gfp::pcp::ThreadCache| cache.zones().map(ZonePcp::count).sum::<u32>();
+/// let before = held(&cache);
+///
+/// // Several at once, in both directions; and one that nobody will want soon.
+/// let mut taken = Vec::new();
+/// assert_eq!(cache.take_many(ZoneType::Normal, flags, list, 3, |block| taken.push(block)), 3);
+/// assert!(cache.put_many(&mut taken.into_iter()).is_none(), "all were cached");
+/// assert_eq!(cache.put_any(block, End::Cold), Put::Cached);
+/// assert_eq!(held(&cache), before + 1);
+///
+/// // A request whose first zone is another.
+/// let turn = cache.take_in_turn(number, ZoneType::Normal, flags, list, Order::ZERO);
+/// let block = turn.expect("it is above its low mark").expect("there are some");
+/// assert_eq!(cache.put(block), Put::Cached);
+///
+/// // Under a policy requests go the slow way, where it is asked.
+/// cache.set_policy(Some(PolicyState::new(MemPolicy::Local, NodeMask::ALL)?));
+/// assert!(cache.policy_mut().is_some());
+/// assert_eq!(cache.take(ZoneType::Normal, flags, list, Order::ZERO), None);
+/// cache.set_policy(None);
+///
+/// // A thread that has moved prefers the first zone of its new node.
+/// cache.move_to(Nid::new(1), number);
+/// assert_eq!(cache.node(), Nid::new(1));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 #[repr(C)]
 pub struct ThreadCache {

@@ -343,6 +343,32 @@ impl Caches {
     }
 
     /// Shows no cache from now on and takes none: for the child of a fork, whose caches may all be half changed.
+    ///
+    /// ```
+    /// # use core::num::NonZeroUsize;
+    /// # use gfp::{Nid, Order, Pfn, frame::{AllocatorNumber, FrameTable, ZoneNumber}};
+    /// # use gfp::gfp::ZoneType;
+    /// # use gfp::pcp::{Caches, Handover, sizing::HighFraction};
+    /// # use gfp::sync::Arc;
+    /// # use gfp::zone::{FirstFor, Grouping, Zone, ZoneSpan, watermark::{WatermarkRule, Watermarks}};
+    /// # let end = Pfn::new(1 << 16);
+    /// # let (kind, node, number) = (ZoneType::Normal, Nid::new(0), ZoneNumber::new(0));
+    /// # let span = ZoneSpan { kind, node, number, start: Pfn::new(0), end, online_end: end };
+    /// # let frames = FrameTable::new(AllocatorNumber::new(1).expect("not 0"), end.index())?;
+    /// # let first_for = FirstFor::collect(|highest| highest >= kind);
+    /// # let (rule, grouping) = (WatermarkRule::AnySuitable, Grouping::ByMobility);
+    /// # let zone = Zone::new(span, Order::new(10), rule, frames.clone(), first_for, grouping)?;
+    /// # zone.set_watermarks(Watermarks { min: 32, low: 64, high: 96, promo: 128, boost: 0 }, [0; 5]);
+    /// # let (hot_zones, fraction) = ([number].into(), HighFraction::AUTO);
+    /// # let caches = Caches::new(Arc::from([zone]), frames, hot_zones, 1, fraction, 0, Handover::Direct);
+    /// # let caches = Arc::new(caches);
+    /// let owner = Caches::register(&caches, NonZeroUsize::MIN, node)?;
+    /// assert_eq!(caches.len(), 1);
+    /// caches.orphan();
+    /// assert!(caches.is_empty() && Caches::register(&caches, NonZeroUsize::MIN, node).is_err());
+    /// # drop(owner);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn orphan(&self) {
         self.registry.orphan();
     }

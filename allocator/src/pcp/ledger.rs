@@ -13,6 +13,18 @@ pub type OnLast = Box<dyn FnOnce() + Send>;
 ///
 /// Before the allocator is closed nothing is counted. Frees into a zone that is closed already may come before the
 /// closer has added up what is out: the count is below 0 then, and reaches 0 only after the closer's addition.
+///
+/// ```
+/// use gfp::pcp::Ledger;
+///
+/// let (gone, is_gone) = std::sync::mpsc::channel();
+/// let ledger = Ledger::default();
+/// ledger.close(Box::new(move || gone.send(()).expect("somebody waits")), || 3, || ());
+/// ledger.settle(2);
+/// assert!(is_gone.try_recv().is_err(), "a frame is out");
+/// ledger.settle(1);
+/// assert!(is_gone.try_recv().is_ok());
+/// ```
 #[derive(Default)]
 pub struct Ledger {
     outstanding: AtomicU64,

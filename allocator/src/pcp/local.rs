@@ -1,4 +1,40 @@
 //! The calling thread's caches, found without a handle.
+//!
+//! ```
+//! use core::num::NonZeroUsize;
+//! use gfp::{Nid, Order, Pfn, frame::{AllocatorNumber, FrameTable, ZoneNumber}};
+//! use gfp::{Gfp, alloc::TakeCached, gfp::ZoneType};
+//! use gfp::pcp::{Caches, Handover, local, sizing::HighFraction};
+//! use gfp::sync::Arc;
+//! use gfp::zone::{FirstFor, Grouping, Zone, ZoneSpan, watermark::{WatermarkRule, Watermarks}};
+//!
+//! # let end = Pfn::new(1 << 16);
+//! # let (kind, node, number) = (ZoneType::Normal, Nid::new(0), ZoneNumber::new(0));
+//! # let span = ZoneSpan { kind, node, number, start: Pfn::new(0), end, online_end: end };
+//! # let frames = FrameTable::new(AllocatorNumber::new(1).expect("not 0"), end.index())?;
+//! # let first_for = FirstFor::collect(|highest| highest >= kind);
+//! # let (rule, grouping) = (WatermarkRule::AnySuitable, Grouping::ByMobility);
+//! # let zone = Zone::new(span, Order::new(10), rule, frames.clone(), first_for, grouping)?;
+//! # zone.set_watermarks(Watermarks { min: 32, low: 64, high: 96, promo: 128, boost: 0 }, [0; 5]);
+//! # let (hot_zones, fraction) = ([number].into(), HighFraction::AUTO);
+//! # let caches = Caches::new(Arc::from([zone]), frames, hot_zones, 1, fraction, 0, Handover::Direct);
+//! # let caches = Arc::new(caches);
+//! // `caches` are those of one allocator, made as in the example of `pcp`.
+//! let key = NonZeroUsize::MIN;
+//! assert!(local::find(key).is_none());
+//! let owner = local::get_or_register(key, &caches, || node)?;
+//! assert!(local::find(key).is_some_and(|found| Arc::ptr_eq(found.cell(), owner.cell())));
+//!
+//! // The fast path finds it with one comparison. It is empty still.
+//! let request = TakeCached { gfp: Gfp::KERNEL, order: Order::ZERO };
+//! assert!(matches!(local::with_last(key, request), Some(None)));
+//! assert!(local::with_last(NonZeroUsize::MAX, request).is_none(), "of another allocator");
+//!
+//! // In the child of a fork:
+//! local::keep_all();
+//! assert!(owner.enter().is_err());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 use core::num::NonZeroUsize;
 

@@ -17,6 +17,40 @@ use crate::{
 /// allocation factor hears of single frames at the next refill or overflow, which is when it matters. Only the limit of
 /// the free count comes late by that: after more frees than the largest batch without an overflow between them,
 /// allocations halve a larger count than the kernel's would be.
+///
+/// ```
+/// # use core::num::NonZeroUsize;
+/// # use gfp::{Nid, Order, Pfn, frame::{AllocatorNumber, FrameTable, PcpList, ZoneNumber}};
+/// # use gfp::gfp::{AllocFlags, MigrateType, WmarkIndex, ZoneType};
+/// # use gfp::pcp::{Caches, Handover, Put, Refill, sizing::HighFraction};
+/// # use gfp::sync::Arc;
+/// # use gfp::zone::{FirstFor, Grouping, Zone, ZoneSpan, watermark::{WatermarkRule, Watermarks}};
+/// # let end = Pfn::new(1 << 16);
+/// # let (kind, node, number) = (ZoneType::Normal, Nid::new(0), ZoneNumber::new(0));
+/// # let span = ZoneSpan { kind, node, number, start: Pfn::new(0), end, online_end: end };
+/// # let frames = FrameTable::new(AllocatorNumber::new(1).expect("not 0"), end.index())?;
+/// # let first_for = FirstFor::collect(|highest| highest >= kind);
+/// # let (rule, grouping) = (WatermarkRule::AnySuitable, Grouping::ByMobility);
+/// # let zone = Zone::new(span, Order::new(10), rule, frames.clone(), first_for, grouping)?;
+/// # zone.set_watermarks(Watermarks { min: 32, low: 64, high: 96, promo: 128, boost: 0 }, [0; 5]);
+/// # let (hot_zones, fraction) = ([number].into(), HighFraction::AUTO);
+/// # let caches = Caches::new(Arc::from([zone]), frames, hot_zones, 1, fraction, 0, Handover::Direct);
+/// # let caches = Arc::new(caches);
+/// // As in the example of [`pcp`](gfp::pcp): an owner whose list was refilled, and gave up one block.
+/// # let owner = Caches::register(&caches, NonZeroUsize::MIN, node)?;
+/// # let flags = AllocFlags::from_wmark(WmarkIndex::Low);
+/// # let refill = Refill { list: PcpList::UNMOVABLE, migratetype: MigrateType::Unmovable, flags };
+/// # let block = caches.rmqueue_pcplist(&owner, number, refill).expect("all is free");
+/// let mut cache = owner.enter().expect("nobody drains it");
+/// # let (highest, list) = (ZoneType::Normal, PcpList::UNMOVABLE);
+/// assert_eq!(cache.put(block), Put::Cached);
+/// # assert!(cache.take(highest, flags, list, Order::ZERO).map(|block| cache.put(block)) == Some(Put::Cached));
+/// let lists = cache.zones().next().expect("there is one zone");
+/// assert_eq!(lists.lists().frames(), lists.count());
+/// assert_eq!(lists.allocated_frames(), lists.freed_frames(), "what it handed out came back");
+/// assert!(lists.count() < lists.tuning().high_max);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct ZonePcp {
     /// What a hit reads: the zone's state, or one that refuses all while a hit must not be served without a look.

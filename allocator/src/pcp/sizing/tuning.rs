@@ -47,6 +47,40 @@ pub enum FreeMode {
 }
 
 /// The tuning state of one cache of one zone.
+///
+/// ```
+/// use gfp::pcp::sizing::{FreeMode, PcpLimits, PcpTuning, ZonePressure};
+///
+/// let limits = PcpLimits { batch: 63, high_min: 252, high_max: 4096 };
+/// let mut tuning = PcpTuning::new(limits);
+/// let calm = ZonePressure::empty();
+///
+/// // A stream of requests: refills double, and the cache may hold more.
+/// let refills = [(); 3].map(|()| tuning.nr_pcp_alloc(0, 0, calm));
+/// assert_eq!((refills, tuning.high), ([63, 126, 252], 252 + 63 + 126 + 252));
+/// assert!(tuning.refill_bound(0, 0) > 252 && tuning.batch_max() == 63 << 5);
+///
+/// // Frees do nothing until there is too much; then what was freed in a row goes, a batch at least.
+/// assert_eq!(tuning.overflow(100, 0, calm), 0);
+/// assert_eq!(tuning.free_count, 1);
+/// assert_eq!(tuning.overflow(tuning.high, 0, calm), 63);
+/// // The same in three steps.
+/// assert_eq!(tuning.note_free(tuning.high, 0), FreeMode::Ordinary);
+/// let high = tuning.nr_pcp_high(tuning.high, FreeMode::Ordinary, calm);
+/// assert_eq!(tuning.nr_pcp_free(high, high, FreeMode::Ordinary), 63);
+///
+/// // Requests between the frees halve the count.
+/// tuning.note_alloc();
+/// assert_eq!(tuning.free_count, 1);
+/// tuning.note_allocs(5);
+/// assert_eq!(tuning.free_count, 0);
+///
+/// // What nobody uses goes bit by bit; and limits may change.
+/// assert_eq!(tuning.decay(high), high / 8);
+/// tuning.set_cache_slice(1000);
+/// tuning.set_limits(PcpLimits::OFF);
+/// assert_eq!(tuning.high, 0);
+/// ```
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub struct PcpTuning {
     /// How many frames are enough, for now; between the two limits.
