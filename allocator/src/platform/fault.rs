@@ -9,6 +9,13 @@ use std::fmt;
 use super::Errno;
 
 /// A kind of call that the library makes to the operating system, and that a test can make fail.
+///
+/// ```
+/// use gfp::platform::fault::SystemCall;
+///
+/// assert_eq!(SystemCall::Mmap.name(), "mmap");
+/// assert!(SystemCall::ALL.contains(&SystemCall::Madvise));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum SystemCall {
@@ -152,6 +159,14 @@ mod plan {
     }
 
     /// A planned fault; dropping it cancels the plan.
+    ///
+    /// ```
+    /// use gfp::platform::{Errno, Topology, fault::{self, Occurrence, SystemCall}};
+    ///
+    /// let guard = fault::fail(SystemCall::SchedGetaffinity, Occurrence::Always, Errno::PERM);
+    /// assert!(Topology::load().is_err());
+    /// assert!(guard.failures() > 0);
+    /// ```
     #[derive(Debug)]
     #[must_use = "the plan is cancelled when the guard is dropped"]
     pub struct FaultGuard {
@@ -161,6 +176,16 @@ mod plan {
     }
 
     /// Makes calls of a kind fail with `errno` on this thread until the guard is dropped.
+    ///
+    /// ```
+    /// use gfp::platform::{Arena, ArenaOptions, Errno, fault::{self, Occurrence, SystemCall}};
+    ///
+    /// let map = || Arena::new(&ArenaOptions::new(1 << 20)).is_ok();
+    /// let guard = fault::fail(SystemCall::Mmap, Occurrence::Always, Errno::NOMEM);
+    /// assert!(!map());
+    /// drop(guard);
+    /// assert!(map());
+    /// ```
     pub fn fail(call: SystemCall, occurrence: Occurrence, errno: Errno) -> FaultGuard {
         PLANS.with_borrow_mut(|plans| {
             let id = plans.next_id;

@@ -10,6 +10,15 @@ use super::{Errno, sys};
 pub use super::pages::{HugePageSize, PoolShortage};
 
 /// The pages of one size, of one node or of the whole machine, at one moment.
+///
+/// ```
+/// use gfp::platform::HugePagePool;
+///
+/// for pool in HugePagePool::all()? {
+///     assert!(pool.available() <= pool.free, "some are promised to others");
+/// }
+/// # Ok::<(), gfp::platform::PlatformError>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct HugePagePool {

@@ -33,7 +33,7 @@ pub use arena::{Arena, ArenaOptions, ArenaSource, Backing, Binding, Downgrade, D
 pub use error::PlatformError;
 pub use hugetlb::HugePagePool;
 pub use rustix::io::Errno;
-pub use thread::{at_fork, spawn, this_thread};
+pub(crate) use thread::{at_fork, spawn, this_thread};
 pub use topology::{CpuId, NodeId, Topology, TopologySource};
 
 /// The size of a frame in bytes, and the only host page size that is accepted.

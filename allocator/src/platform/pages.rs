@@ -8,6 +8,10 @@ use super::fault::SystemCall;
 use super::{Errno, PAGE_SIZE};
 
 /// A size of hugetlb pages.
+///
+/// ```
+/// assert_eq!(gfp::platform::hugetlb::HugePageSize::Mib2.bytes(), 2 << 20);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum HugePageSize {
     /// 2 MiB, what one entry of a page middle directory maps (PMD).
@@ -84,6 +88,15 @@ pub enum ArenaSource {
 }
 
 /// The pages that back the arena; as text `4k`, `thp`, `2m` and `1g`.
+///
+/// ```
+/// use gfp::platform::{Backing, hugetlb::HugePageSize};
+///
+/// assert_eq!("2m".parse(), Ok(Backing::Huge2M));
+/// assert_eq!((Backing::Huge2M.name(), Backing::Huge2M.page_bytes()), ("2m", 2 << 20));
+/// assert_eq!(Backing::Huge2M.huge_page_size(), Some(HugePageSize::Mib2));
+/// assert_eq!(Backing::Thp.huge_page_size(), None);
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Backing {
     /// Pages of 4 KiB only, even where the system would use huge pages by itself.

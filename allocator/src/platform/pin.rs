@@ -1,4 +1,13 @@
 //! Binding a thread to a CPU that the topology chose.
+//!
+//! ```
+//! use gfp::platform::{Topology, pin::{current_cpu, pin_current}};
+//!
+//! let cpu = Topology::load()?.pin_order()[0];
+//! pin_current(cpu)?;
+//! assert_eq!(current_cpu(), cpu);
+//! # Ok::<(), gfp::platform::PlatformError>(())
+//! ```
 
 use super::error::{Asked, PlatformError};
 use super::fault::SystemCall;

@@ -13,7 +13,7 @@ use super::{
 ///
 /// # Errors
 /// When the system has no room for one more thread.
-pub fn spawn(
+pub(crate) fn spawn(
     name: &'static str,
     run: impl FnOnce() + Send + 'static,
 ) -> Result<JoinHandle<()>, PlatformError> {
@@ -28,7 +28,7 @@ pub fn spawn(
 
 /// Returns the system's number of the calling thread (`gettid(2)`), and its name, zeroes behind it (`comm`).
 #[must_use]
-pub fn this_thread() -> (u32, [u8; 16]) {
+pub(crate) fn this_thread() -> (u32, [u8; 16]) {
     sys::this_thread()
 }
 
@@ -37,7 +37,7 @@ pub fn this_thread() -> (u32, [u8; 16]) {
 ///
 /// # Errors
 /// When the system has no memory to remember them.
-pub fn at_fork(
+pub(crate) fn at_fork(
     before: extern "C" fn(),
     parent: extern "C" fn(),
     child: extern "C" fn(),

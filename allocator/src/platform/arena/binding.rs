@@ -37,7 +37,7 @@ impl Arena {
     ///
     /// # Errors
     /// When a part is not of whole pages inside of the arena, or the system refuses to tie one strictly.
-    pub fn tie(&self, spans: &[NodeSpan]) -> Result<Vec<Tied>, PlatformError> {
+    pub(crate) fn tie(&self, spans: &[NodeSpan]) -> Result<Vec<Tied>, PlatformError> {
         let mut offset = 0;
         let tie = |&NodeSpan { bytes, os_node, binding }: &NodeSpan| {
             let start = offset;
@@ -57,7 +57,7 @@ impl Arena {
     ///
     /// # Errors
     /// When the range is not of whole pages inside of the arena, or the system refuses.
-    pub fn bind_range(
+    pub(crate) fn bind_range(
         &self,
         offset: usize,
         len: usize,

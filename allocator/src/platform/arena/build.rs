@@ -31,6 +31,16 @@ impl Arena {
 
     /// Maps an arena whose parts, one after the other, are tied to nodes before any page of it is taken.
     ///
+    /// ```
+    /// use gfp::platform::{Arena, ArenaOptions, Binding, arena::NodeSpan};
+    ///
+    /// // Two halves, neither of them tied: where a thread runs that touches a page first, there it lies.
+    /// let half = NodeSpan { bytes: 2 << 20, os_node: 0, binding: Binding::None };
+    /// let (arena, tied) = Arena::on_nodes(&ArenaOptions::new(4 << 20), &[half, half])?;
+    /// assert_eq!((arena.len(), tied), (4 << 20, vec![Ok(()), Ok(())]));
+    /// # Ok::<(), gfp::platform::PlatformError>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// As [`new`](Self::new); and when a part cannot be tied strictly to its node.
@@ -50,6 +60,17 @@ impl Arena {
     }
 
     /// Uses a mapping of the caller's as an arena, without changing or ever unmapping it.
+    ///
+    /// ```
+    /// use gfp::platform::{Arena, ArenaOptions};
+    ///
+    /// let owner = Arena::new(&ArenaOptions::new(4 << 20))?;
+    /// // SAFETY: the owner outlives the lent arena, and its first half is used through that only.
+    /// let lent = unsafe { Arena::from_raw(owner.base(), 2 << 20) }?;
+    /// assert!(lent.is_lent());
+    /// assert_eq!(lent.frames(), 512);
+    /// # Ok::<(), gfp::platform::PlatformError>(())
+    /// ```
     ///
     /// # Errors
     ///

@@ -33,6 +33,31 @@ use crate::sync::atomic::{AtomicU8, Ordering};
 ///
 /// The arena gives out addresses and never touches contents, except where a method says so: who may access
 /// which byte when is the business of whoever hands out its frames.
+///
+/// ```
+/// use gfp::platform::{Arena, ArenaOptions, Backing};
+///
+/// let arena = Arena::new(&ArenaOptions::new(4 << 20))?;
+/// assert_eq!((arena.len(), arena.frames(), arena.is_lent()), (4 << 20, 1024, false));
+/// assert_eq!((arena.ptr_at(0), arena.obtained().backing), (arena.base(), Backing::FourK));
+///
+/// // A page costs memory, and a fault, at its first touch, unless it is made resident before.
+/// arena.prefault_range(0, 1 << 20)?;
+/// let byte = arena.ptr_at(5000);
+/// // SAFETY: the byte lies in the arena, which nobody else uses.
+/// unsafe { byte.write(7) };
+/// // SAFETY: nobody relies on what is there.
+/// unsafe { arena.discard(4096, 4096) }?;
+/// // SAFETY: as above.
+/// assert_eq!(unsafe { byte.read() }, 0);
+///
+/// // Where pages lie, as far as the system says.
+/// if let Ok(found) = arena.placement(0, 4 << 20, 0) {
+///     assert_eq!(found.here + found.elsewhere + found.unknown, 1024);
+///     assert_eq!(arena.locate(&[2 << 20])?, [None], "never touched");
+/// }
+/// # Ok::<(), gfp::platform::PlatformError>(())
+/// ```
 #[derive(Debug)]
 pub struct Arena {
     base: NonNull<u8>,
@@ -43,7 +68,7 @@ pub struct Arena {
 
 /// What may be done with memory of an arena.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Access {
+pub(crate) enum Access {
     /// Reading and writing.
     ReadWrite,
     /// Nothing: whoever tries gets SIGSEGV.
@@ -111,7 +136,7 @@ impl Arena {
     }
 
     /// Records what came of locking the part that must stay resident.
-    pub fn record_residency(&mut self, residency: Residency) {
+    pub(crate) fn record_residency(&mut self, residency: Residency) {
         self.obtained.residency = residency;
     }
 
@@ -119,6 +144,14 @@ impl Arena {
     ///
     /// The file cannot be shortened, so that no access to the arena raises SIGBUS for that reason. Whoever gets it must leave
     /// its hugetlb pages in it: a hole that is punched gives them back to the pool.
+    ///
+    /// ```
+    /// use gfp::platform::{Arena, ArenaOptions, ArenaSource};
+    ///
+    /// let options = ArenaOptions { source: ArenaSource::Memfd, ..ArenaOptions::new(2 << 20) };
+    /// assert!(Arena::new(&options)?.file().is_some());
+    /// # Ok::<(), gfp::platform::PlatformError>(())
+    /// ```
     #[must_use]
     pub fn file(&self) -> Option<BorrowedFd<'_>> {
         match &self.memory {
@@ -154,7 +187,7 @@ impl Arena {
     /// # Errors
     ///
     /// A range that is not one of whole frames in the arena, or a limit of the system, which the error names.
-    pub fn lock_range(&self, offset: usize, len: usize) -> Result<(), PlatformError> {
+    pub(crate) fn lock_range(&self, offset: usize, len: usize) -> Result<(), PlatformError> {
         let Some(start) = self.range_start(offset, len)? else { return Ok(()) };
         // Hugetlb pages stay where they are, and mlock(2) would only ask for a limit that they do not count against.
         if self.is_in_huge_pages() {
@@ -184,7 +217,12 @@ impl Arena {
     /// # Safety
     ///
     /// While access is forbidden, nobody uses the range.
-    pub unsafe fn set_access(&self, offset: usize, len: usize, access: Access) -> Result<(), PlatformError> {
+    pub(crate) unsafe fn set_access(
+        &self,
+        offset: usize,
+        len: usize,
+        access: Access,
+    ) -> Result<(), PlatformError> {
         let Some(start) = self.range_start(offset, len)? else { return Ok(()) };
         if self.is_lent() {
             return Err(PlatformError::ForeignMapping);

@@ -48,6 +48,13 @@ pub enum DumpPolicy {
 }
 
 /// What is asked of [`Arena::new`](super::Arena::new).
+///
+/// ```
+/// use gfp::platform::{ArenaOptions, Backing, Prefault};
+///
+/// let options = ArenaOptions { prefault: Prefault::All, ..ArenaOptions::new(1 << 20) };
+/// assert_eq!((options.bytes, options.backing), (1 << 20, Backing::FourK));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ArenaOptions {
     /// The size in bytes: a multiple of 4096, at least 4096, at most 16 TiB.

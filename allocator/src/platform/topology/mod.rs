@@ -75,6 +75,15 @@ pub struct Cache {
 }
 
 /// A CPU that this process may run on.
+///
+/// ```
+/// use gfp::platform::Topology;
+///
+/// // 16 MiB for four CPUs.
+/// let machine = Topology::synthetic("node:1 l3:1 core:2 pu:2")?;
+/// assert_eq!(machine.cpus()[0].cache_slice_bytes(), Some(4 << 20));
+/// # Ok::<(), gfp::platform::PlatformError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Cpu {
@@ -125,6 +134,26 @@ pub struct NodeInfo {
 }
 
 /// The CPUs and nodes that this process may use; always at least one of each.
+///
+/// ```
+/// use gfp::platform::{CpuId, NodeId, Topology};
+///
+/// let this = Topology::load()?;
+/// assert!(!this.cpus().is_empty() && !this.nodes().is_empty());
+/// println!("{}: {}", this.source(), this.downgrade().unwrap_or("all that was hoped for"));
+///
+/// // Two sockets of two cores with two threads each, to try things out.
+/// let made_up = Topology::synthetic("pack:2 node:1 core:2 pu:2")?;
+/// assert!(made_up.is_simulated());
+/// assert_eq!((made_up.cpus().len(), made_up.nodes().len()), (8, 2));
+/// assert_eq!(made_up.node_of(CpuId(5)), Some(NodeId(1)));
+/// assert_eq!(made_up.cpu(CpuId(5)).map(|cpu| (cpu.core, cpu.package)), Some((2, 1)));
+/// assert!(made_up.node(NodeId(1)).is_some_and(|node| node.cpus.contains(&CpuId(5))));
+/// assert!(made_up.distance(NodeId(0), NodeId(0)) <= made_up.distance(NodeId(0), NodeId(1)));
+/// // A thread to each core before the second ones.
+/// assert_eq!(made_up.pin_order(), [0, 2, 4, 6, 1, 3, 5, 7].map(CpuId));
+/// # Ok::<(), gfp::platform::PlatformError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Topology {
     source: TopologySource,
@@ -170,6 +199,17 @@ impl Topology {
 
     /// Reads the topology from the kernel's files; a `root` other than `/` holds those of another machine,
     /// which is then simulated.
+    ///
+    /// ```
+    /// use gfp::platform::{Topology, topology::Allowed};
+    /// use std::path::Path;
+    ///
+    /// let here = Topology::from_sysfs(Path::new("/"), &Allowed::of_this_process()?)?;
+    /// assert!(!here.is_simulated());
+    /// let nowhere = Topology::from_sysfs(Path::new("/nonexistent"), &Allowed::default());
+    /// assert!(nowhere.is_err());
+    /// # Ok::<(), gfp::platform::PlatformError>(())
+    /// ```
     ///
     /// # Errors
     ///

@@ -9,6 +9,14 @@ use super::super::{Errno, sys};
 use super::cpu_list;
 
 /// The CPUs and nodes that a process may use, by the operating system's numbers; `None` means all.
+///
+/// ```
+/// use gfp::platform::topology::Allowed;
+///
+/// let allowed = Allowed::of_this_process()?;
+/// assert!(allowed.cpus.is_none_or(|cpus| !cpus.is_empty()));
+/// # Ok::<(), gfp::platform::PlatformError>(())
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Allowed {
     /// The CPUs.
