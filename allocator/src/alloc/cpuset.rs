@@ -8,7 +8,6 @@ use crate::{
 
 /// The allowed nodes (`mems_allowed`), which may change while requests run.
 #[derive(Debug)]
-#[doc(alias = "mems_allowed")]
 pub(crate) struct Cpuset {
     allowed: AtomicU64,
     /// Grows by one with every change, so that a request that failed knows whether it looked at one state of things.
@@ -27,8 +26,6 @@ pub(crate) struct CpusetCookie(u32);
 
 impl Cpuset {
     /// Tells whether a request may use a node's zones (`__cpuset_zone_allowed`).
-    #[doc(alias = "__cpuset_zone_allowed")]
-    #[doc(alias = "cpusets_enabled")]
     pub(crate) fn cpuset_zone_allowed(&self, node: Nid) -> bool {
         self.allowed().contains(node)
     }
@@ -51,7 +48,6 @@ impl Cpuset {
     }
 
     /// Tells whether the allowed nodes have changed since (`read_mems_allowed_retry`).
-    #[doc(alias = "read_mems_allowed_retry")]
     pub(crate) fn changed_since(&self, cookie: CpusetCookie) -> bool {
         self.begin() != cookie
     }

@@ -249,7 +249,6 @@ impl Domain {
     }
 
     /// Returns the node of the CPU that the caller runs on, or node 0 for a CPU without one (`numa_mem_id`).
-    #[doc(alias = "numa_node_id")]
     pub(crate) fn numa_mem_id(&self) -> Nid {
         if self.zonelists.nodes() == 1 {
             return Nid::new(0);

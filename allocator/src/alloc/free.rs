@@ -13,7 +13,6 @@ use crate::{
 ///
 /// # Errors
 /// What is known of the frame, when the block is free already; nothing is changed then.
-#[doc(alias = "__free_page")]
 pub(crate) fn free_page(
     domain: &Domain,
     owner: &Owner<ThreadCache>,

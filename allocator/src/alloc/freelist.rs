@@ -52,7 +52,6 @@ impl Asked<'_> {
 ///
 /// # Errors
 /// Says what was asked, which zones were tried and why each refused.
-#[doc(alias = "__alloc_pages")]
 #[cold]
 pub(crate) fn alloc_pages(asked: Asked<'_>) -> Result<Block, AllocError> {
     let local = asked.local_node();
@@ -190,6 +189,7 @@ fn last_efforts(
 /// With NOFRAGMENT a zone must serve it without mixing types in a pageblock; if none can, all are asked again
 /// without. Where there are several nodes, those where memory is being reclaimed are asked only when no other can serve it
 /// (6.18). Refusals are noted in `error`.
+#[doc(alias = "buffered_rmqueue")]
 pub fn get_page_from_freelist(
     domain: &Domain,
     owner: Option<&Owner<ThreadCache>>,
@@ -242,7 +242,6 @@ pub fn get_page_from_freelist(
 
 /// Takes a block of a zone: from the caller's cache where the order has a list there, else from the free areas
 /// (`rmqueue`).
-#[doc(alias = "buffered_rmqueue")]
 pub(crate) fn rmqueue(
     domain: &Domain,
     owner: Option<&Owner<ThreadCache>>,

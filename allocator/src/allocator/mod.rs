@@ -171,6 +171,7 @@ impl Allocator {
     ///
     /// # Errors
     /// Says what was asked, which zones were tried and why each refused.
+    #[doc(alias = "__alloc_pages")]
     #[inline(always)]
     #[track_caller]
     pub fn alloc_pages(&self, gfp: Gfp, order: Order) -> Result<Pages, AllocError> {

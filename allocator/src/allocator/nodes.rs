@@ -95,6 +95,8 @@ impl Allocator {
     ///
     /// # Errors
     /// As [`alloc_pages`](Self::alloc_pages); and when there is no such node.
+    #[doc(alias = "__alloc_pages_node")]
+    #[doc(alias = "NUMA_NO_NODE")]
     #[track_caller]
     pub fn alloc_pages_node(&self, node: Option<Nid>, gfp: Gfp, order: Order) -> Result<Pages, AllocError> {
         self.alloc_pages_nodemask(node, NodeMask::ALL, gfp, order)
@@ -245,6 +247,9 @@ impl Allocator {
     /// assert_eq!(allocator.node_of(&page), Nid::new(1));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
+    #[doc(alias = "__cpuset_zone_allowed")]
+    #[doc(alias = "cpusets_enabled")]
+    #[doc(alias = "read_mems_allowed_retry")]
     pub fn set_mems_allowed(&self, allowed: NodeMask) {
         let _busy = Busy::enter();
         self.core().domain.set_mems_allowed(allowed);
