@@ -86,7 +86,7 @@ impl Play {
                 }
             }
             _ => {
-                let known = if input.u8() % 2 == 0 { &self.apart } else { &self.used };
+                let known = if input.u8().is_multiple_of(2) { &self.apart } else { &self.used };
                 let Some(&parts) = choose(known, input.u8()) else { return };
                 self.refused(falsified(parts, input));
             }

@@ -50,7 +50,7 @@ const NODES_BUILT: usize = 8;
 /// `|` for the ends of its lines.
 pub fn check(bytes: &[u8]) {
     let mut input = Input::new(bytes);
-    let found = if input.u8() % 2 == 0 {
+    let found = if input.u8().is_multiple_of(2) {
         let Ok(text) = str::from_utf8(input.rest()) else { return };
         Topology::synthetic(text)
     } else {
