@@ -13,6 +13,8 @@ TRACE   ?= bench-harness/traces/python-startup.ftrace.gz
 RESULTS ?= results
 # What `make bench` measures; see `gfp bench --help`.
 BENCH   ?= --quick
+# For how long `make fuzz` runs each target.
+SECONDS_EACH ?= 60
 
 # Evaluated when used, which is after the set-up. Where hwloc is too old, as where it is not wanted, it is left out.
 PROBE    = pkg-config --static --libs 'hwloc >= 2.8' libudev >/dev/null 2>&1
@@ -36,7 +38,7 @@ define MACHINES
 endef
 export MACHINES
 
-.PHONY: help setup bench test test-numa lint unit no-hwloc loom gate aarch64 format clippy doc replay topo command
+.PHONY: help setup bench test test-numa lint unit no-hwloc loom gate aarch64 fuzz format clippy doc replay topo command
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -79,6 +81,9 @@ aarch64: setup ## Type-check for aarch64, where that target is installed
 	@if [ -d "$$(rustc --print target-libdir --target $(ARM))" ]; then \
 	  $(STEP) aarch64 cargo check --package gfp --no-default-features --target $(ARM); \
 	else echo "aarch64: skipped: the target is missing (rustup target add $(ARM))"; fi
+
+fuzz: setup ## Run each fuzz target for a minute (needs a nightly toolchain; installs cargo-fuzz)
+	@$(STEP) fuzz scripts/fuzz run $(SECONDS_EACH)
 
 lint: format clippy doc ## Check format, lints and documentation
 
