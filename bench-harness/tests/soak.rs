@@ -2,8 +2,8 @@
 
 use bench_harness::soak::{Config, FAULTS_AVAILABLE, Kind, Limit, Summary, run};
 
-/// Enough for all threads together to come from an empty arena to an empty arena.
-const OPERATIONS: u64 = 8 * 20_000;
+/// Of all threads together: more than lead from an empty arena to the next.
+const OPERATIONS: u64 = 8 * 60_000;
 
 fn soak(seed: u64) -> Summary {
     let config = Config {
