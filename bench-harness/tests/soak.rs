@@ -3,7 +3,7 @@
 use bench_harness::soak::{Config, FAULTS_AVAILABLE, Kind, Limit, Summary, run};
 
 /// Of all threads together: more than lead from an empty arena to the next.
-const OPERATIONS: u64 = 8 * 60_000;
+const OPERATIONS: u64 = 8 * 40_000;
 
 fn soak(seed: u64) -> Summary {
     let config = Config {
