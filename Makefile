@@ -23,6 +23,10 @@ FEATURES = $(shell [ "$(HWLOC)" != off ] && $(PROBE) || echo --no-default-featur
 ALONE    = --no-default-features $(shell [ "$(HWLOC)" != off ] && $(PROBE) && echo --features bench-harness/hwloc)
 GFP      = cargo run --quiet --release --package bench-harness --bin gfp $(FEATURES) --
 TARGET   = $(or $(CARGO_TARGET_DIR),target)
+# How long `make soak` takes, and what its random numbers follow from: another seed each time.
+MINUTES ?= 10
+SEED    ?=
+FAULTS   = --features bench-harness/fault-injection
 STEP    := scripts/step
 ARM     := aarch64-unknown-linux-gnu
 RACE    := --allocator gfp,gfp-tls,mimalloc,jemalloc
@@ -38,7 +42,7 @@ define MACHINES
 endef
 export MACHINES
 
-.PHONY: help setup bench test test-numa lint unit no-hwloc loom gate aarch64 fuzz format clippy doc replay topo command
+.PHONY: help setup bench test test-numa lint unit no-hwloc loom gate aarch64 fuzz soak format clippy doc replay topo command
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -66,7 +70,7 @@ test-numa: setup ## Test in virtual machines of 2, 4, 8 and 3 nodes (fetches qem
 	done <<<"$$MACHINES"; exit $${failed:-0}
 
 unit: setup ## Unit, property and documentation tests
-	@$(STEP) tests cargo test --no-fail-fast --workspace $(FEATURES)
+	@$(STEP) tests cargo test --no-fail-fast --workspace $(FEATURES) $(FAULTS)
 
 no-hwloc: setup ## The library's tests without hwloc, with all USDT probes and faces
 	@$(STEP) "tests without hwloc" cargo test --no-fail-fast --package gfp --no-default-features --features usdt,allocator-api2
@@ -100,6 +104,10 @@ doc: setup ## Build the documentation
 
 replay: command ## Replay a kernel's trace: make replay TRACE=file
 	@$(GFP) replay $(TRACE) $(RACE)
+
+soak: setup ## Do all that gfp offers at random, on 8 threads, and check everything: make soak MINUTES=10 SEED=1
+	@cargo run --quiet --release --package bench-harness --bin gfp $(ALONE) $(FAULTS) -- \
+	  soak --minutes $(MINUTES) --threads 8 $(if $(SEED),--seed $(SEED))
 
 topo: command ## Show this machine's nodes, CPUs and memory
 	@$(GFP) topo

@@ -4,6 +4,7 @@ use gfp::{
     AllocError, Allocator, Gfp, Maintain, MemPolicy, Nid, NodeMask, Order, Pages, Spread,
     error::FailReason,
     platform::{Binding, NodeId, Topology},
+    sync::atomic::{AtomicBool, Ordering},
 };
 
 const NODES: usize = 4;
@@ -266,4 +267,25 @@ fn parts_that_make_no_arena_are_refused() {
     assert!(build(&[(0, 32 << 20), (7, 32 << 20)]).expect_err("no such node").contains("no node 7"));
     assert!(build(&[(0, 32 << 20), (0, 32 << 20)]).expect_err("twice").contains("named once"));
     assert_eq!(build(&[(1, 32 << 20), (0, 32 << 20)]), Ok(()));
+}
+
+#[test]
+fn a_thread_that_is_bound_gets_nothing_from_elsewhere_while_others_drain_its_cache() {
+    let allocator = four_nodes();
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(Ordering::Acquire) {
+                allocator.drain_all();
+            }
+        });
+        let bound = allocator.mempolicy(MemPolicy::Bind(mask(&[3]))).expect("it has memory");
+        let elsewhere = (0..100_000)
+            .map(|_| allocator.alloc_page(Gfp::KERNEL).expect("there is memory"))
+            .filter(|page| allocator.node_of(page) != Nid::new(3))
+            .count();
+        drop(bound);
+        done.store(true, Ordering::Release);
+        assert_eq!(elsewhere, 0);
+    });
 }

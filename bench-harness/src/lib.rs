@@ -7,5 +7,6 @@ pub mod replay;
 pub mod report;
 pub mod rival;
 pub mod rivals;
+pub mod soak;
 pub mod trace;
 pub mod workload;

@@ -7,15 +7,16 @@ use bench_harness::{
     commands::{
         bench::{self, BenchArgs},
         replay::{self, ReplayArgs},
+        soak::{self, SoakArgs},
         stat::{self, StatArgs},
         topo,
     },
     environment::Environment,
-    report::JsonLines,
+    report::{self, JsonLines},
 };
 use clap::{Parser, Subcommand};
 
-/// Linux's physical page allocator as a library: shows the machine, measures, replays traces, shows its statistics.
+/// Linux's physical page allocator as a library: shows the machine, measures, replays traces, soaks, shows its statistics.
 #[derive(Parser)]
 #[command(name = "gfp", version)]
 struct Cli {
@@ -29,12 +30,17 @@ enum Command {
     Topo,
     Bench(BenchArgs),
     Replay(ReplayArgs),
+    Soak(SoakArgs),
     Stat(StatArgs),
 }
 
 fn main() -> ExitCode {
     run(Cli::parse().command).unwrap_or_else(|error| {
-        eprintln!("gfp: {error:#}");
+        if report::is_broken_pipe(&error) {
+            // As if SIGPIPE had ended it, which Rust's programs ignore.
+            return ExitCode::from(128 + 13);
+        }
+        eprintln!("gfp: {}", report::with_causes(&error));
         ExitCode::FAILURE
     })
 }
@@ -49,6 +55,10 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Replay(args) => {
             let mut records = records(args.json.as_deref())?;
             replay::run(&args, topo::pin_order()?, &mut |record| records.write(&record))
+        }
+        Command::Soak(args) => {
+            let mut records = records(args.json.as_deref())?;
+            soak::run(&args, &mut |record| records.write(&record))
         }
         Command::Stat(args) => {
             let mut records = records(args.json.as_deref())?;

@@ -8,7 +8,7 @@ use crate::{
         AllocFlags, Gfp, current_gfp_context, current_scopes, gfp_allowed_mask, gfp_to_alloc_flags,
         reserve_flags,
     },
-    node::{NodeMask, PolicyState, Target, ZoneRef},
+    node::{InForce, NodeMask, PolicyState, Target, ZoneRef},
     pcp::{Refill, ThreadCache},
     sync::{NotEntered, Owner},
     trace,
@@ -55,11 +55,20 @@ impl Asked<'_> {
 #[cold]
 pub(crate) fn alloc_pages(asked: Asked<'_>) -> Result<Block, AllocError> {
     let local = asked.local_node();
-    let own = asked.owner.and_then(|owner| owner.enter().ok()).and_then(|mut cache| {
-        let policy = cache.policy_mut()?;
-        Some(policy_target(asked.domain, policy, local))
-    });
-    alloc_pages_target(asked, &own.unwrap_or(Target::node(local)))
+    alloc_pages_target(asked, &own_target(asked, local).unwrap_or(Target::node(local)))
+}
+
+/// Asks the thread's policy, if it has one. While a drainer has the cache that the policy is in, the request waits for it: a
+/// thread that is bound to nodes gets nothing from others. Who may not wait asks without a policy then.
+fn own_target(asked: Asked<'_>, local: Nid) -> Option<Target> {
+    let owner = asked.owner?;
+    let inside = match asked.waiting {
+        Waiting::Allowed if InForce::any() => owner.enter_behind_drainer(),
+        _ => owner.enter(),
+    };
+    let mut cache = inside.ok()?;
+    let policy = cache.policy_mut()?;
+    Some(policy_target(asked.domain, policy, local))
 }
 
 /// Allocates a block as a policy says, instead of the thread's (`alloc_pages_mpol`).

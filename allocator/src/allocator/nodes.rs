@@ -6,11 +6,11 @@ use crate::{
     error::AllocError,
     frame::{Block, Nid, Order},
     gfp::Gfp,
-    node::{BadPolicy, MemPolicy, NodeMask, PolicyState, Zonelists},
+    node::{BadPolicy, InForce, MemPolicy, NodeMask, PolicyState, Zonelists},
     pcp::{NoCache, ThreadCache, local},
-    sync::{NotEntered, Owner},
+    sync::Owner,
 };
-use core::{cell::Cell, fmt, marker::PhantomData, panic::Location};
+use core::{cell::Cell, fmt, panic::Location};
 
 /// A policy in force on this thread; dropping it brings the one before back.
 #[derive(Debug)]
@@ -19,7 +19,7 @@ pub struct PolicyScope {
     owner: Owner<ThreadCache>,
     before: Option<PolicyState>,
     /// Bound to its thread.
-    _not_send: PhantomData<*mut ()>,
+    _in_force: InForce,
 }
 
 /// Why a policy was not put into force.
@@ -44,18 +44,10 @@ impl std::error::Error for PolicyError {}
 
 /// Replaces the policy of a thread's cache and returns the one before.
 fn replace_policy(owner: &Owner<ThreadCache>, policy: Option<PolicyState>) -> Option<PolicyState> {
-    loop {
-        match owner.enter() {
-            Ok(mut cache) => {
-                let before = cache.policy_mut().copied();
-                cache.set_policy(policy);
-                return before;
-            }
-            // A drainer has it for a moment.
-            Err(NotEntered::Claimed) if !owner.cell().is_kept() => crate::sync::thread::yield_now(),
-            Err(_) => return None,
-        }
-    }
+    let mut cache = owner.enter_behind_drainer().ok()?;
+    let before = cache.policy_mut().copied();
+    cache.set_policy(policy);
+    before
 }
 
 impl Drop for PolicyScope {
@@ -315,6 +307,6 @@ impl Allocator {
         let owner = local::get_or_register(key(core.number()), caches, || core.domain.numa_mem_id())
             .map_err(PolicyError::NoCache)?;
         let before = replace_policy(&owner, Some(state));
-        Ok(PolicyScope { owner, before, _not_send: PhantomData })
+        Ok(PolicyScope { owner, before, _in_force: InForce::begin() })
     }
 }

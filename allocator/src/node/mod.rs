@@ -47,5 +47,5 @@ mod zonelist;
 pub use layout::{NodeFrames, ZonePlan, zone_spans};
 pub use mask::NodeMask;
 pub use order::{Distances, node_orders};
-pub use policy::{BadPolicy, MemPolicy, PolicyState, Target};
+pub use policy::{BadPolicy, InForce, MemPolicy, PolicyState, Target};
 pub use zonelist::{Reach, ZoneRef, Zonelist, Zonelists};

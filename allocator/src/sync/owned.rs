@@ -20,7 +20,7 @@ use super::atomic::{AtomicU32, Ordering, fence};
 use super::cell::{Exclusive, UnsafeCell};
 use super::rank::{LockRank, RankToken};
 use super::seeded::{SeededBug, seeded};
-use super::{Arc, spin_until};
+use super::{Arc, spin_until, thread};
 use std::fmt;
 use std::marker::PhantomData;
 use std::num::NonZeroUsize;
@@ -164,6 +164,20 @@ impl<T> Owner<T> {
     pub fn enter(&self) -> Result<Inside<'_, T>, NotEntered> {
         // SAFETY: an owner stays on its thread.
         unsafe { self.cell.enter_by_owner() }
+    }
+
+    /// Enters the cell, as soon as no drainer has it.
+    ///
+    /// # Errors
+    ///
+    /// When the thread is inside already, or the cell is closed.
+    pub fn enter_behind_drainer(&self) -> Result<Inside<'_, T>, NotEntered> {
+        loop {
+            match self.enter() {
+                Err(NotEntered::Claimed) if !self.cell.is_kept() => thread::yield_now(),
+                entered => return entered,
+            }
+        }
     }
 
     /// Answers whether the thread is inside.

@@ -12,6 +12,7 @@ pub use args::{BenchArgs, parse_count, parse_size};
 use table::{Cell, Reading, Table, million_ops_per_second};
 
 use crate::measure::{Calibration, Cpus, Fault, Plan, StartTeam, Summary, Team, summarize};
+use crate::report::print;
 use crate::rivals;
 
 /// Takes one record of a report.
@@ -28,12 +29,12 @@ pub fn run(args: &BenchArgs, cpus: &Cpus, emit: &mut Emit<'_>) -> anyhow::Result
     let progress = progress_bar(plans.len() * allocators.len() * (args.samples() + 1));
     let table = Table::new(&allocators);
     if let Some(remark) = args.remark(cpus) {
-        println!("{remark}");
+        print(format_args!("{remark}\n"))?;
     }
-    println!(
-        "ns per operation (one allocation with its free) and thread, median\n{}",
+    print(format_args!(
+        "ns per operation (one allocation with its free) and thread, median\n{}\n",
         table.head(&allocators)
-    );
+    ))?;
 
     let mut throughputs = Vec::new();
     let mut failed = false;
@@ -41,7 +42,7 @@ pub fn run(args: &BenchArgs, cpus: &Cpus, emit: &mut Emit<'_>) -> anyhow::Result
         let figures = measure_row(args, plan, &allocators, cpus, &progress)?;
         let mut cells = cells(&allocators, &figures);
         let row = table.row(plan, &cells);
-        progress.suspend(|| println!("{row}"));
+        progress.suspend(|| print(format_args!("{row}\n")))?;
         for (allocator, figure) in allocators.iter().zip(&figures) {
             if let Err(fault) = figure {
                 // Slowness is a result; the other faults are defects, of the allocator or of the request.
@@ -58,11 +59,11 @@ pub fn run(args: &BenchArgs, cpus: &Cpus, emit: &mut Emit<'_>) -> anyhow::Result
     }
     progress.finish_and_clear();
 
-    println!(
-        "\nmillion operations per second, all threads together, median\n{}",
+    print(format_args!(
+        "\nmillion operations per second, all threads together, median\n{}\n",
         table.head_of_figures(&allocators)
-    );
-    throughputs.iter().for_each(|row| println!("{row}"));
+    ))?;
+    throughputs.iter().try_for_each(|row| print(format_args!("{row}\n")))?;
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
@@ -178,24 +179,11 @@ fn progress_bar(steps: usize) -> ProgressBar {
 
 #[cfg(test)]
 mod tests {
-    use clap::Parser;
-
-    use super::*;
-
-    #[derive(Parser)]
-    struct Command {
-        #[command(flatten)]
-        bench: BenchArgs,
-    }
+    use super::{super::testing, *};
 
     fn records(line: &str) -> (anyhow::Result<ExitCode>, Vec<Value>) {
-        let command = Command::parse_from(std::iter::once("gfp").chain(line.split_whitespace()));
-        let mut records = Vec::new();
-        let result = run(&command.bench, &Cpus::allowed().unwrap(), &mut |record| {
-            records.push(record);
-            Ok(())
-        });
-        (result, records)
+        let args: BenchArgs = testing::parse(line).unwrap();
+        testing::with_records(|emit| run(&args, &Cpus::allowed().unwrap(), emit))
     }
 
     #[test]

@@ -2,5 +2,8 @@
 
 pub mod bench;
 pub mod replay;
+pub mod soak;
 pub mod stat;
+#[cfg(test)]
+mod testing;
 pub mod topo;

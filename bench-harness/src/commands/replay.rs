@@ -16,7 +16,7 @@ use super::bench::parse_size;
 use crate::{
     measure::Cpus,
     replay::{self, Contestant, Job, Measured, Outcome, Passes, kernel_placement, measure},
-    report::Progress,
+    report::{Progress, print},
     rival::{Rival, RivalThread},
     rivals::{self, Memory, Visitor, with_rival},
     trace::{self, Trace},
@@ -115,7 +115,7 @@ fn run_passes(
         kernel: kernel_placement(&trace),
         measured,
     };
-    print!("{}", outcome.text());
+    print(format_args!("{}", outcome.text()))?;
     outcome.records().into_iter().try_for_each(emit)?;
     Ok(if outcome.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -188,27 +188,14 @@ impl Visitor for Join<'_> {
 
 #[cfg(test)]
 mod tests {
-    use clap::Parser;
-
-    use super::*;
-
-    #[derive(Parser)]
-    struct Command {
-        #[command(flatten)]
-        replay: ReplayArgs,
-    }
+    use super::{super::testing, *};
 
     fn replay(line: &str) -> (Result<ExitCode>, Vec<Value>) {
         let words =
             line.replace("TRACE", concat!(env!("CARGO_MANIFEST_DIR"), "/traces/python-startup.ftrace.gz"));
-        let command = Command::parse_from(std::iter::once("gfp").chain(words.split_whitespace()));
-        let mut records = Vec::new();
+        let args: ReplayArgs = testing::parse(&words).unwrap();
         let passes = Passes { least: 2, most: 2, ..Passes::default() };
-        let result = run_passes(&command.replay, Cpus::allowed().unwrap(), passes, &mut |record| {
-            records.push(record);
-            Ok(())
-        });
-        (result, records)
+        testing::with_records(|emit| run_passes(&args, Cpus::allowed().unwrap(), passes, emit))
     }
 
     #[test]

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use self::example::Example;
 use super::bench::{parse_count, parse_size};
+use crate::report::print;
 
 /// Prints an allocator's statistics in the kernel's formats, while threads use it.
 #[derive(Args, Clone, Debug)]
@@ -97,8 +98,8 @@ pub fn run(args: &StatArgs, emit: &mut dyn FnMut(Value) -> Result<()>) -> Result
     })??;
     for (name, (text, value)) in read {
         match what.len() {
-            1 => print!("{text}"),
-            _ => print!("==> {name} <==\n{text}\n"),
+            1 => print(format_args!("{text}"))?,
+            _ => print(format_args!("==> {name} <==\n{text}\n"))?,
         }
         emit(json!({ "kind": "stat", "what": name, "arena_bytes": args.arena, "value": value }))?;
     }
@@ -115,29 +116,11 @@ fn parse_threads(text: &str) -> Result<usize> {
 
 #[cfg(test)]
 mod tests {
-    use clap::Parser;
-
-    use super::*;
-
-    #[derive(Parser)]
-    struct Command {
-        #[command(flatten)]
-        stat: StatArgs,
-    }
-
-    fn parse(line: &str) -> Result<StatArgs, String> {
-        Command::try_parse_from(std::iter::once("gfp").chain(line.split_whitespace()))
-            .map(|command| command.stat)
-            .map_err(|error| error.to_string())
-    }
+    use super::{super::testing, *};
 
     fn stat(line: &str) -> (Result<()>, Vec<Value>) {
-        let mut records = Vec::new();
-        let result = run(&parse(line).unwrap(), &mut |record| {
-            records.push(record);
-            Ok(())
-        });
-        (result, records)
+        let args: StatArgs = testing::parse(line).unwrap();
+        testing::with_records(|emit| run(&args, emit))
     }
 
     fn sum(numbers: &Value) -> u64 {
@@ -201,7 +184,7 @@ mod tests {
             ("--threads 0", "from 1 to 1024"),
             ("--arena much", "such as 4G"),
         ] {
-            let message = parse(line).unwrap_err();
+            let message = testing::parse::<StatArgs>(line).unwrap_err();
             assert!(message.contains(answer), "{line}: {message}");
         }
         let message = format!("{:#}", stat("--arena 4M --nodes 8").0.unwrap_err());

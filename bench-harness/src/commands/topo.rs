@@ -5,7 +5,7 @@ use std::fmt::Write;
 use anyhow::{Context, Result};
 use gfp::platform::{HugePagePool, Topology};
 
-use crate::measure::Cpus;
+use crate::{measure::Cpus, report::print};
 
 /// Prints nodes, CPUs, memory, distances, page sizes and, of this machine, the pools of hugetlb pages.
 ///
@@ -17,10 +17,10 @@ pub fn run() -> Result<()> {
     if let Some(downgrade) = topology.downgrade() {
         eprintln!("less than was asked for: {downgrade}");
     }
-    print!("{topology}");
+    print(format_args!("{topology}"))?;
     if !topology.is_simulated() {
         let pools = HugePagePool::all().context("cannot read the pools of hugetlb pages")?;
-        print!("{}", pool_table(&pools)?);
+        print(format_args!("{}", pool_table(&pools)?))?;
     }
     Ok(())
 }

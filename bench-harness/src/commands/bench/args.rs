@@ -159,21 +159,7 @@ pub fn parse_count(text: &str, most: usize) -> anyhow::Result<usize> {
 
 #[cfg(test)]
 mod tests {
-    use clap::Parser;
-
-    use super::*;
-
-    #[derive(Parser)]
-    struct Command {
-        #[command(flatten)]
-        bench: BenchArgs,
-    }
-
-    fn args(line: &str) -> Result<BenchArgs, String> {
-        Command::try_parse_from(std::iter::once("gfp").chain(line.split_whitespace()))
-            .map(|command| command.bench)
-            .map_err(|error| error.to_string())
-    }
+    use super::{super::super::testing::parse as args, *};
 
     #[test]
     fn a_size_is_bytes_or_a_number_with_a_unit() {
@@ -187,14 +173,14 @@ mod tests {
 
     #[test]
     fn the_default_is_every_workload_at_order_0_on_1_and_2_threads() {
-        let plans = args("").unwrap().plans();
+        let plans = args::<BenchArgs>("").unwrap().plans();
         assert_eq!(plans.len(), 2 * Workload::ALL.len());
         assert!(plans.iter().all(|plan| plan.order == 0));
     }
 
     #[test]
     fn quick_adds_orders_3_and_9_to_pair_only() {
-        let plans = args("--quick").unwrap().plans();
+        let plans = args::<BenchArgs>("--quick").unwrap().plans();
         let orders: Vec<u32> =
             plans.iter().filter(|plan| plan.workload == Workload::Pair).map(|plan| plan.order).collect();
         assert_eq!(orders, [0, 0, 3, 3, 9, 9]);
@@ -203,7 +189,7 @@ mod tests {
 
     #[test]
     fn what_is_asked_for_wins_over_quick() {
-        let args = args("--quick --workload bulk --order 1,2 --threads 3 --samples 7").unwrap();
+        let args: BenchArgs = args("--quick --workload bulk --order 1,2 --threads 3 --samples 7").unwrap();
         let plan = |order| Plan { workload: Workload::Bulk, order, threads: 3 };
         assert_eq!(args.plans(), [plan(1), plan(2)]);
         assert_eq!(args.samples(), 7);
@@ -211,12 +197,12 @@ mod tests {
 
     #[test]
     fn the_arena_has_room_for_what_lives() {
-        let default = args("").unwrap();
+        let default: BenchArgs = args("").unwrap();
         let plan = Plan { workload: Workload::Bulk, order: 0, threads: 1 };
         assert_eq!(default.memory(plan).bytes, 4 << 30);
         let many = Plan { threads: 64, ..plan };
         assert_eq!(default.memory(many).bytes, 40 << 30);
-        let chosen = args("--arena 1G --backing 2m").unwrap().memory(many);
+        let chosen = args::<BenchArgs>("--arena 1G --backing 2m").unwrap().memory(many);
         assert_eq!((chosen.bytes, chosen.backing), (1 << 30, Backing::Huge2M));
     }
 
@@ -231,14 +217,14 @@ mod tests {
             ("--arena lots", "such as 4G"),
             ("--backing 2M", "4k, thp, 2m or 1g"),
         ] {
-            let message = args(line).unwrap_err();
+            let message = args::<BenchArgs>(line).unwrap_err();
             assert!(message.contains(answer), "{line}: {message}");
         }
     }
 
     #[test]
     fn an_unknown_allocator_is_answered_with_those_that_exist() {
-        let args = args("--allocator system,malloc").unwrap();
+        let args: BenchArgs = args("--allocator system,malloc").unwrap();
         let message = args.allocators().unwrap_err().to_string();
         assert!(message.contains("\"malloc\"") && message.contains("buddy-heap"), "{message}");
     }

@@ -1,0 +1,48 @@
+//! A short soak; `GFP_TEST_SCALE` makes it longer.
+
+use bench_harness::soak::{Config, FAULTS_AVAILABLE, Kind, Limit, Summary, run};
+
+/// Of all threads together: more than lead from an empty arena to the next.
+const OPERATIONS: u64 = 8 * 40_000;
+
+fn soak(seed: u64) -> Summary {
+    let config = Config {
+        seed,
+        threads: 8,
+        nodes: 2 + usize::try_from(seed % 3).expect("small"),
+        arena_bytes: 48 << 20,
+        faults: FAULTS_AVAILABLE,
+        spoil: None,
+    };
+    let scale: u64 = std::env::var("GFP_TEST_SCALE").map_or(1, |scale| scale.parse().expect("a number"));
+    let summary =
+        run(&config, Limit::Operations(OPERATIONS * scale), &mut |_| {}).expect("48 MiB and 8 threads");
+    if let Some((violation, record)) = &summary.violation {
+        let path = std::env::temp_dir().join(format!("gfp-soak-{seed}-{}.txt", std::process::id()));
+        record.write(&path).expect("a file");
+        panic!("{violation}\nagain with: gfp soak --replay {}", path.display());
+    }
+    summary
+}
+
+#[test]
+fn nothing_is_wrong_after_many_operations_of_many_threads() {
+    let summaries = [1, 2, 3].map(soak);
+    for summary in &summaries {
+        assert!(summary.tally.operations() >= OPERATIONS && summary.epochs > 0 && summary.checkpoints > 1);
+    }
+    // Together they have done everything, and some of everything that can be refused was.
+    let count = |kind| {
+        let of = |summary: &Summary| summary.tally.of(kind);
+        summaries.iter().map(of).fold([0, 0], |[served, refused], [s, r]| [served + s, refused + r])
+    };
+    for kind in Kind::ALL {
+        assert!(count(kind)[0] > 0, "{}: {:?}", kind.name(), count(kind));
+    }
+    for kind in [Kind::Alloc, Kind::NoLock, Kind::Contig, Kind::Offline, Kind::Unshare] {
+        assert!(count(kind)[1] > 0, "{}: {:?}", kind.name(), count(kind));
+    }
+    assert!(summaries.iter().map(|summary| summary.churned).sum::<u64>() > 0);
+    let faults: u64 = summaries.iter().flat_map(|summary| summary.tally.faults().values()).sum();
+    assert_eq!(faults > 0, FAULTS_AVAILABLE);
+}
