@@ -1,5 +1,5 @@
 # `make bench` and `make test` do everything, set-up included; `make help` lists the rest.
-# Afterwards plain cargo works: cargo bench, cargo test, cargo loom.
+# Afterwards plain cargo works: cargo bench, cargo test, cargo loom, cargo shuttle.
 
 SHELL       := bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -42,7 +42,7 @@ define MACHINES
 endef
 export MACHINES
 
-.PHONY: help setup bench test test-numa lint unit no-hwloc loom gate aarch64 fuzz soak format clippy doc replay topo command
+.PHONY: help setup bench test test-numa lint unit no-hwloc loom shuttle gate aarch64 fuzz soak format clippy doc replay topo command
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -60,7 +60,7 @@ bench: command ## Measure gfp against other allocators, and write results/
 	printf '\nwritten to %s:\n' $(RESULTS); ls $(RESULTS)/{bench,replay-1,replay-trace}.{txt,jsonl}; \
 	exit $$failed
 
-test: unit no-hwloc loom gate aarch64 ## Run all tests: unit, property, models, instruction counts
+test: unit no-hwloc loom shuttle gate aarch64 ## Run all tests: unit, property, models, schedules, instruction counts
 
 test-numa: setup ## Test in virtual machines of 2, 4, 8 and 3 nodes (fetches qemu and a kernel with apt)
 	@while read -r machine; do \
@@ -77,6 +77,9 @@ no-hwloc: setup ## The library's tests without hwloc, with all USDT probes and f
 
 loom: setup ## Model-check every lock-free protocol
 	@$(STEP) models env RUSTFLAGS="--cfg loom -C debug-assertions" CARGO_TARGET_DIR=$(TARGET)/loom cargo loom
+
+shuttle: setup ## Run the whole allocator under random schedules of eight threads
+	@$(STEP) schedules env RUSTFLAGS="--cfg shuttle -C debug-assertions" CARGO_TARGET_DIR=$(TARGET)/shuttle cargo shuttle
 
 gate: setup ## Count the instructions of a pair (needs valgrind)
 	@$(STEP) "instruction gate" cargo test --release --package bench-harness $(ALONE) --test instructions

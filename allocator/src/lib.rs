@@ -85,25 +85,25 @@
 //! [`alloc::free_pages_ok`]. The README beside this crate
 //! walks both ways in more detail and says why things are as they are.
 
-#[cfg(not(any(loom, shuttle)))]
+#[cfg(not(loom))]
 pub mod alloc;
-#[cfg(not(any(loom, shuttle)))]
+#[cfg(not(loom))]
 mod allocator;
 pub mod error;
 pub mod frame;
 pub mod gfp;
 pub mod node;
 pub mod pcp;
-#[cfg(not(any(loom, shuttle)))]
+#[cfg(not(loom))]
 pub mod platform;
 pub mod stats;
 pub mod sync;
 pub mod trace;
 pub mod zone;
 
-#[cfg(all(feature = "allocator-api2", not(any(loom, shuttle))))]
+#[cfg(all(feature = "allocator-api2", not(loom)))]
 pub use allocator::PageAlloc;
-#[cfg(not(any(loom, shuttle)))]
+#[cfg(not(loom))]
 pub use allocator::{
     Allocator, AllocatorId, Bound, Builder, CallerBlocks, CmaStat, ContigPages, DebugCounts, DebugModes,
     ExactPages, FindingHook, Handle, Maintain, MisuseHook, NodeReport, PageFrag, PageFragCache, PageOwner,

@@ -1,137 +1,51 @@
-//! Models of every lock-free protocol of gfp: what runs them.
+//! Models of gfp: what runs them.
 //!
-//! A `Model` is a small program that loom runs under every schedule and every outcome of its weak memory
-//! that can matter, and a list of bugs that can be planted in the code. The program must pass; with each bug
-//! planted it must panic with the expected text. So a model proves both that the protocol holds and that it
-//! would notice if not.
+//! A `Model` is a small program that a checker runs under many schedules, and a list of bugs that can be planted in the code.
+//! The program must pass; with each bug planted it must panic with the expected text. So a model proves both that the
+//! protocol holds and that it would notice if not.
 //!
-//! `cargo loom` runs all. `models.txt` lists what must run: a run that misses one fails.
+//! | | `tests/models/` | `tests/schedules/` |
+//! |---|---|---|
+//! | runs | `cargo loom` | `cargo shuttle` |
+//! | program | one lock-free protocol, two or three threads | the whole allocator, eight threads |
+//! | schedules | all of them, with every outcome of weak memory that can matter | random ones, and those of PCT; sequentially consistent |
+//! | listed in | `models.txt` | `schedules.txt` |
 //!
-//! To add a model, write its function in a file of `tests/models/`, put it into that file's table, and add
-//! the lines to `models.txt` that the failing run prints.
+//! What is listed must run: a run that misses one fails. To add a model, write its function in a file of its folder, put it into that file's
+//! table, and add the lines to the list that the failing run prints.
 //!
-//! Every run is a process of its own: when a program panics, the destructors of the threads that loom had
-//! suspended panic as well, and that aborts.
-#![cfg(loom)]
+//! Every run is a process of its own: when a program panics, the destructors of the threads that the checker had
+//! suspended may panic as well, and that aborts.
 
-use gfp::sync::{SeededBug, with_seeded_bug};
-use std::process::Command;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
-use std::{io, panic, process};
+#[cfg(loom)]
+#[path = "explore/loom.rs"]
+mod explore;
+#[cfg(shuttle)]
+#[path = "explore/shuttle.rs"]
+mod explore;
+#[cfg(any(loom, shuttle))]
+mod model;
+#[cfg(any(loom, shuttle))]
+mod runner;
 
-/// A program for loom and the bugs that it must find.
-#[derive(Debug, Clone, Copy)]
-pub struct Model {
-    /// Name, as in `models.txt`.
-    pub name: &'static str,
-    /// How often a schedule may preempt a thread that could go on; `None` explores all schedules.
-    pub preemptions: Option<usize>,
-    /// The program; it runs once for each execution and panics where a rule is broken.
-    pub program: fn(),
-    /// Bugs, each with a part of the message with which the program panics when the bug is planted.
-    pub bugs: &'static [(SeededBug, &'static str)],
-}
+#[cfg(any(loom, shuttle))]
+pub use model::{Model, Outcome, Run};
+#[cfg(any(loom, shuttle))]
+pub use runner::run;
 
-/// A model, with one of its bugs planted or with none.
-#[derive(Debug, Clone, Copy)]
-pub struct Run {
-    model: Model,
-    bug: Option<(SeededBug, &'static str)>,
-}
+use std::process::ExitCode;
 
-/// What a run came to.
-#[derive(Debug)]
-pub struct Outcome {
-    /// Executions that loom explored; up to the first that panics.
-    pub executions: u64,
-    /// Time taken.
-    pub elapsed: Duration,
-    /// Why the run failed, if it did.
-    pub failure: Option<String>,
-}
-
-impl Model {
-    /// Gives the run without a bug, and one for each bug.
-    pub fn runs(self) -> impl Iterator<Item = Run> {
-        let planted = self.bugs.iter().map(move |&bug| Run { model: self, bug: Some(bug) });
-        std::iter::once(Run { model: self, bug: None }).chain(planted)
+/// Ends a test that was built for another checker: passes by, unless the run was meant for `checker` and the flags of its
+/// alias were lost.
+pub fn built_for_another(checker: &str) -> ExitCode {
+    // Set by the alias.
+    if std::env::var_os(format!("GFP_{}", checker.to_uppercase())).is_none() {
+        println!("skipped: needs cargo {checker}");
+        return ExitCode::SUCCESS;
     }
-}
-
-/// Separates the number of executions from the message in the report of a run's process.
-const REPORT: char = '\u{1e}';
-
-static EXECUTIONS: AtomicU64 = AtomicU64::new(0);
-
-impl Run {
-    /// Gives the name, as in `models.txt`: the model's, or `model/Bug`.
-    #[must_use]
-    pub fn name(&self) -> String {
-        match self.bug {
-            None => self.model.name.to_owned(),
-            Some((bug, _)) => format!("{}/{bug:?}", self.model.name),
-        }
-    }
-
-    /// Answers whether a bug is planted.
-    #[must_use]
-    pub fn is_planted(&self) -> bool {
-        self.bug.is_some()
-    }
-
-    /// Explores the model in this process, reports on standard output, and exits.
-    pub fn explore_and_exit(&self) -> ! {
-        panic::set_hook(Box::new(|info| {
-            report(info.payload_as_str().unwrap_or("a panic without a message"));
-        }));
-        let mut builder = loom::model::Builder::new();
-        builder.preemption_bound = self.model.preemptions;
-        let program = self.model.program;
-        let explore = || {
-            builder.check(move || {
-                EXECUTIONS.fetch_add(1, Ordering::Relaxed);
-                program();
-            });
-        };
-        match self.bug {
-            Some((bug, _)) => with_seeded_bug(bug, explore),
-            None => explore(),
-        }
-        report("")
-    }
-
-    /// Explores the model in a process of its own, in which `arguments` lead to
-    /// [`explore_and_exit`](Self::explore_and_exit).
-    ///
-    /// # Errors
-    ///
-    /// When the process cannot be started.
-    pub fn check(&self, arguments: &[&str]) -> io::Result<Outcome> {
-        let start = Instant::now();
-        let output = Command::new(std::env::current_exe()?).args(arguments).output()?;
-        let elapsed = start.elapsed();
-        let text = String::from_utf8_lossy(&output.stdout);
-        let report = text.rsplit(REPORT).next().and_then(|report| report.split_once(' '));
-        let parsed = report.and_then(|(number, panicked)| Some((number.parse().ok()?, panicked.trim())));
-        let Some((executions, panicked)) = parsed else {
-            let failure = Some(format!("no report; {}", output.status));
-            return Ok(Outcome { executions: 0, elapsed, failure });
-        };
-        let failure = match self.bug {
-            None => (!panicked.is_empty()).then(|| panicked.to_owned()),
-            Some((_, expected)) if panicked.contains(expected) => None,
-            Some((_, expected)) if panicked.is_empty() => {
-                Some(format!("the planted bug was not found; expected a panic with \"{expected}\""))
-            }
-            Some((_, expected)) => Some(format!("expected a panic with \"{expected}\", got: {panicked}")),
-        };
-        Ok(Outcome { executions, elapsed, failure })
-    }
-}
-
-/// Reports how many executions there were and the message of the panic that ended them, and exits.
-fn report(panicked: &str) -> ! {
-    println!("{REPORT}{} {panicked}", EXECUTIONS.load(Ordering::Relaxed));
-    process::exit(0)
+    eprintln!(
+        "built without --cfg {checker}: RUSTFLAGS in the environment replaces the flags of the alias.\n\
+         Unset it, or run: RUSTFLAGS=\"--cfg {checker} -C debug-assertions\" cargo {checker}"
+    );
+    ExitCode::FAILURE
 }

@@ -88,16 +88,28 @@ pub(crate) fn start_isolate(domain: &Domain, range: &Range<Pfn>) -> Result<u64, 
 /// A range that is not of whole pageblocks.
 pub(crate) fn undo_isolate(domain: &Domain, range: &Range<Pfn>) -> Result<(), RangeError> {
     check_pageblocks(domain, range)?;
-    parts(domain, range).for_each(|(zone, part)| zone.undo_isolate(&part));
-    domain.caches().refit();
+    // Whoever isolates a range to take it offline relies on that until it is gone.
+    let _one_at_a_time = domain.resizing();
+    bring_back(domain, range);
     Ok(())
 }
 
-/// Takes the pageblocks of a range out of their zones (`offline_pages`), if nobody holds a frame of them.
+/// Brings the isolated pageblocks of a range back into circulation; the caller keeps others from resizing.
+fn bring_back(domain: &Domain, range: &Range<Pfn>) {
+    parts(domain, range).for_each(|(zone, part)| zone.undo_isolate(&part));
+    domain.caches().refit();
+}
+
+/// Takes the pageblocks of a range out of their zones (`offline_pages`), if nobody holds a frame of them, and returns what `discard`
+/// does with their memory. Nobody can bring them online before that is done.
 ///
 /// # Errors
 /// As [`start_isolate`], and when frames are in use.
-pub(crate) fn offline_pages(domain: &Domain, range: &Range<Pfn>) -> Result<(), RangeError> {
+pub(crate) fn offline_pages<R>(
+    domain: &Domain,
+    range: &Range<Pfn>,
+    discard: impl FnOnce() -> R,
+) -> Result<R, RangeError> {
     check_pageblocks(domain, range)?;
     let overlaps = |area: &&CmaArea| area.range().start < range.end && range.start < area.range().end;
     if let Some(area) = domain.cma().iter().find(overlaps) {
@@ -106,14 +118,14 @@ pub(crate) fn offline_pages(domain: &Domain, range: &Range<Pfn>) -> Result<(), R
     let _one_at_a_time = domain.resizing();
     let used = start_isolate(domain, range)?;
     if used > 0 {
-        undo_isolate(domain, range)?;
+        bring_back(domain, range);
         return refuse(range, RangeProblem::InUse(used));
     }
     // Nobody has a frame of it and nobody can get one, so it is all free until it is gone.
     let taken: u64 = parts(domain, range).map(|(zone, part)| zone.take_offline(&part)).sum();
     debug_assert_eq!(taken, frames_of(range), "an isolated range was in use again");
     domain.setup_per_zone_wmarks();
-    Ok(())
+    Ok(discard())
 }
 
 /// Brings the pageblocks of a range into their zones, all free (`online_pages`).
@@ -169,7 +181,7 @@ pub(crate) fn alloc_contig_range<'a>(domain: &'a Domain, range: &Range<Pfn>) -> 
         // While they are drained, nobody else gets what is free among them.
         start_isolate(domain, &around)?;
         let taken = zone.take_range(range, true);
-        undo_isolate(domain, &around)?;
+        bring_back(domain, &around);
         taken
     } else {
         domain.caches().drain_all();

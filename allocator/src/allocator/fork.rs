@@ -13,6 +13,7 @@ use crate::{
     sync::{
         SpinGuard,
         atomic::{AtomicBool, Ordering},
+        thread_local,
     },
 };
 

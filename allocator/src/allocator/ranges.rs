@@ -82,14 +82,16 @@ impl Allocator {
     pub fn offline_pages(&self, range: Range<Pfn>) -> Result<Returned, RangeError> {
         let _busy = Busy::enter();
         let core = self.core();
-        alloc::offline_pages(&core.domain, &range)?;
-        let bytes = (range.end.index() - range.start.index()) * FRAME_BYTES;
-        // SAFETY: the frames were free and are the allocator's no more: nobody has a block of them, or can get one before they
-        // come online, which only happens later than this call, or by a caller who does not wait for it and then finds zeroes.
-        let discarded = unsafe { core.arena.discard(range.start.offset_bytes(), bytes) };
-        if discarded.is_ok() {
-            core.forget_content(&range);
-        }
+        let discarded = alloc::offline_pages(&core.domain, &range, || {
+            let bytes = (range.end.index() - range.start.index()) * FRAME_BYTES;
+            // SAFETY: the frames were free and are the allocator's no more: nobody has a block of them, or can get one before
+            // they come online, for which this is waited for.
+            let discarded = unsafe { core.arena.discard(range.start.offset_bytes(), bytes) };
+            if discarded.is_ok() {
+                core.forget_content(&range);
+            }
+            discarded
+        })?;
         Ok(discarded.map_or_else(Returned::Kept, |()| Returned::ToSystem))
     }
 

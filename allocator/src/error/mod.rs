@@ -5,7 +5,7 @@
 
 mod alloc;
 mod build;
-#[cfg(not(any(loom, shuttle)))]
+#[cfg(not(loom))]
 mod finding;
 mod frag;
 mod free;
@@ -15,7 +15,7 @@ mod trace;
 
 pub use alloc::{AllocError, FailReason, MAX_TRIED, Refusal, TriedZone};
 pub use build::BuildError;
-#[cfg(not(any(loom, shuttle)))]
+#[cfg(not(loom))]
 pub use finding::{Finding, Flaw};
 pub use frag::FragError;
 pub use free::{FrameStory, FreeError, Misuse};

@@ -6,15 +6,17 @@
 use core::ptr::NonNull;
 
 use super::{Block, PcpList};
-use crate::sync::{
-    Arc, ZeroedSlice, ZeroedSliceError,
-    atomic::{AtomicU64, Ordering},
-};
+use crate::sync::{Arc, ZeroedSlice, ZeroedSliceError, atomic::Ordering};
 
-/// Most frames that one list of a cache may hold: 16 MiB.
-pub const LIST_FRAMES_MAX: u32 = 4096;
+/// Most frames that one list of a cache may hold: 16 MiB; 2 MiB in models, where memory is built element by element.
+pub const LIST_FRAMES_MAX: u32 = if cfg!(any(loom, shuttle)) { 512 } else { 4096 };
 /// Entries of a stack whose memory is committed at once: one page.
 const CHUNK: u32 = 512;
+
+/// An entry: a block as a number. Atomic because the memory is committed through shared references; the handshake around the cache
+/// orders all else, so that no model needs to see it, and it has the layout of a u64 there as well.
+#[expect(clippy::disallowed_types, reason = "the original, which has the layout of a u64")]
+type Word = core::sync::atomic::AtomicU64;
 
 /// The memory behind the lists of one zone in one cache: 180 KiB of address space, committed page by page.
 ///
@@ -27,7 +29,7 @@ const CHUNK: u32 = 512;
 /// ```
 #[derive(Debug)]
 pub struct StackMemory {
-    words: ZeroedSlice<AtomicU64>,
+    words: ZeroedSlice<Word>,
 }
 
 impl StackMemory {
@@ -105,7 +107,7 @@ fn start(list: usize) -> usize {
 pub struct FrameStack {
     /// Words, of which the first `len` are blocks and the first `capacity` are committed. Begins behind the list's own
     /// memory by as much as was taken from the cold end: so nothing moves then.
-    base: Option<NonNull<AtomicU64>>,
+    base: Option<NonNull<Word>>,
     len: u32,
     capacity: u32,
 }
@@ -221,7 +223,7 @@ impl FrameStack {
     fn entries_mut(&mut self) -> &mut [u64] {
         let Some(base) = self.base else { return &mut [] };
         // SAFETY: the first `len` words are initialised and belong to this stack alone; `&mut self` and the handshake around
-        // the cache keep everybody else away. AtomicU64 has the layout of u64.
+        // the cache keep everybody else away. A word has the layout of a u64.
         unsafe { core::slice::from_raw_parts_mut(base.as_ptr().cast::<u64>(), self.len()) }
     }
 
@@ -344,7 +346,7 @@ impl FrameLists {
     }
 
     /// Returns where the memory of a list begins; `None` if there is no such list.
-    fn origin(&self, list: PcpList) -> Option<NonNull<AtomicU64>> {
+    fn origin(&self, list: PcpList) -> Option<NonNull<Word>> {
         let words = list.is_listed().then(|| self.memory.words[start(list.index())..].as_ptr())?;
         NonNull::new(words.cast_mut())
     }
@@ -353,7 +355,7 @@ impl FrameLists {
     fn gap(&self, list: PcpList) -> u32 {
         let (Some(base), Some(origin)) = (self.list(list).base, self.origin(list)) else { return 0 };
         let bytes = base.addr().get() - origin.addr().get();
-        u32::try_from(bytes / size_of::<AtomicU64>()).expect("a list has at most 4096 entries")
+        u32::try_from(bytes / size_of::<Word>()).expect("a list has at most 4096 entries")
     }
 
     /// Returns the memory behind the lists.

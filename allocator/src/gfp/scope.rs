@@ -28,6 +28,7 @@ use core::marker::PhantomData;
 use std::cell::Cell;
 
 use super::Gfp;
+use crate::sync::thread_local;
 
 bitflags::bitflags! {
     /// The scopes that a thread is inside.
@@ -54,9 +55,7 @@ struct ThreadScopes {
     memalloc: Cell<u32>,
 }
 
-// Not the facade's: loom's has no constant initialiser, which is what makes reading this one load. Nothing here is
-// shared, so a model would learn nothing from it.
-std::thread_local! {
+thread_local! {
     static SCOPES: ThreadScopes = const {
         ThreadScopes {
             active: Cell::new(Scopes::empty()),

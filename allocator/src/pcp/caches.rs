@@ -14,7 +14,7 @@ use crate::{
     sync::{
         Arc, OwnedCell, OwnedCounter, Owner, Registry, ZeroedSliceError,
         atomic::{AtomicU32, AtomicU64, Ordering},
-        fence_claims,
+        fence_claims, thread,
     },
     trace,
     zone::{Freed, Zone},
@@ -415,11 +415,13 @@ impl Caches {
     fn bury(&self, cell: &OwnedCell<ThreadCache>) {
         // An owner that lost its CPU inside its cache gets it back sooner or later.
         while !cell.is_kept() {
-            let Some(claim) = cell.try_claim() else { continue };
-            if let Some(mut cache) = claim.wait(&fence_claims(), PATIENCE) {
-                self.drain(&mut cache);
-                cache.bury();
-                cache.keep();
+            match cell.try_claim().and_then(|claim| claim.wait(&fence_claims(), PATIENCE)) {
+                Some(mut cache) => {
+                    self.drain(&mut cache);
+                    cache.bury();
+                    cache.keep();
+                }
+                None => thread::yield_now(),
             }
         }
     }
@@ -433,7 +435,7 @@ pub(super) fn retire(owner: &Owner<ThreadCache>) {
             // Buried already: its allocator is closed.
             Err(_) if owner.cell().is_kept() => break None,
             // A drainer has it for a moment.
-            Err(_) => crate::sync::thread::yield_now(),
+            Err(_) => thread::yield_now(),
         }
     };
     if let Some(home) = home {

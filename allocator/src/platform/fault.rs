@@ -113,9 +113,20 @@ impl fmt::Display for SystemCall {
 /// # Errors
 ///
 /// The planned `errno`; the caller must then report it as if the call had returned it.
-#[cfg(not(any(test, feature = "fault-injection")))]
+#[cfg(not(any(shuttle, test, feature = "fault-injection")))]
 #[inline]
 pub(crate) const fn check(_call: SystemCall) -> Result<(), Errno> {
+    Ok(())
+}
+
+/// Lets others run before the call: what happens meanwhile is for the schedules to find out.
+#[cfg(all(shuttle, not(any(test, feature = "fault-injection"))))]
+#[expect(clippy::unnecessary_wraps, reason = "elsewhere it may be an error")]
+pub(crate) fn check(call: SystemCall) -> Result<(), Errno> {
+    // That is called once in a process, not in each schedule: a schedule must be the same when it alone is run again.
+    if call != SystemCall::AtFork {
+        crate::sync::thread::yield_now();
+    }
     Ok(())
 }
 

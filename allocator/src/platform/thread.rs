@@ -1,13 +1,12 @@
 //! Threads that the library runs for itself, and what it runs around a fork.
 
-use std::thread::{Builder, JoinHandle};
-
 use super::{
     Errno,
     error::{Asked, PlatformError},
     fault::{self, SystemCall},
     sys,
 };
+use crate::sync::thread::{Builder, JoinHandle};
 
 /// Starts a thread of the library's own.
 ///

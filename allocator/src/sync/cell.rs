@@ -1,4 +1,4 @@
-//! Cells whose accesses loom can check.
+//! Cells whose accesses loom can check, and shuttle those that last.
 
 #[cfg(loom)]
 pub use loom::cell::UnsafeCell;
@@ -18,8 +18,13 @@ use std::fmt;
 /// ```
 #[cfg(not(loom))]
 #[derive(Debug, Default)]
-#[repr(transparent)]
-pub struct UnsafeCell<T: ?Sized>(original::UnsafeCell<T>);
+#[cfg_attr(not(shuttle), repr(transparent))]
+pub struct UnsafeCell<T: ?Sized> {
+    /// Whether an [`Exclusive`] access has begun and not ended.
+    #[cfg(shuttle)]
+    taken: core::cell::Cell<bool>,
+    value: original::UnsafeCell<T>,
+}
 
 #[cfg(not(loom))]
 #[expect(clippy::disallowed_types, reason = "the one door to the original")]
@@ -32,13 +37,17 @@ impl<T> UnsafeCell<T> {
     /// Makes a cell that holds `value`.
     #[inline(always)]
     pub const fn new(value: T) -> Self {
-        Self(original::UnsafeCell::new(value))
+        Self {
+            #[cfg(shuttle)]
+            taken: core::cell::Cell::new(false),
+            value: original::UnsafeCell::new(value),
+        }
     }
 
     /// Takes the value out.
     #[inline(always)]
     pub fn into_inner(self) -> T {
-        self.0.into_inner()
+        self.value.into_inner()
     }
 }
 
@@ -47,23 +56,25 @@ impl<T: ?Sized> UnsafeCell<T> {
     /// Calls `f` with a pointer through which it may read.
     #[inline(always)]
     pub fn with<R>(&self, f: impl FnOnce(*const T) -> R) -> R {
-        f(self.0.get())
+        f(self.value.get())
     }
 
     /// Calls `f` with a pointer through which it may read and write.
     #[inline(always)]
     pub fn with_mut<R>(&self, f: impl FnOnce(*mut T) -> R) -> R {
-        f(self.0.get())
+        f(self.value.get())
     }
 }
 
 /// An exclusive access to a cell that lasts as long as a guard; under loom any other access meanwhile is an
-/// error.
+/// error, under shuttle a second one that lasts.
 ///
-/// Nothing outside of loom.
+/// Nothing outside of models.
 pub(super) struct Exclusive<T> {
     #[cfg(loom)]
     pointer: Option<loom::cell::MutPtr<T>>,
+    #[cfg(shuttle)]
+    taken: Option<core::ptr::NonNull<core::cell::Cell<bool>>>,
     #[cfg(not(loom))]
     pointer: core::marker::PhantomData<*mut T>,
 }
@@ -74,10 +85,16 @@ impl<T> Exclusive<T> {
     pub(super) fn begin(cell: &UnsafeCell<T>) -> Self {
         #[cfg(loom)]
         return Self { pointer: Some(cell.get_mut()) };
+        #[cfg(shuttle)]
+        assert!(!cell.taken.replace(true), "two have the cell at once");
         #[cfg(not(loom))]
         {
             let _ = cell;
-            Self { pointer: core::marker::PhantomData }
+            Self {
+                #[cfg(shuttle)]
+                taken: Some((&cell.taken).into()),
+                pointer: core::marker::PhantomData,
+            }
         }
     }
 
@@ -86,6 +103,11 @@ impl<T> Exclusive<T> {
     pub(super) fn end(&mut self) {
         #[cfg(loom)]
         drop(self.pointer.take());
+        #[cfg(shuttle)]
+        if let Some(taken) = self.taken.take() {
+            // SAFETY: whoever made this has a reference to the cell until the access has ended.
+            unsafe { taken.as_ref() }.set(false);
+        }
     }
 
     /// Points to the value in `cell`, with which the access began.
@@ -98,6 +120,14 @@ impl<T> Exclusive<T> {
         }
         #[cfg(not(loom))]
         cell.with_mut(|pointer| pointer)
+    }
+}
+
+/// As loom's pointer does.
+#[cfg(shuttle)]
+impl<T> Drop for Exclusive<T> {
+    fn drop(&mut self) {
+        self.end();
     }
 }
 

@@ -59,7 +59,7 @@ pub use pending::PendingMap;
 pub use rank::{LockRank, RankToken};
 pub use ref_field::{Put, RefError, RefField};
 pub use registry::{Registry, RegistryClosed};
-#[cfg(loom)]
+#[cfg(any(loom, shuttle))]
 pub use seeded::with_seeded_bug;
 pub use seeded::{SeededBug, seeded};
 #[cfg(feature = "lock-stats")]

@@ -363,38 +363,3 @@ impl<T: fmt::Debug> fmt::Debug for Inside<'_, T> {
 
 #[cfg(all(test, not(any(loom, shuttle))))]
 mod tests;
-
-#[cfg(all(test, shuttle))]
-mod shuttle_tests {
-    use super::*;
-    use crate::sync::thread;
-
-    #[test]
-    fn nothing_is_lost_between_an_owner_and_many_drainers() {
-        let program = || {
-            let owner = Owner::new(0);
-            let drainers: Vec<_> = (0..6)
-                .map(|_| {
-                    let cell = Arc::clone(owner.cell());
-                    thread::spawn(move || {
-                        let Some(claim) = cell.try_claim() else { return 0 };
-                        let fence = fence_claims();
-                        claim.wait(&fence, Duration::ZERO).map_or(0, |mut value| std::mem::take(&mut *value))
-                    })
-                })
-                .collect();
-            let put_in: u32 = (0..8)
-                .map(|_| {
-                    owner.enter().map_or(0, |mut value| {
-                        *value += 1;
-                        1
-                    })
-                })
-                .sum();
-            let left = owner.retire(std::mem::take).expect("nobody keeps the cell");
-            let taken: u32 = drainers.into_iter().map(|drainer| drainer.join().unwrap()).sum();
-            assert_eq!(put_in, taken + left);
-        };
-        shuttle::check_random(program, 2_000);
-    }
-}

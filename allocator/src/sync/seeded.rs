@@ -1,7 +1,7 @@
 //! Planted bugs: the models prove that they would notice.
 //!
 //! A protocol asks [`seeded`] at the place where a mistake is plausible, for example `let order = if
-//! seeded(SeededBug::SpinUnlockRelaxed) { Relaxed } else { Release }`. Outside of loom the answer is a
+//! seeded(SeededBug::SpinUnlockRelaxed) { Relaxed } else { Release }`. Outside of models the answer is a
 //! constant `false` and the branch disappears.
 
 /// A mistake that a model can plant.
@@ -67,26 +67,26 @@ pub enum SeededBug {
     LedgerUnbiased,
 }
 
-/// Answers whether `bug` is planted in this run; a constant `false` outside of loom.
+/// Answers whether `bug` is planted in this run; a constant `false` outside of models.
 ///
 /// ```
 /// use gfp::sync::{SeededBug, seeded};
 ///
 /// assert!(!seeded(SeededBug::SpinLostWake));
 /// ```
-#[cfg(not(loom))]
+#[cfg(not(any(loom, shuttle)))]
 #[inline(always)]
 #[must_use]
 pub const fn seeded(_bug: SeededBug) -> bool {
     false
 }
 
-#[cfg(loom)]
+#[cfg(any(loom, shuttle))]
 mod planted {
     use super::SeededBug;
     use std::cell::Cell;
 
-    // loom runs all threads of a model on one thread of the system, so a thread-local reaches all of them and
+    // Both backends run all threads of a model on one thread of the system, so a thread-local reaches all of them and
     // models on other threads are not disturbed.
     std::thread_local! {
         static PLANTED: Cell<Option<SeededBug>> = const { Cell::new(None) };
@@ -110,5 +110,5 @@ mod planted {
         f()
     }
 }
-#[cfg(loom)]
+#[cfg(any(loom, shuttle))]
 pub use planted::{seeded, with_seeded_bug};

@@ -19,8 +19,6 @@ mod references;
 #[cfg(loom)]
 mod registry;
 #[cfg(loom)]
-mod runner;
-#[cfg(loom)]
 mod shared;
 #[cfg(loom)]
 mod spin;
@@ -44,20 +42,11 @@ const TABLES: &[&[loom_tests::Model]] = &[
 
 #[cfg(loom)]
 fn main() -> ExitCode {
-    runner::run(TABLES.iter().copied().flatten().flat_map(|model| model.runs()).collect())
+    let runs: Vec<_> = TABLES.iter().copied().flatten().flat_map(|model| model.runs()).collect();
+    loom_tests::run(&runs, include_str!("../../models.txt"))
 }
 
-/// Passes by without running anything, unless the run was meant for loom and got another build.
 #[cfg(not(loom))]
 fn main() -> ExitCode {
-    // Set by the alias `cargo loom`.
-    if std::env::var_os("GFP_LOOM").is_none() {
-        println!("models: skipped: needs cargo loom");
-        return ExitCode::SUCCESS;
-    }
-    eprintln!(
-        "models: built without --cfg loom: RUSTFLAGS in the environment replaces the flags of the alias.\n\
-         Unset it, or run: RUSTFLAGS=\"--cfg loom -C debug-assertions\" cargo loom"
-    );
-    ExitCode::FAILURE
+    loom_tests::built_for_another("loom")
 }

@@ -27,7 +27,7 @@ use super::error::{Asked, PlatformError};
 use super::fault::SystemCall;
 pub use super::pages::{ArenaSource, Backing, BackingDowngrade, UnknownBacking};
 use super::{Errno, PAGE_SIZE, sys};
-use crate::sync::atomic::{AtomicU8, Ordering};
+use crate::sync::atomic::Ordering;
 
 /// One readable and writable mapping of whole frames, all zero at first unless the caller lent it.
 ///
@@ -279,6 +279,10 @@ impl Arena {
     }
 }
 
+/// A byte of the arena, which is plain memory also where the atomics of a model are not.
+#[expect(clippy::disallowed_types, reason = "what happens to the arena's memory is no part of a protocol")]
+type AtomicByte = core::sync::atomic::AtomicU8;
+
 /// Writes to every page of a range without changing it, even while others write there.
 #[cold]
 fn touch(start: NonNull<u8>, len: usize) {
@@ -287,7 +291,7 @@ fn touch(start: NonNull<u8>, len: usize) {
         let byte = unsafe { start.add(offset) };
         // SAFETY: the byte is mapped and writable; an atomic of one byte needs no alignment, and adding no
         // bits to it changes nothing that anyone could see.
-        let byte = unsafe { AtomicU8::from_ptr(byte.as_ptr()) };
+        let byte = unsafe { AtomicByte::from_ptr(byte.as_ptr()) };
         // Opaque: an addition of nothing that is known to be nothing would be left out.
         byte.fetch_or(core::hint::black_box(0), Ordering::Relaxed);
     }

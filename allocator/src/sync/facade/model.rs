@@ -25,7 +25,11 @@ pub type Arc<T> = backend::sync::Arc<T>;
 #[macro_export]
 macro_rules! model_thread_local {
     ($(#[$attr:meta])* static $name:ident: $type:ty = const $init:block;) => {
-        $crate::sync::backend_thread_local! { $(#[$attr])* static $name: $type = $init; }
+        $(#[$attr])*
+        static $name: $crate::sync::thread::LocalKey<$type> = {
+            $crate::sync::backend_thread_local! { static KEY: $type = $init; }
+            $crate::sync::thread::LocalKey::new(&KEY, || $init)
+        };
     };
 }
 #[doc(hidden)]
@@ -34,9 +38,62 @@ pub use model_thread_local as thread_local;
 
 /// Threads.
 pub mod thread {
+    use super::backend::thread as backend;
     pub use super::backend::thread::{
-        Builder, JoinHandle, LocalKey, Thread, ThreadId, current, panicking, park, spawn, yield_now,
+        AccessError, Builder, JoinHandle, Thread, ThreadId, current, panicking, park, spawn, yield_now,
     };
+    use std::cell::Cell;
+
+    /// A value of each thread.
+    ///
+    /// As with `std`, one without a destructor is there until the thread is gone, also for the destructors of others: the
+    /// backends take it away when its turn comes, and from then on it is as it began.
+    #[derive(Debug)]
+    pub struct LocalKey<T: 'static> {
+        key: &'static backend::LocalKey<T>,
+        init: fn() -> T,
+    }
+
+    impl<T: 'static> LocalKey<T> {
+        #[doc(hidden)]
+        pub const fn new(key: &'static backend::LocalKey<T>, init: fn() -> T) -> Self {
+            Self { key, init }
+        }
+
+        /// Calls `f` with the calling thread's value.
+        ///
+        /// # Panics
+        ///
+        /// When the value has been destroyed.
+        pub fn with<R>(&'static self, f: impl FnOnce(&T) -> R) -> R {
+            self.try_with(f).expect("it has not been destroyed")
+        }
+
+        /// Calls `f` with the calling thread's value.
+        ///
+        /// # Errors
+        ///
+        /// When the value has been destroyed.
+        pub fn try_with<R>(&'static self, f: impl FnOnce(&T) -> R) -> Result<R, AccessError> {
+            let mut f = Some(f);
+            let mut call = |value: &T| f.take().map(|f| f(value)).expect("called once");
+            self.key.try_with(&mut call).or_else(|error| {
+                if std::mem::needs_drop::<T>() { Err(error) } else { Ok(call(&(self.init)())) }
+            })
+        }
+    }
+
+    impl<T: Copy> LocalKey<Cell<T>> {
+        /// Replaces the calling thread's value.
+        pub fn set(&'static self, value: T) {
+            self.with(|cell| cell.set(value));
+        }
+
+        /// Replaces the calling thread's value, and returns the one before.
+        pub fn replace(&'static self, value: T) -> T {
+            self.with(|cell| cell.replace(value))
+        }
+    }
 
     /// Gives way once: a model has no time.
     pub fn park_timeout(_timeout: std::time::Duration) {

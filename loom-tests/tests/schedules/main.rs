@@ -1,0 +1,33 @@
+//! Runs the whole allocator on eight threads under random schedules, and compares what ran with `schedules.txt`.
+//!
+//! `cargo shuttle` runs all; `cargo shuttle close` those whose names contain `close`.
+//! `cargo shuttle --replay NAME SCHEDULE` runs one schedule again, which a failure has printed.
+
+use std::process::ExitCode;
+
+#[cfg(shuttle)]
+mod call;
+#[cfg(shuttle)]
+mod machine;
+#[cfg(shuttle)]
+mod owned;
+#[cfg(shuttle)]
+mod parts;
+#[cfg(shuttle)]
+mod scenarios;
+#[cfg(shuttle)]
+mod stamps;
+#[cfg(shuttle)]
+mod worker;
+
+#[cfg(shuttle)]
+fn main() -> ExitCode {
+    let runs: Vec<_> =
+        scenarios::MODELS.iter().chain([&owned::MODEL]).flat_map(|model| model.runs()).collect();
+    loom_tests::run(&runs, include_str!("../../schedules.txt"))
+}
+
+#[cfg(not(shuttle))]
+fn main() -> ExitCode {
+    loom_tests::built_for_another("shuttle")
+}
