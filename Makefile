@@ -66,8 +66,8 @@ test-numa: setup ## Test in virtual machines of 2, 4, 8 and 3 nodes (fetches qem
 unit: setup ## Unit, property and documentation tests
 	@$(STEP) tests cargo test --no-fail-fast --workspace $(FEATURES)
 
-no-hwloc: setup ## The library's tests without hwloc, with all USDT probes and faces
-	@$(STEP) "tests without hwloc" cargo test --no-fail-fast --package gfp --no-default-features --features usdt,allocator-api2
+no-hwloc: setup ## The library's tests without hwloc, with probes, all faces and failing system calls
+	@$(STEP) "tests without hwloc" cargo test --no-fail-fast --package gfp --no-default-features --features usdt,allocator-api2,fault-injection
 
 loom: setup ## Model-check every lock-free protocol
 	@$(STEP) models env RUSTFLAGS="--cfg loom -C debug-assertions" CARGO_TARGET_DIR=$(TARGET)/loom cargo loom

@@ -15,11 +15,9 @@
 //! | [`topology`] | CPUs, cores, nodes and distances (hwloc, sysfs or a synthetic description) |
 //! | [`pin`] | binding a thread to a CPU that the topology chose |
 //! | [`error`] | the one error type |
-//! | [`fault`] | names of the calls, and the seam that makes them fail |
 
 pub mod arena;
 pub mod error;
-pub mod fault;
 pub mod hugetlb;
 mod pages;
 pub mod pin;
@@ -29,10 +27,10 @@ mod test_process;
 mod thread;
 pub mod topology;
 
+pub use crate::fault::{self, Errno};
 pub use arena::{Arena, ArenaOptions, ArenaSource, Backing, Binding, Downgrade, DumpPolicy, Prefault};
 pub use error::PlatformError;
 pub use hugetlb::HugePagePool;
-pub use rustix::io::Errno;
 pub use thread::{at_fork, spawn, this_thread};
 pub use topology::{CpuId, NodeId, Topology, TopologySource};
 
