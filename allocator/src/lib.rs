@@ -118,6 +118,9 @@ pub use gfp::Gfp;
 pub use node::{MemPolicy, NodeMask, PolicyState};
 pub use stats::{Conservation, ConservationZone};
 
+#[cfg(doctest)]
+mod compile_fail;
+
 /// Compiles and runs the example of the repository's README.
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
