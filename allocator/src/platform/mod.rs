@@ -2,7 +2,8 @@
 //!
 //! Three rules hold here.
 //! 1. Every system call goes through `sys`, one function a call, and each first asks [`fault`] whether a
-//!    test wants it to fail. So every error path can be walked.
+//!    test wants it to fail. So every error path can be walked. Below, [`sync`](crate::sync) maps the memory of its tables and
+//!    runs membarrier(2) itself, and asks too.
 //! 2. A wish that the system may refuse without harm (huge pages, a name for the mapping, staying out of
 //!    core dumps) never fails: the answer says what was obtained, and why not more. Where only certain pages will do, the
 //!    caller [says so](Downgrade::Forbidden).
