@@ -42,7 +42,12 @@ define MACHINES
 endef
 export MACHINES
 
-.PHONY: help setup bench test test-numa lint unit no-hwloc loom shuttle gate aarch64 fuzz soak format clippy doc replay topo command
+# What sanitizers look at; why not more is said in allocator/README.md.
+ASAN := --test stress --test surface --test oracle --test shared --test misuse --test page_frag --test close
+TSAN := --test stress --test misuse --test sleepers
+
+.PHONY: help setup bench test test-numa lint unit no-hwloc loom shuttle gate aarch64 fuzz soak sanitize format clippy doc \
+  replay topo command
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -69,11 +74,22 @@ test-numa: setup ## Test in virtual machines of 2, 4, 8 and 3 nodes (fetches qem
 	    || failed=1; \
 	done <<<"$$MACHINES"; exit $${failed:-0}
 
+sanitize: setup ## Run tests under AddressSanitizer and ThreadSanitizer, where a nightly compiler is installed
+	@if ! rustup toolchain list 2>/dev/null | grep -q ^nightly; then \
+	  echo "sanitize: skipped: no nightly compiler is installed (rustup toolchain install nightly)"; exit 0; fi; \
+	sanitize() { $(STEP) "$$1 sanitizer" env RUSTFLAGS="-Zsanitizer=$$1 $$2" CARGO_TARGET_DIR=$(TARGET)/$$1 \
+	  TSAN_OPTIONS="suppressions=$(CURDIR)/scripts/tsan.supp" cargo +nightly test --no-fail-fast \
+	  --package gfp --no-default-features --target x86_64-unknown-linux-gnu "$${@:3}"; }; \
+	failed=0; \
+	sanitize address "" $(ASAN) || failed=1; \
+	sanitize thread -Cunsafe-allow-abi-mismatch=sanitizer $(TSAN) -- --test-threads=1 || failed=1; \
+	exit $$failed
+
 unit: setup ## Unit, property and documentation tests
 	@$(STEP) tests cargo test --no-fail-fast --workspace $(FEATURES) $(FAULTS)
 
-no-hwloc: setup ## The library's tests without hwloc, with all USDT probes and faces
-	@$(STEP) "tests without hwloc" cargo test --no-fail-fast --package gfp --no-default-features --features usdt,allocator-api2
+no-hwloc: setup ## The library's tests without hwloc, with probes, all faces and failing system calls
+	@$(STEP) "tests without hwloc" cargo test --no-fail-fast --package gfp --no-default-features --features usdt,allocator-api2,fault-injection
 
 loom: setup ## Model-check every lock-free protocol
 	@$(STEP) models env RUSTFLAGS="--cfg loom -C debug-assertions" CARGO_TARGET_DIR=$(TARGET)/loom cargo loom

@@ -41,6 +41,7 @@
 //!
 //! | module | idea |
 //! |---|---|
+//! | [`fault`] | names of the system calls, and the seam through which a test makes one fail |
 //! | [`sync`] | the one door to atomics, cells, threads and locks; order of locks; the handshake of cache and drainer |
 //! | [`gfp`] | request flags, and what follows from them: zone, migrate type, allocation flags |
 //! | [`platform`] | memory, CPUs and topology: every system call |
@@ -90,6 +91,7 @@ pub mod alloc;
 #[cfg(not(loom))]
 mod allocator;
 pub mod error;
+pub mod fault;
 pub mod frame;
 pub mod gfp;
 pub mod node;
@@ -115,6 +117,9 @@ pub use frame::{Nid, Order, Pfn};
 pub use gfp::Gfp;
 pub use node::{MemPolicy, NodeMask, PolicyState};
 pub use stats::{Conservation, ConservationZone};
+
+#[cfg(doctest)]
+mod compile_fail;
 
 /// Compiles and runs the example of the repository's README.
 #[cfg(doctest)]

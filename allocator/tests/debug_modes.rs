@@ -124,65 +124,8 @@ fn a_write_to_memory_that_was_never_freed_is_none_of_poisons_business() {
     assert!(last.iter().all(|&word| word == 7));
 }
 
-/// What no block may show that comes from elsewhere.
+/// What a lender wrote.
 const SECRET: u64 = 0x5ec2_e75e_c2e7_5ec2;
-
-/// Takes and frees blocks of many orders, each full of a secret.
-fn keep_secrets(allocator: &Allocator, seed: u64, expected: &[u64]) {
-    let mut random = Random::new(seed);
-    let mut held = Vec::new();
-    for _ in 0..3_000 {
-        let order = Order::new(random.pick(&[0, 0, 0, 0, 1, 2, 3, 4, 5, 9]));
-        if let Ok(mut pages) = allocator.alloc_pages(Gfp::KERNEL, order) {
-            let words = words(&mut pages);
-            let first = words[0];
-            assert!(expected.contains(&first), "{first:#x}");
-            assert!(words.iter().all(|word| expected.contains(word)), "a word of another owner");
-            words.fill(SECRET);
-            held.push(pages);
-        }
-        if held.len() > random.below(24) {
-            drop(held.swap_remove(random.below(held.len())));
-        }
-        if random.below(500) == 0 {
-            allocator.drain_all();
-        }
-    }
-}
-
-#[test]
-fn no_block_shows_what_another_owner_wrote() {
-    let _alone = alone();
-    let modes = [
-        (DebugModes::INIT_ON_ALLOC, &[0][..]),
-        (DebugModes::INIT_ON_FREE, &[0]),
-        (DebugModes::INIT_ON_ALLOC | DebugModes::INIT_ON_FREE | DebugModes::GUARD, &[0]),
-        (DebugModes::INIT_ON_ALLOC | DebugModes::PAGE_POISON, &[0]),
-        // Never freed, or full of the pattern.
-        (DebugModes::INIT_ON_FREE | DebugModes::PAGE_POISON, &[0, 0xaaaa_aaaa_aaaa_aaaa]),
-    ];
-    for (modes, expected) in modes {
-        let (allocator, heard) = allocator(modes);
-        thread::scope(|scope| {
-            for seed in 1..=3 {
-                let allocator = &allocator;
-                scope.spawn(move || keep_secrets(allocator, seed, expected));
-            }
-        });
-        assert!(heard.nothing(), "{modes:?}");
-        assert_all_free(&allocator);
-    }
-}
-
-#[test]
-fn without_these_modes_the_secret_shows() {
-    let _alone = alone();
-    let (allocator, _) = allocator(DebugModes::CHECK_PAGES);
-    let mut pages = take(&allocator, 0);
-    words(&mut pages).fill(SECRET);
-    drop(pages);
-    assert_eq!(words(&mut take(&allocator, 0))[5], SECRET, "the test above could not fail otherwise");
-}
 
 #[test]
 fn memory_that_a_lender_filled_is_clear_under_init_on_free() {

@@ -124,7 +124,6 @@ impl Allocator {
     }
 
     fn new(core: Arc<Core>, maintain: Maintain) -> Result<Self, crate::platform::PlatformError> {
-        fork::install()?;
         let maintenance = match maintain {
             Maintain::EverySecond => Some(Maintenance::start(Arc::downgrade(&core))?),
             Maintain::ByHand => None,

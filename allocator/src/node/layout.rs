@@ -3,11 +3,14 @@
 use crate::{
     frame::{Nid, Pfn, ZoneNumber},
     gfp::ZoneType,
-    zone::ZoneSpan,
+    zone::{PAGEBLOCK_FRAMES, ZoneSpan},
 };
 
 /// Frames below 4 GiB, whose byte offsets fit 32 bits.
 const DMA32_END: u64 = 1 << 20;
+
+/// Frames that zones may have: the frame behind a pageblock must have a number too, so that of 16 TiB the last 2 MiB are nobody's.
+const FRAMES_MAX: u64 = (1 << 32) - PAGEBLOCK_FRAMES as u64;
 
 /// How much of the arena is a node's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,7 +39,7 @@ pub struct ZonePlan {
 /// Divides an arena: DMA from its start, DMA32 up to 4 GiB, NORMAL, then HIGHMEM and MOVABLE at its end; each of them once
 /// more wherever a node ends, as a machine's memory is.
 ///
-/// Zones without frames are left out. An arena that is not larger than the DMA zone consists of it.
+/// Zones without frames are left out, and the last 2 MiB of an arena of 16 TiB. An arena that is not larger than the DMA zone consists of it.
 ///
 /// # Errors
 /// When HIGHMEM and MOVABLE leave nothing for the others: the frames that were asked for them.
@@ -73,7 +76,7 @@ pub fn zone_spans(plan: &ZonePlan) -> Result<Vec<ZoneSpan>, u64> {
 }
 
 fn pfn(frame: u64) -> Pfn {
-    Pfn::new(u32::try_from(frame).unwrap_or(u32::MAX))
+    Pfn::new(u32::try_from(frame.min(FRAMES_MAX)).unwrap_or(u32::MAX))
 }
 
 #[cfg(all(test, not(any(loom, shuttle))))]
@@ -107,6 +110,14 @@ mod tests {
                 (2, ZoneType::Normal, 5 << 19),
             ]
         );
+    }
+
+    #[test]
+    fn what_lies_behind_the_last_pageblock_has_a_number() {
+        for frames in [1 << 32, (1 << 32) - 1, (1 << 32) - 511] {
+            let spans = zone_spans(&plan(&[1 << 31, frames - (1 << 31)], 4096, 0, 0)).expect("fits");
+            assert_eq!(spans.last().map(|span| span.end.get()), Some(u32::MAX - 511), "{frames}");
+        }
     }
 
     #[test]

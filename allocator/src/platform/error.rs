@@ -122,44 +122,12 @@ impl PlatformError {
     }
 }
 
-/// Says what may help against a refused call, or nothing where nothing general can be said.
-fn remedy(call: SystemCall, errno: Errno) -> Option<&'static str> {
-    Some(match (call, errno) {
-        (SystemCall::Mprotect, Errno::NOMEM) => {
-            "raise vm.max_map_count or RLIMIT_DATA, set vm.overcommit_memory to 0 or 1, or ask for a smaller arena"
-        }
-        (SystemCall::Mmap, Errno::NOMEM) => {
-            "raise RLIMIT_AS (ulimit -v), set vm.overcommit_memory to 0 or 1, or ask for a smaller arena"
-        }
-        (SystemCall::Munmap, Errno::NOMEM) => "raise vm.max_map_count",
-        (SystemCall::Mlock, _) => "raise RLIMIT_MEMLOCK (ulimit -l) or run with CAP_IPC_LOCK",
-        (SystemCall::Madvise, Errno::NOMEM) => {
-            "the system or the memory cgroup has too little memory: free some, or prefault less"
-        }
-        (SystemCall::Madvise, Errno::INVAL) => {
-            "locked pages cannot be discarded, and old kernels lack some advice"
-        }
-        (SystemCall::MemfdCreate, Errno::MFILE | Errno::NFILE) => {
-            "raise RLIMIT_NOFILE (ulimit -n) or fs.file-max"
-        }
-        (SystemCall::MemfdCreate, Errno::INVAL) => "shorten the name to 249 bytes",
-        (SystemCall::Ftruncate, Errno::FBIG | Errno::INVAL) => "raise RLIMIT_FSIZE (ulimit -f)",
-        (SystemCall::SchedSetaffinity, _) => {
-            "choose a CPU that is online and in this process's cpuset (Cpus_allowed_list in /proc/self/status)"
-        }
-        (SystemCall::ThreadSpawn, Errno::AGAIN) => "raise RLIMIT_NPROC (ulimit -u) or the cgroup's pids.max",
-        (SystemCall::ReadFile, Errno::NOENT) => "mount sysfs on /sys and proc on /proc",
-        (_, Errno::PERM | Errno::ACCESS) => "a security policy (seccomp, LSM) forbids this call: allow it",
-        _ => return None,
-    })
-}
-
 impl fmt::Display for PlatformError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::SystemCall { call, asked, errno } => {
                 write!(f, "{call}{asked} failed: {errno}")?;
-                remedy(*call, *errno).map_or(Ok(()), |text| write!(f, "; {text}"))
+                call.remedy(*errno).map_or(Ok(()), |text| write!(f, "; {text}"))
             }
             Self::HostPageSize { bytes } => {
                 write!(

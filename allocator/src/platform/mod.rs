@@ -2,7 +2,8 @@
 //!
 //! Three rules hold here.
 //! 1. Every system call goes through `sys`, one function a call, and each first asks [`fault`] whether a
-//!    test wants it to fail. So every error path can be walked.
+//!    test wants it to fail. So every error path can be walked. Below, [`sync`](crate::sync) maps the memory of its tables and
+//!    runs membarrier(2) itself, and asks too.
 //! 2. A wish that the system may refuse without harm (huge pages, a name for the mapping, staying out of
 //!    core dumps) never fails: the answer says what was obtained, and why not more. Where only certain pages will do, the
 //!    caller [says so](Downgrade::Forbidden).
@@ -15,11 +16,9 @@
 //! | [`topology`] | CPUs, cores, nodes and distances (hwloc, sysfs or a synthetic description) |
 //! | [`pin`] | binding a thread to a CPU that the topology chose |
 //! | [`error`] | the one error type |
-//! | [`fault`] | names of the calls, and the seam that makes them fail |
 
 pub mod arena;
 pub mod error;
-pub mod fault;
 pub mod hugetlb;
 mod pages;
 pub mod pin;
@@ -29,10 +28,10 @@ mod test_process;
 mod thread;
 pub mod topology;
 
+pub use crate::fault::{self, Errno};
 pub use arena::{Arena, ArenaOptions, ArenaSource, Backing, Binding, Downgrade, DumpPolicy, Prefault};
 pub use error::PlatformError;
 pub use hugetlb::HugePagePool;
-pub use rustix::io::Errno;
 pub(crate) use thread::{at_fork, spawn, this_thread};
 pub use topology::{CpuId, NodeId, Topology, TopologySource};
 

@@ -3,7 +3,7 @@
 use super::{
     Errno,
     error::{Asked, PlatformError},
-    fault::{self, SystemCall},
+    fault::{self, Inherited, SystemCall},
     sys,
 };
 use crate::sync::thread::{Builder, JoinHandle};
@@ -19,9 +19,13 @@ pub(crate) fn spawn(
     let refused =
         |errno| PlatformError::SystemCall { call: SystemCall::ThreadSpawn, asked: Asked::Nothing, errno };
     fault::check(SystemCall::ThreadSpawn).map_err(refused)?;
+    let faults = Inherited::of_this_thread();
     Builder::new()
         .name(name.to_owned())
-        .spawn(run)
+        .spawn(move || {
+            faults.adopt();
+            run();
+        })
         .map_err(|error| refused(Errno::from_io_error(&error).unwrap_or(Errno::AGAIN)))
 }
 

@@ -2,6 +2,7 @@
 
 use super::CachePadded;
 use super::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU32, AtomicU64, AtomicUsize};
+use crate::fault::{Errno, SystemCall};
 use std::fmt;
 use std::ops::{Deref, DerefMut};
 
@@ -140,6 +141,8 @@ pub struct ZeroedSlice<T: Zeroable> {
 pub struct ZeroedSliceError {
     /// The size that was asked for, in bytes; `usize::MAX` when it is not even a number of that type.
     pub bytes: usize,
+    /// The reason that the system gave; ENOMEM when it was not even asked.
+    pub errno: Errno,
 }
 
 impl<T: Zeroable> ZeroedSlice<T> {
@@ -177,11 +180,16 @@ impl<T: Zeroable> fmt::Debug for ZeroedSlice<T> {
 
 impl fmt::Display for ZeroedSliceError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "no memory for {} bytes of metadata", self.bytes)
+        write!(f, "mmap of {} bytes for metadata failed: {}", self.bytes, self.errno)?;
+        SystemCall::Mmap.remedy(self.errno).map_or(Ok(()), |text| write!(f, "; {text}"))
     }
 }
 
-impl std::error::Error for ZeroedSliceError {}
+impl std::error::Error for ZeroedSliceError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.errno)
+    }
+}
 
 #[cfg(all(test, not(any(loom, shuttle))))]
 mod tests {

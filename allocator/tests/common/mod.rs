@@ -2,7 +2,10 @@
 
 #![expect(dead_code, reason = "no test uses all of it")]
 
+pub(crate) mod snapshot;
+
 use core::ptr::NonNull;
+use std::io::Write;
 
 use gfp::{
     Allocator, Order, Pages,
@@ -113,13 +116,7 @@ pub(crate) fn assert_all_free(allocator: &Allocator) {
 /// # Panics
 /// When /proc is not mounted.
 pub(crate) fn is_mapped(address: usize) -> bool {
-    let maps = std::fs::read_to_string("/proc/self/maps").expect("/proc is mounted");
-    maps.lines().any(|line| {
-        let (start, rest) = line.split_once('-').expect("a range");
-        let (end, _) = rest.split_once(' ').expect("more fields");
-        let number = |text| usize::from_str_radix(text, 16).expect("hexadecimal");
-        (number(start)..number(end)).contains(&address)
-    })
+    snapshot::mappings().iter().any(|(range, _)| range.contains(&address))
 }
 
 /// Runs `f` in a child and tells how it ended: by an exit status, or else by a signal, which is SIGALRM when it took so many
@@ -132,6 +129,12 @@ pub(crate) fn in_child(seconds: u32, f: impl FnOnce()) -> Result<i32, i32> {
         // SAFETY: plain system calls.
         unsafe { libc::alarm(seconds) };
         let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(f));
+        if let Err(panic) = &ended {
+            // What the harness captures ends with the child.
+            let text = panic.downcast_ref::<String>().map(String::as_str);
+            let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
+            let _ = writeln!(std::io::stderr(), "in the child: {}", text.unwrap_or("a panic"));
+        }
         // SAFETY: as above.
         unsafe { libc::_exit(i32::from(ended.is_err())) };
     }

@@ -10,6 +10,7 @@ use crate::{
         Allocator,
         core::Core,
         debug::Debug,
+        fork,
         numbers::Number,
         spread::{NodePlan, verify},
     },
@@ -49,6 +50,7 @@ impl Builder {
     pub fn build(mut self) -> Result<Allocator, BuildError> {
         let online_frames = self.online_frames()?;
         self.arena.bytes = self.maximum.unwrap_or(self.arena.bytes);
+        fork::install().map_err(|error| BuildError::platform("preparing for forks", error))?;
         let number = Number::take().map_err(|error| BuildError::platform("numbering it", error))?;
         let topology = match &self.topology {
             Some(given) => given,

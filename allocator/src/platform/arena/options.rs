@@ -57,7 +57,7 @@ pub enum DumpPolicy {
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ArenaOptions {
-    /// The size in bytes: a multiple of 4096, at least 4096, at most 16 TiB.
+    /// The size in bytes: a multiple of 4096, at least 4096, at most 16 TiB. An allocator leaves the last 2 MiB of 16 TiB alone.
     pub bytes: usize,
     /// Where the memory comes from.
     pub source: ArenaSource,

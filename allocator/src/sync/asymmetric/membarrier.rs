@@ -1,5 +1,6 @@
 //! The asymmetric fence over `membarrier(2)`.
 
+use crate::fault::{self, SystemCall};
 use crate::sync::atomic::{AtomicU8, Ordering, fence};
 use rustix::thread::{MembarrierCommand, membarrier};
 
@@ -23,8 +24,10 @@ pub(super) fn heavy() -> bool {
     }
     // The call is a full fence for the caller as well, and the compiler moves no access over it. Registration
     // belongs to the process; asking twice costs a call that returns at once.
-    let run = || membarrier(MembarrierCommand::PrivateExpedited).is_ok();
-    let register = || membarrier(MembarrierCommand::RegisterPrivateExpedited).is_ok();
+    let run = || {
+        let asked = fault::check(SystemCall::Membarrier);
+        asked.and_then(|()| membarrier(MembarrierCommand::PrivateExpedited)).is_ok()
+    };
     let fenced = run() || (register() && run());
     if !fenced {
         // Cells made from now on fall back; those made before can no longer be drained by others.
@@ -34,14 +37,14 @@ pub(super) fn heavy() -> bool {
 }
 
 pub(super) fn available() -> bool {
-    #[cfg(any(test, feature = "fault-injection"))]
-    if FALLBACK.get() {
+    // Before what is remembered: a test's refusal is its thread's alone, and the remembered answer the process's.
+    if fault::check(SystemCall::MembarrierRegister).is_err() {
         return false;
     }
     match STATE.load(Ordering::Relaxed) {
         UNKNOWN => {
             // Two threads may both ask: the answers agree, and registering twice is allowed.
-            let registered = membarrier(MembarrierCommand::RegisterPrivateExpedited).is_ok();
+            let registered = register();
             STATE.store(if registered { AVAILABLE } else { REFUSED }, Ordering::Relaxed);
             registered
         }
@@ -49,9 +52,8 @@ pub(super) fn available() -> bool {
     }
 }
 
-#[cfg(any(test, feature = "fault-injection"))]
-std::thread_local! {
-    static FALLBACK: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+fn register() -> bool {
+    membarrier(MembarrierCommand::RegisterPrivateExpedited).is_ok()
 }
 
 /// Runs `f` as on a system that refuses membarrier: what the calling thread makes meanwhile falls back.
@@ -67,12 +69,7 @@ std::thread_local! {
 /// ```
 #[cfg(any(test, feature = "fault-injection"))]
 pub fn with_fallback<R>(f: impl FnOnce() -> R) -> R {
-    struct Restore(bool);
-    impl Drop for Restore {
-        fn drop(&mut self) {
-            FALLBACK.set(self.0);
-        }
-    }
-    let _restore = Restore(FALLBACK.replace(true));
+    let _refused =
+        fault::fail(SystemCall::MembarrierRegister, fault::Occurrence::Always, fault::Errno::NOSYS);
     f()
 }

@@ -3,6 +3,7 @@
 //! Not `alloc_zeroed` for all: after a large block was freed, malloc serves the next one from recycled heap, and clears it.
 
 use super::{Zeroable, ZeroedSliceError};
+use crate::fault::{Errno, SystemCall, check};
 use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous, munmap};
 use std::alloc::{Layout, alloc_zeroed, dealloc};
 use std::ptr::NonNull;
@@ -36,7 +37,7 @@ impl<T: Zeroable> Memory<T> {
     pub(super) fn new(len: usize) -> Result<Self, ZeroedSliceError> {
         const { assert!(!std::mem::needs_drop::<T>(), "elements are never dropped") };
         const { assert!(align_of::<T>() <= LINE, "no element is aligned to more than a line") };
-        let bytes = len.checked_mul(size_of::<T>()).ok_or(ZeroedSliceError { bytes: usize::MAX })?;
+        let bytes = len.checked_mul(size_of::<T>()).ok_or(refusal(usize::MAX))?;
         let (start, origin) = match bytes {
             0 => (NonNull::<T>::dangling().cast(), Origin::Nowhere),
             1..LARGE => from_heap(bytes)?,
@@ -59,20 +60,26 @@ impl<T: Zeroable> Memory<T> {
     }
 }
 
+/// Returns the error of a size that no memory is there for.
+const fn refusal(bytes: usize) -> ZeroedSliceError {
+    ZeroedSliceError { bytes, errno: Errno::NOMEM }
+}
+
 fn from_heap(bytes: usize) -> Result<(NonNull<u8>, Origin), ZeroedSliceError> {
-    let refused = ZeroedSliceError { bytes };
-    let layout = Layout::from_size_align(bytes, LINE).map_err(|_| refused)?;
+    let layout = Layout::from_size_align(bytes, LINE).map_err(|_| refusal(bytes))?;
     // SAFETY: the layout has a size above zero.
-    let start = NonNull::new(unsafe { alloc_zeroed(layout) }).ok_or(refused)?;
+    let start = NonNull::new(unsafe { alloc_zeroed(layout) }).ok_or(refusal(bytes))?;
     Ok((start, Origin::Heap(layout)))
 }
 
 fn map(bytes: usize) -> Result<NonNull<u8>, ZeroedSliceError> {
+    let refused = |errno| ZeroedSliceError { bytes, errno };
+    check(SystemCall::Mmap).map_err(refused)?;
     let flags = MapFlags::PRIVATE | MapFlags::NORESERVE;
     // SAFETY: a new mapping at an address that the system chooses replaces nothing.
     let start =
         unsafe { mmap_anonymous(std::ptr::null_mut(), bytes, ProtFlags::READ | ProtFlags::WRITE, flags) };
-    start.ok().and_then(|start| NonNull::new(start.cast())).ok_or(ZeroedSliceError { bytes })
+    NonNull::new(start.map_err(refused)?.cast()).ok_or(refused(Errno::FAULT))
 }
 
 impl<T> Drop for Memory<T> {
@@ -82,9 +89,12 @@ impl<T> Drop for Memory<T> {
             // SAFETY: it was allocated in `from_heap` with this layout, and nobody else frees it.
             Origin::Heap(layout) => unsafe { dealloc(self.start.as_ptr().cast(), layout) },
             Origin::Mapping(bytes) => {
-                // SAFETY: it was mapped in `map` with this size, and nobody else uses it.
-                let unmapped = unsafe { munmap(self.start.as_ptr().cast(), bytes) };
-                debug_assert!(unmapped.is_ok(), "the mapping is whole");
+                if check(SystemCall::Munmap).is_ok() {
+                    // The system may have joined it with its neighbours, and then lacks a mapping to part them
+                    // (`vm.max_map_count`): nobody could be told from here.
+                    // SAFETY: it was mapped in `map` with this size, and nobody else uses it.
+                    let _ = unsafe { munmap(self.start.as_ptr().cast(), bytes) };
+                }
             }
         }
     }
