@@ -4,7 +4,7 @@ use core::ops::Range;
 
 use gfp::{Allocator, Nid, NodeMask, Pfn, gfp::ZoneType, node::Reach, stats::ZoneStat};
 
-use super::call::{Policy, mask};
+use crate::call::{Policy, mask};
 
 const PAGEBLOCK: usize = 512;
 

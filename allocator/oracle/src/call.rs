@@ -9,7 +9,8 @@ pub(crate) const NODES: usize = 3;
 
 /// What a request asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
+#[expect(missing_docs, reason = "the names are those of the kernel")]
+pub enum Kind {
     Unmovable,
     Movable,
     Reclaimable,
@@ -29,7 +30,8 @@ impl Kind {
 
 /// A policy by name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Policy {
+#[expect(missing_docs, reason = "the names are those of the kernel")]
+pub enum Policy {
     None,
     Local,
     Preferred(usize),
@@ -64,7 +66,8 @@ impl Policy {
 
 /// How a block is freed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Free {
+#[expect(missing_docs, reason = "each is a call of that name")]
+pub enum Free {
     Drop,
     Handle,
     Cold,
@@ -74,8 +77,10 @@ pub(crate) enum Free {
     Split,
 }
 
+/// A call with its arguments.
 #[derive(Clone, Debug)]
-pub(crate) enum Call {
+#[expect(missing_docs, reason = "the parameters are those of the function")]
+pub enum Call {
     Alloc {
         kind: Kind,
         order: u8,
@@ -223,4 +228,10 @@ pub(crate) fn call(greed: u32) -> impl Strategy<Value = Call> {
         1 => Just(Call::DrainAll),
         2 => Just(Call::Check),
     ]
+}
+
+/// Programs with times of plenty and of need.
+pub fn calls() -> impl Strategy<Value = Vec<Call>> {
+    let some = |greed| prop::collection::vec(call(greed), 0..=450);
+    (some(60), some(200), some(40), some(300)).prop_map(|(a, b, c, d)| [a, b, c, d].concat())
 }

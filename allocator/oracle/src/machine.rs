@@ -10,7 +10,7 @@ use gfp::{
     stats::{Buddyinfo, ZoneStat},
 };
 
-use super::{
+use crate::{
     call::{Call, Free, Policy, mask},
     coverage::Coverage,
     model::{Aside, Candidates, Model},

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 /// How often each branch was taken, by kind of call and branch.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Coverage(BTreeMap<(&'static str, String), u64>);
+pub struct Coverage(BTreeMap<(&'static str, String), u64>);
 
 impl Coverage {
     pub(crate) fn count(&mut self, kind: &'static str, branch: impl Into<String>) {
@@ -12,7 +12,8 @@ impl Coverage {
         *self.0.entry((kind, branch.into())).or_default() += 1;
     }
 
-    pub(crate) fn add(&mut self, other: &Self) {
+    /// Adds what another program did.
+    pub fn add(&mut self, other: &Self) {
         for (branch, count) in &other.0 {
             *self.0.entry(branch.clone()).or_default() += count;
         }
@@ -22,7 +23,7 @@ impl Coverage {
     ///
     /// # Panics
     /// When one was rarer.
-    pub(crate) fn check(&self, branches: &[(&'static str, &[&str])]) {
+    pub fn check(&self, branches: &[(&'static str, &[&str])]) {
         for &(kind, branches) in branches {
             let of = |branch: &str| self.0.get(&(kind, branch.to_owned())).copied().unwrap_or(0);
             for branch in branches {
