@@ -11,7 +11,7 @@
 //!
 //! let program: Program = "on dma\nAlloc(by:Handle,ask:Pages,gfp:\"GFP_KERNEL\",order:3,times:2)\nCheck".parse()?;
 //! let coverage = program.run();
-//! assert_eq!(coverage.times("answer", "served"), 2);
+//! assert_eq!(coverage.times("answer", "served"), 1);
 //!
 //! let (shape, calls) = from_bytes(b"any bytes");
 //! let _ = run(shape, &calls);

@@ -19,7 +19,7 @@ fn gfp() -> impl Strategy<Value = Mask> {
 }
 
 fn order() -> impl Strategy<Value = u8> {
-    prop_oneof![120 => Just(0_u8), 60 => 1..4_u8, 40 => 4..9_u8, 20 => 9..=10_u8, 1 => Just(11_u8)]
+    prop_oneof![120 => Just(0_u8), 60 => 1..4_u8, 50 => 4..9_u8, 20 => 9..=10_u8, 2 => Just(11_u8)]
 }
 
 fn by() -> impl Strategy<Value = By> {
@@ -58,7 +58,7 @@ fn times() -> impl Strategy<Value = u8> {
 
 /// Bytes of a fragment or of an exact run: more than there may be, too, and none.
 fn bytes(most: usize) -> impl Strategy<Value = usize> {
-    prop_oneof![1 => Just(0), 20 => 1..600_usize, 20 => 600..4097_usize, 20 => 4097..=most, 1 => most..=2 * most]
+    prop_oneof![1 => Just(0), 10 => 1..600_usize, 20 => 600..4097_usize, 20 => 4097..=most, 1 => most..=2 * most]
 }
 
 fn layout() -> impl Strategy<Value = (usize, u8, bool)> {

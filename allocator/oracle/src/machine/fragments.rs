@@ -70,7 +70,9 @@ impl Machine {
                 assert_eq!(order.get(), request.order);
                 self.check_served(&request, frames(pfn, order.frames()));
                 self.gave(cache, fragment, bytes, align);
-                if order == Order::ZERO { "single frame" } else { "page" }
+                let page = if order == Order::ZERO { "single frame" } else { "of order 3" };
+                self.coverage.count("page for fragments", page);
+                "another page"
             }
             (Ok(fragment), None) => {
                 assert_eq!(refused, None);
@@ -82,7 +84,8 @@ impl Machine {
                 self.check_refused(&request, Some(error));
                 let left = self.model.fragments.refused(cache, bytes);
                 self.leave(left);
-                "no memory"
+                self.coverage.count("page for fragments", "none");
+                return;
             }
             (Err(error), None) if Some(error) == refused => "senseless",
             (Err(error), _) => panic!("{bytes} bytes: {error}"),

@@ -110,6 +110,7 @@ impl Machine {
 
     /// Makes a call.
     pub(crate) fn run(&mut self, call: &Call) {
+        self.coverage.begin();
         self.coverage.count("call", call.name());
         match *call {
             Call::Alloc { by, ask, gfp, order, times } => self.alloc(by, ask, gfp, order, times),
