@@ -4,6 +4,11 @@ use gfp::{
     AllocError, Allocator, Gfp, Maintain, MemPolicy, Nid, NodeMask, Order, Pages, Spread,
     error::FailReason,
     platform::{Binding, NodeId, Topology},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        thread,
+    },
 };
 
 const NODES: usize = 4;
@@ -190,6 +195,28 @@ fn a_bound_thread_never_leaves_its_nodes_and_others_are_not_bound() {
         elsewhere.node_of(&pages).index()
     });
     assert!(node.join().expect("no panic") < 2);
+}
+
+#[test]
+fn a_bound_thread_stays_on_its_nodes_while_others_drain_its_cache() {
+    let allocator = four_nodes();
+    let _bound = allocator.mempolicy(MemPolicy::Bind(mask(&[2]))).expect("a node with memory");
+    let done = Arc::new(AtomicBool::new(false));
+    let drainer = {
+        let (allocator, done) = (allocator.clone(), Arc::clone(&done));
+        thread::spawn(move || {
+            while !done.load(Ordering::Relaxed) {
+                allocator.drain_all();
+            }
+        })
+    };
+    let left = (0..30_000).find(|_| {
+        let page = allocator.alloc_page(Gfp::KERNEL).expect("there is memory");
+        allocator.node_of(&page) != Nid::new(2)
+    });
+    done.store(true, Ordering::Relaxed);
+    drainer.join().expect("no panic");
+    assert_eq!(left, None, "a request was served by another node");
 }
 
 #[test]

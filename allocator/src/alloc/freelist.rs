@@ -10,7 +10,7 @@ use crate::{
     },
     node::{NodeMask, PolicyState, Target, ZoneRef},
     pcp::{Refill, ThreadCache},
-    sync::{NotEntered, Owner},
+    sync::{NotEntered, Owner, thread},
     trace,
     zone::Waiting,
 };
@@ -42,6 +42,24 @@ impl Asked<'_> {
         node
     }
 
+    /// Returns where the thread's policy sends the request, if there is one.
+    fn own_target(self, local: Nid) -> Option<Target> {
+        let owner = self.owner?;
+        loop {
+            match owner.enter() {
+                Ok(mut cache) => {
+                    let policy = cache.policy_mut()?;
+                    return Some(policy_target(self.domain, policy, local));
+                }
+                // A drainer has it for a moment; without the policy, a bound request would leave its nodes.
+                Err(NotEntered::Claimed) if self.waiting == Waiting::Allowed && !owner.cell().is_kept() => {
+                    thread::yield_now();
+                }
+                Err(_) => return None,
+            }
+        }
+    }
+
     fn refused(self, reason: FailReason) -> AllocError {
         AllocError::new(self.gfp, self.order.get(), reason)
     }
@@ -56,11 +74,7 @@ impl Asked<'_> {
 #[cold]
 pub fn alloc_pages(asked: Asked<'_>) -> Result<Block, AllocError> {
     let local = asked.local_node();
-    let own = asked.owner.and_then(|owner| owner.enter().ok()).and_then(|mut cache| {
-        let policy = cache.policy_mut()?;
-        Some(policy_target(asked.domain, policy, local))
-    });
-    alloc_pages_target(asked, &own.unwrap_or(Target::node(local)))
+    alloc_pages_target(asked, &asked.own_target(local).unwrap_or(Target::node(local)))
 }
 
 /// Allocates a block as a policy says, instead of the thread's (`alloc_pages_mpol`).
