@@ -45,6 +45,8 @@ pub fn shrink(program: &Program) -> Option<Program> {
         let mut short = program.clone();
         leave_out(&trial, &mut short);
         simplify(&trial, &mut short);
+        // With other numbers, more may be needless.
+        leave_out(&trial, &mut short);
         short
     });
     set_hook(hook);

@@ -17,7 +17,8 @@ pub(super) struct Worker {
 }
 
 impl Worker {
-    /// Starts the thread, on the CPU of the caller if that is bound to one.
+    /// Starts the thread, on the CPU of the caller if that is bound to one, and waits until it has its cache: that changes the
+    /// sizes of the others.
     pub(super) fn new(allocator: &Allocator) -> Self {
         let (jobs, received) = channel::<Job>();
         let allocator = allocator.clone();
@@ -28,7 +29,9 @@ impl Worker {
                 job(&handle);
             }
         };
-        Self { jobs: Some(jobs), thread: Some(spawn(work)) }
+        let worker = Self { jobs: Some(jobs), thread: Some(spawn(work)) };
+        worker.run(|_| ());
+        worker
     }
 
     /// Has something done, and waits for it.
