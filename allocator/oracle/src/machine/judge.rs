@@ -215,7 +215,8 @@ impl Machine {
             tried.push(found);
         }
         let mut listed = candidates.listed.clone();
-        (tried.sort_unstable(), listed.sort_unstable());
+        tried.sort_unstable();
+        listed.sort_unstable();
         assert_eq!(tried, listed, "{error}");
     }
 

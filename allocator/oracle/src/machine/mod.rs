@@ -115,7 +115,7 @@ impl Machine {
         match *call {
             Call::Alloc { by, ask, gfp, order, times } => self.alloc(by, ask, gfp, order, times),
             Call::OnNode { node, gfp, order } => self.on_node(node, gfp, order),
-            Call::FromNodes { node, allowed, gfp, order } => self.from_nodes(node, allowed, gfp, order),
+            Call::FromNodes { node, allowed, gfp, order } => self.of_nodes(node, allowed, gfp, order),
             Call::OfPolicy { policy, gfp, order } => self.of_policy(policy, gfp, order),
             Call::Bulk { by, gfp, count } => self.bulk(by, gfp, usize::from(count)),
             Call::Exact { gfp, bytes } => self.exact(gfp, bytes),
@@ -219,7 +219,11 @@ impl Machine {
         }
         (0..self.caches.len()).for_each(|cache| self.drain_frags(cache));
         self.check();
-        (self.pages.clear(), self.kept.clear(), self.exact.clear(), self.contig.clear(), self.shared.clear());
+        self.pages.clear();
+        self.kept.clear();
+        self.exact.clear();
+        self.contig.clear();
+        self.shared.clear();
         (self.policy, self.guards) = (None, Vec::new());
         self.allocator.set_mems_allowed(gfp::NodeMask::ALL);
         let all = Pfn::new(0)..Pfn::new(u32::try_from(self.model.frames()).expect("small"));

@@ -66,7 +66,7 @@ impl Machine {
         self.pages.extend(pages);
     }
 
-    pub(super) fn from_nodes(&mut self, node: Option<usize>, allowed: u8, Mask(gfp): Mask, order: u8) {
+    pub(super) fn of_nodes(&mut self, node: Option<usize>, allowed: u8, Mask(gfp): Mask, order: u8) {
         let target = of_node(node, self.model.local, allowed);
         let request = self.request(target, gfp, order);
         let start = node.map(Nid::new);
