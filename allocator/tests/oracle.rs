@@ -12,7 +12,7 @@ use proptest::{
 };
 
 /// Random programs for each machine; fewer where they take longer.
-const PROGRAMS: u32 = 12;
+const PROGRAMS: u32 = 16;
 
 fn scale() -> u32 {
     env::var("GFP_TEST_SCALE").map_or(1, |scale| scale.parse().expect("GFP_TEST_SCALE is a number"))
