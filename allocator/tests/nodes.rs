@@ -190,7 +190,7 @@ fn a_bound_thread_never_leaves_its_nodes_and_others_are_not_bound() {
     let counts = spread(&allocator, &kept);
     assert!(counts[0] == 0 && counts[1] == 0 && counts[2] > 100 && counts[3] > 100, "{counts:?}");
     let elsewhere = allocator.clone();
-    let node = gfp::sync::thread::spawn(move || {
+    let node = thread::spawn(move || {
         let pages = elsewhere.alloc_pages(Gfp::KERNEL, Order::ZERO).expect("two nodes are empty");
         elsewhere.node_of(&pages).index()
     });
