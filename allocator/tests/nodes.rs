@@ -4,7 +4,11 @@ use gfp::{
     AllocError, Allocator, Gfp, Maintain, MemPolicy, Nid, NodeMask, Order, Pages, Spread,
     error::FailReason,
     platform::{Binding, NodeId, Topology},
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        thread,
+    },
 };
 
 const NODES: usize = 4;
@@ -186,11 +190,33 @@ fn a_bound_thread_never_leaves_its_nodes_and_others_are_not_bound() {
     let counts = spread(&allocator, &kept);
     assert!(counts[0] == 0 && counts[1] == 0 && counts[2] > 100 && counts[3] > 100, "{counts:?}");
     let elsewhere = allocator.clone();
-    let node = gfp::sync::thread::spawn(move || {
+    let node = thread::spawn(move || {
         let pages = elsewhere.alloc_pages(Gfp::KERNEL, Order::ZERO).expect("two nodes are empty");
         elsewhere.node_of(&pages).index()
     });
     assert!(node.join().expect("no panic") < 2);
+}
+
+#[test]
+fn a_bound_thread_stays_on_its_nodes_while_others_drain_its_cache() {
+    let allocator = four_nodes();
+    let _bound = allocator.mempolicy(MemPolicy::Bind(mask(&[2]))).expect("a node with memory");
+    let done = Arc::new(AtomicBool::new(false));
+    let drainer = {
+        let (allocator, done) = (allocator.clone(), Arc::clone(&done));
+        thread::spawn(move || {
+            while !done.load(Ordering::Relaxed) {
+                allocator.drain_all();
+            }
+        })
+    };
+    let left = (0..30_000).find(|_| {
+        let page = allocator.alloc_page(Gfp::KERNEL).expect("there is memory");
+        allocator.node_of(&page) != Nid::new(2)
+    });
+    done.store(true, Ordering::Relaxed);
+    drainer.join().expect("no panic");
+    assert_eq!(left, None, "a request was served by another node");
 }
 
 #[test]
@@ -267,25 +293,4 @@ fn parts_that_make_no_arena_are_refused() {
     assert!(build(&[(0, 32 << 20), (7, 32 << 20)]).expect_err("no such node").contains("no node 7"));
     assert!(build(&[(0, 32 << 20), (0, 32 << 20)]).expect_err("twice").contains("named once"));
     assert_eq!(build(&[(1, 32 << 20), (0, 32 << 20)]), Ok(()));
-}
-
-#[test]
-fn a_thread_that_is_bound_gets_nothing_from_elsewhere_while_others_drain_its_cache() {
-    let allocator = four_nodes();
-    let done = AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        scope.spawn(|| {
-            while !done.load(Ordering::Acquire) {
-                allocator.drain_all();
-            }
-        });
-        let bound = allocator.mempolicy(MemPolicy::Bind(mask(&[3]))).expect("it has memory");
-        let elsewhere = (0..100_000)
-            .map(|_| allocator.alloc_page(Gfp::KERNEL).expect("there is memory"))
-            .filter(|page| allocator.node_of(page) != Nid::new(3))
-            .count();
-        drop(bound);
-        done.store(true, Ordering::Release);
-        assert_eq!(elsewhere, 0);
-    });
 }

@@ -11,6 +11,7 @@ use super::Errno;
 ///
 /// assert_eq!(SystemCall::Mmap.name(), "mmap");
 /// assert!(SystemCall::ALL.contains(&SystemCall::Madvise));
+/// assert!(SystemCall::Mmap.remedy(gfp::fault::Errno::NOMEM).is_some());
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]

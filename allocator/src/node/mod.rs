@@ -38,14 +38,18 @@
 
 #![deny(unsafe_code)]
 
+#[cfg(not(loom))]
+mod in_force;
 mod layout;
 mod mask;
 mod order;
 mod policy;
 mod zonelist;
 
+#[cfg(not(loom))]
+pub(crate) use in_force::InForce;
 pub use layout::{NodeFrames, ZonePlan, zone_spans};
 pub use mask::NodeMask;
 pub use order::{Distances, node_orders};
-pub use policy::{BadPolicy, InForce, MemPolicy, PolicyState, Target};
+pub use policy::{BadPolicy, MemPolicy, PolicyState, Target};
 pub use zonelist::{Reach, ZoneRef, Zonelist, Zonelists};

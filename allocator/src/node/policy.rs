@@ -1,7 +1,6 @@
 //! Memory policies: from which nodes a thread's requests are served (`mempolicy`).
 
-use core::{fmt, marker::PhantomData};
-use std::cell::Cell;
+use core::fmt;
 
 use super::{Distances, NodeMask};
 use crate::frame::{NODES_MAX, Nid};
@@ -97,38 +96,6 @@ impl Target {
     /// A request that some nodes may serve, in the order of one.
     pub const fn within(node: Nid, allowed: NodeMask) -> Self {
         Self { node, allowed, first: allowed, in_turn: false }
-    }
-}
-
-// Not the facade's, as for the scopes of `gfp::scope`: nothing here is shared.
-std::thread_local! {
-    static IN_FORCE: Cell<u32> = const { Cell::new(0) };
-}
-
-/// Says, while it lives, that the calling thread has a policy in one of its caches: one that cannot look into its cache for a
-/// moment must wait then.
-#[derive(Debug)]
-pub struct InForce {
-    /// Counted for its thread.
-    _not_send: PhantomData<*const ()>,
-}
-
-impl InForce {
-    /// Begins.
-    pub fn begin() -> Self {
-        IN_FORCE.with(|count| count.set(count.get() + 1));
-        Self { _not_send: PhantomData }
-    }
-
-    /// Tells whether there is one on the calling thread.
-    pub fn any() -> bool {
-        IN_FORCE.with(Cell::get) > 0
-    }
-}
-
-impl Drop for InForce {
-    fn drop(&mut self) {
-        IN_FORCE.with(|count| count.set(count.get() - 1));
     }
 }
 

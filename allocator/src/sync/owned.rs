@@ -168,6 +168,16 @@ impl<T> Owner<T> {
 
     /// Enters the cell, as soon as no drainer has it.
     ///
+    /// ```
+    /// use core::num::NonZeroUsize;
+    /// use gfp::sync::{NotEntered, Owner};
+    ///
+    /// let owner = Owner::with_key(NonZeroUsize::MIN, 7);
+    /// assert_eq!(owner.enter_behind_drainer().map(|value| *value), Ok(7));
+    /// owner.retire(|value| *value);
+    /// assert_eq!(owner.enter_behind_drainer().map(drop), Err(NotEntered::Claimed));
+    /// ```
+    ///
     /// # Errors
     ///
     /// When the thread is inside already, or the cell is closed.

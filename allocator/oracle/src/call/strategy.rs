@@ -1,0 +1,196 @@
+//! Programs at random.
+#![expect(clippy::disallowed_types, reason = "prop_oneof! names std's Arc")]
+
+use proptest::{
+    prelude::*,
+    sample::select,
+    strategy::{BoxedStrategy, Union},
+};
+
+use super::{
+    Ask, By, Call, Free, Mask, NODES, Policy, Scope,
+    mask::{COMMON, EXTRA},
+};
+
+fn gfp() -> impl Strategy<Value = Mask> {
+    let extra = prop_oneof![8 => Just(vec![]), 2 => prop::collection::vec(select(&EXTRA[..]), 1..=2)];
+    let common = prop_oneof![3 => select(&COMMON[..5]), 2 => select(&COMMON[..])];
+    (common, extra).prop_map(|(common, extra)| Mask(extra.into_iter().fold(common, |all, more| all | more)))
+}
+
+/// Of order 3 a few more, so that there are times when only smaller blocks are left.
+fn order() -> impl Strategy<Value = u8> {
+    prop_oneof![120 => Just(0_u8), 60 => 1..4_u8, 50 => Just(3_u8), 50 => 4..9_u8, 20 => 9..=10_u8, 2 => Just(11_u8)]
+}
+
+fn by() -> impl Strategy<Value = By> {
+    select(&[By::Allocator, By::Handle, By::OtherHandle, By::Thread][..])
+}
+
+fn policy() -> impl Strategy<Value = Policy> {
+    prop_oneof![
+        2 => Just(Policy::Default),
+        1 => Just(Policy::Local),
+        1 => (0..NODES).prop_map(Policy::Preferred),
+        1 => (1..8_u8).prop_map(Policy::PreferredMany),
+        2 => (1..8_u8).prop_map(Policy::Bind),
+        1 => (1..8_u8).prop_map(Policy::Interleave),
+        1 => (1..4_u8, 0..4_u8, 0..4_u8).prop_map(|(a, b, c)| Policy::Weighted([a, b, c])),
+    ]
+}
+
+fn how() -> impl Strategy<Value = Free> {
+    use Free::{Allocator, Cold, Drop, Handle, NoLock, RawParts, Shared, Split, Stranger, Thread};
+    select(
+        &[
+            Drop, Drop, Drop, Allocator, Handle, Handle, Stranger, Thread, Cold, NoLock, RawParts, Shared,
+            Split,
+        ][..],
+    )
+}
+
+fn node() -> impl Strategy<Value = Option<usize>> {
+    prop_oneof![3 => Just(None), 12 => (0..NODES).prop_map(Some), 1 => Just(Some(NODES))]
+}
+
+fn times() -> impl Strategy<Value = u8> {
+    prop_oneof![4 => Just(1_u8), 1 => 60..250_u8]
+}
+
+/// Bytes of a fragment or of an exact run: more than there may be, too, and none.
+fn bytes(most: usize) -> impl Strategy<Value = usize> {
+    prop_oneof![1 => Just(0), 10 => 1..600_usize, 20 => 600..4097_usize, 20 => 4097..=most, 1 => most..=2 * most]
+}
+
+fn layout() -> impl Strategy<Value = (usize, u8, bool)> {
+    let bytes = prop_oneof![1 => Just(0), 8 => 1..9000_usize, 4 => 9000..200_000_usize, 1 => 200_000..5_000_000_usize];
+    let align = prop_oneof![8 => 0..=6_u8, 4 => 12..=16_u8, 2 => 17..=21_u8, 1 => Just(40_u8)];
+    (bytes, align, any::<bool>())
+}
+
+fn ranged(weight: u32, make: fn(u32, u32) -> Call) -> (u32, BoxedStrategy<Call>) {
+    // In a few, so that one change meets another.
+    let at = prop_oneof![3 => 0..6_u32, 1 => any::<u32>()];
+    (weight, (at, 1..4_u32).prop_map(move |(at, count)| make(at, count)).boxed())
+}
+
+fn of(weight: u32, call: impl Strategy<Value = Call> + 'static) -> (u32, BoxedStrategy<Call>) {
+    (weight, call.boxed())
+}
+
+fn at(weight: u32, make: fn(usize) -> Call) -> (u32, BoxedStrategy<Call>) {
+    of(weight, any::<usize>().prop_map(make))
+}
+
+/// Requests; `greed` is how much more is asked for than given back, in percent.
+fn requests(greed: u32) -> Vec<(u32, BoxedStrategy<Call>)> {
+    let ask = select(&[Ask::Pages, Ask::Pages, Ask::Pages, Ask::Page, Ask::Zeroed, Ask::ZeroedPage][..]);
+    let alloc = (by(), ask, gfp(), order(), times()).prop_map(|(by, ask, gfp, order, times)| {
+        let times = if order > 3 { 1 } else { times };
+        Call::Alloc { by, ask, gfp, order, times }
+    });
+    vec![
+        of(greed / 4, alloc),
+        of(
+            greed / 12,
+            (node(), gfp(), order()).prop_map(|(node, gfp, order)| Call::OnNode { node, gfp, order }),
+        ),
+        of(
+            greed / 12,
+            (node(), 0..8_u8, gfp(), order()).prop_map(|(node, allowed, gfp, order)| Call::FromNodes {
+                node,
+                allowed,
+                gfp,
+                order,
+            }),
+        ),
+        of(
+            greed / 20,
+            (policy(), gfp(), order()).prop_map(|(policy, gfp, order)| Call::OfPolicy { policy, gfp, order }),
+        ),
+        of(greed / 20, (by(), gfp(), 1..300_u16).prop_map(|(by, gfp, count)| Call::Bulk { by, gfp, count })),
+        of(greed / 20, (gfp(), bytes(90 << 12)).prop_map(|(gfp, bytes)| Call::Exact { gfp, bytes })),
+        of(greed / 20, order().prop_map(|order| Call::NoLock { order })),
+        of(
+            greed / 20,
+            (0..16_u32, gfp(), order()).prop_map(|(key, gfp, order)| Call::Keep { key, gfp, order }),
+        ),
+        of(
+            greed / 12,
+            (0..NODES, bytes(32 << 10), 0..=13_u8).prop_map(|(cache, bytes, align)| Call::Frag {
+                cache,
+                bytes,
+                align,
+            }),
+        ),
+        of(
+            greed / 20,
+            (gfp(), layout()).prop_map(|(gfp, (bytes, align, zeroed))| Call::Layout {
+                gfp,
+                bytes,
+                align,
+                zeroed,
+            }),
+        ),
+    ]
+}
+
+/// What gives back.
+fn frees() -> Vec<(u32, BoxedStrategy<Call>)> {
+    vec![
+        of(
+            25,
+            (any::<usize>(), how(), times()).prop_map(|(position, how, times)| Call::Free {
+                position,
+                how,
+                times,
+            }),
+        ),
+        of(4, (by(), 1..400_u16).prop_map(|(by, count)| Call::FreeBulk { by, count })),
+        of(4, (0..16_u32, how()).prop_map(|(key, how)| Call::Release { key, how })),
+        at(5, |position| Call::FreeExact { position }),
+        at(4, |position| Call::FreeFrag { position }),
+        of(3, (0..NODES).prop_map(|cache| Call::DrainFrags { cache })),
+        at(4, |position| Call::FreeLayout { position }),
+        at(5, |position| Call::FreeContig { position }),
+        at(4, |position| Call::Put { position }),
+    ]
+}
+
+/// Everything else.
+fn changes() -> Vec<(u32, BoxedStrategy<Call>)> {
+    vec![
+        at(3, |position| Call::Share { position }),
+        at(3, |position| Call::Get { position }),
+        of(
+            4,
+            (any::<usize>(), gfp(), layout()).prop_map(|(position, gfp, (bytes, align, zeroed))| {
+                Call::Resize { position, gfp, bytes, align, zeroed }
+            }),
+        ),
+        of(3, policy().prop_map(Call::Policy)),
+        of(3, prop_oneof![2 => Just(7_u8), 1 => 1..8_u8].prop_map(Call::MemsAllowed)),
+        of(3, (0..NODES, prop::bool::weighted(0.4)).prop_map(|(node, now)| Call::Reclaiming { node, now })),
+        of(3, select(&[Scope::NoIo, Scope::NoFs, Scope::Memalloc][..]).prop_map(Call::Enter)),
+        at(4, |position| Call::Leave { position }),
+        ranged(3, |pageblock, count| Call::Isolate { pageblock, count }),
+        ranged(3, |pageblock, count| Call::UndoIsolate { pageblock, count }),
+        ranged(3, |pageblock, count| Call::Offline { pageblock, count }),
+        ranged(3, |pageblock, count| Call::Online { pageblock, count }),
+        of(3, (any::<u32>(), 1..700_u32).prop_map(|(start, frames)| Call::Contig { start, frames })),
+        of(3, (0..600_u32, 0..6_u8).prop_map(|(frames, align)| Call::Cma { frames, align })),
+        of(3, Just(Call::DrainAll)),
+        of(3, Just(Call::Age)),
+        of(3, Just(Call::EndThread)),
+        of(3, Just(Call::Check)),
+    ]
+}
+
+/// Programs with times of plenty and of need.
+pub fn calls() -> impl Strategy<Value = Vec<Call>> {
+    let some = |greed| {
+        let call = Union::new_weighted([requests(greed), frees(), changes()].concat());
+        prop::collection::vec(call, 0..=450)
+    };
+    (some(60), some(200), some(40), some(300)).prop_map(|(a, b, c, d)| [a, b, c, d].concat())
+}
