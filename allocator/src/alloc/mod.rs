@@ -8,7 +8,6 @@
 mod bulk;
 mod busy;
 mod cma;
-mod cpuset;
 mod domain;
 mod fast;
 mod free;
@@ -20,7 +19,6 @@ mod ranges;
 pub use bulk::{alloc_pages_bulk, put_cached_bulk};
 pub use busy::Busy;
 pub use cma::{CmaArea, CmaError, CmaProblem};
-pub use cpuset::{Cpuset, CpusetCookie};
 pub use domain::{Domain, DomainOptions};
 pub use fast::{PutCached, TakeCached, put_cached, take_cached};
 pub use free::{free_one_page, free_page, free_pages_cold, free_pages_ok, free_unref_page};
