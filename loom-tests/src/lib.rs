@@ -5,10 +5,10 @@
 //! planted it must panic with the expected text. So a model proves both that the protocol holds and that it
 //! would notice if not.
 //!
-//! `cargo loom` runs all. `models.txt` lists what must run: a run that misses one fails.
+//! `cargo loom` runs all. The table in the README lists what must run: a run that misses one fails.
 //!
-//! To add a model, write its function in a file of `tests/models/`, put it into that file's table, and add
-//! the lines to `models.txt` that the failing run prints.
+//! To add a model, write its function in a file of `tests/models/`, put it into that file's table, and have the README's
+//! written anew: `cargo loom -- --table`.
 //!
 //! Every run is a process of its own: when a program panics, the destructors of the threads that loom had
 //! suspended panic as well, and that aborts.
@@ -23,8 +23,12 @@ use std::{io, panic, process};
 /// A program for loom and the bugs that it must find.
 #[derive(Debug, Clone, Copy)]
 pub struct Model {
-    /// Name, as in `models.txt`.
+    /// Name, as in the README.
     pub name: &'static str,
+    /// What holds in every execution, in words.
+    pub property: &'static str,
+    /// How much of the protocol the program runs: threads and what each does.
+    pub bound: &'static str,
     /// How often a schedule may preempt a thread that could go on; `None` explores all schedules.
     pub preemptions: Option<usize>,
     /// The program; it runs once for each execution and panics where a rule is broken.
@@ -65,13 +69,19 @@ const REPORT: char = '\u{1e}';
 static EXECUTIONS: AtomicU64 = AtomicU64::new(0);
 
 impl Run {
-    /// Gives the name, as in `models.txt`: the model's, or `model/Bug`.
+    /// Gives the name: the model's, or `model/Bug`.
     #[must_use]
     pub fn name(&self) -> String {
         match self.bug {
             None => self.model.name.to_owned(),
             Some((bug, _)) => format!("{}/{bug:?}", self.model.name),
         }
+    }
+
+    /// Gives the model.
+    #[must_use]
+    pub fn model(&self) -> &Model {
+        &self.model
     }
 
     /// Answers whether a bug is planted.

@@ -1,15 +1,19 @@
 //! Runs what is wanted and compares it with what is listed.
 
-use loom_tests::Run;
-use std::collections::BTreeSet;
+use crate::table::Readme;
+use loom_tests::{Model, Outcome, Run};
+use std::io;
 use std::process::ExitCode;
 
 /// Leads a process to one run; followed by its name.
 const EXPLORE: &str = "--explore";
+/// Has the README's table written.
+const TABLE: &str = "--table";
 
-/// Runs those of `runs` whose names contain one of the arguments, or all of them.
-pub(crate) fn run(runs: Vec<Run>) -> ExitCode {
+/// Runs those models and planted bugs whose names contain one of the arguments, or all of them.
+pub(crate) fn run(models: &[Model]) -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let runs: Vec<Run> = models.iter().flat_map(|model| model.runs()).collect();
     if let [flag, name] = &*arguments
         && flag == EXPLORE
     {
@@ -17,44 +21,66 @@ pub(crate) fn run(runs: Vec<Run>) -> ExitCode {
         run.explore_and_exit();
     }
     // Flags of the ordinary test harness are let pass.
-    let wanted: Vec<_> = arguments.iter().filter(|argument| !argument.starts_with('-')).collect();
-    let is_wanted = |name: &str| wanted.is_empty() || wanted.iter().any(|part| name.contains(part.as_str()));
+    let parts: Vec<_> = arguments.iter().filter(|argument| !argument.starts_with('-')).collect();
+    let is_wanted = |name: &str| parts.is_empty() || parts.iter().any(|part| name.contains(part.as_str()));
 
-    let mut ran = BTreeSet::new();
-    let (mut models, mut failures) = (0, 0);
-    for run in runs.iter().filter(|run| is_wanted(&run.name())) {
-        let name = run.name();
-        match run.check(&[EXPLORE, &name]) {
-            Ok(outcome) => {
-                let seconds = outcome.elapsed.as_secs_f64();
-                let verdict = outcome.failure.as_ref().map_or("ok", |_| "FAILED");
-                println!("{name:<56} {:>9} executions {seconds:>7.2} s  {verdict}", outcome.executions);
-                failures += usize::from(outcome.failure.is_some());
-                if let Some(failure) = outcome.failure {
-                    println!("    {failure}");
-                }
-                models += usize::from(!run.is_planted());
-                ran.insert(name);
-            }
-            Err(error) => println!("{name}: not started: {error}"),
+    let wanted: Vec<&Run> = runs.iter().filter(|run| is_wanted(&run.name())).collect();
+    let (mut models_passed, mut bugs_found) = (Vec::new(), 0);
+    for run in &wanted {
+        match check(run).filter(|outcome| outcome.failure.is_none()) {
+            Some(_) if run.is_planted() => bugs_found += 1,
+            Some(outcome) => models_passed.push((*run.model(), outcome)),
+            None => {}
         }
     }
+    let failures = wanted.len() - models_passed.len() - bugs_found;
+    println!("models: {} models, {bugs_found} planted bugs, {failures} failures", models_passed.len());
 
-    let listed: BTreeSet<_> = listed().filter(|name| is_wanted(name)).collect();
-    for name in listed.iter().filter(|name| !ran.contains(**name)) {
-        println!("{name}: listed in models.txt, but did not run");
-        failures += 1;
+    let listed = if arguments.iter().any(|argument| argument == TABLE) {
+        write(models, &models_passed, failures)
+    } else {
+        compare(models)
+    };
+    if let Err(error) = &listed {
+        println!("README.md: {error}");
     }
-    for name in ran.iter().filter(|name| !listed.contains(name.as_str())) {
-        println!("{name}: ran, but models.txt does not list it");
-        failures += 1;
-    }
-    println!("models: {models} models, {} planted bugs, {failures} failures", ran.len() - models);
-    if failures == 0 && !ran.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if failures == 0 && !wanted.is_empty() && listed.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// Gives the names in `models.txt`, which has one a line and comments after `#`.
-fn listed() -> impl Iterator<Item = &'static str> {
-    let lines = include_str!("../../models.txt").lines();
-    lines.map(|line| line.split('#').next().unwrap_or_default().trim()).filter(|name| !name.is_empty())
+/// Does one run in a process of its own, and prints what came of it; `None` when it could not be started.
+fn check(run: &Run) -> Option<Outcome> {
+    let name = run.name();
+    let outcome = match run.check(&[EXPLORE, &name]) {
+        Ok(outcome) => outcome,
+        Err(error) => {
+            println!("{name}: not started: {error}");
+            return None;
+        }
+    };
+    let seconds = outcome.elapsed.as_secs_f64();
+    let verdict = outcome.failure.as_ref().map_or("ok", |_| "FAILED");
+    println!("{name:<56} {:>9} executions {seconds:>7.2} s  {verdict}", outcome.executions);
+    if let Some(failure) = &outcome.failure {
+        println!("    {failure}");
+    }
+    Some(outcome)
+}
+
+/// Writes the README's table with the figures of a run.
+fn write(models: &[Model], passed: &[(Model, Outcome)], failures: usize) -> io::Result<()> {
+    if passed.len() < models.len() || failures > 0 {
+        return Err(io::Error::other(
+            "the table is written by a run of everything, and only if nothing fails",
+        ));
+    }
+    Readme::read()?.write(passed)
+}
+
+/// Compares the README's table with the models that there are.
+fn compare(models: &[Model]) -> io::Result<()> {
+    let differences = Readme::read()?.differences(models);
+    if differences.is_empty() {
+        return Ok(());
+    }
+    Err(io::Error::other(format!("{}; write it anew: cargo loom -- --table", differences.join(", "))))
 }
