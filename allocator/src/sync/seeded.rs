@@ -29,6 +29,8 @@ pub enum SeededBug {
     ClaimLostCas,
     /// A drainer gives the cell back without releasing what it wrote.
     ClaimReleasedRelaxed,
+    /// A drainer's wait relies on a fence that is older than its claim.
+    WaitTakesOlderFence,
     /// A drainer whose wait timed out goes on.
     TimeoutEntersAnyway,
     /// A drainer whose wait timed out leaves its claim behind.

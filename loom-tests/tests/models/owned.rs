@@ -44,6 +44,14 @@ pub(crate) const MODELS: &[Model] = &[
         bugs: &[(SeededBug::ClaimLostCas, RACE), (SeededBug::ClaimReleasedRelaxed, RACE)],
     },
     Model {
+        name: "drainer_with_an_older_fence",
+        property: "a drainer whose fence is older than its claim has the cell as alone as any other",
+        bound: "an owner that enters twice, a drainer",
+        preemptions: None,
+        program: drainer_with_an_older_fence,
+        bugs: &[(SeededBug::WaitTakesOlderFence, RACE)],
+    },
+    Model {
         name: "drainer_times_out",
         property: "a drainer that waits no longer has neither the cell nor a claim on it",
         bound: "an owner that enters, a drainer without patience",
@@ -115,6 +123,20 @@ fn owner_and_drainers(drainers: usize, timeout: Duration) {
     let put_in = put(&owner) + put(&owner);
     let taken: u32 = drainers.into_iter().map(|drainer| drainer.join().unwrap()).sum();
     let left = *owner.enter().expect("the drainers are gone");
+    assert_eq!(put_in, taken + left, "nothing is lost or counted twice");
+}
+
+fn drainer_with_an_older_fence() {
+    let owner = Owner::new(0);
+    let cell = Arc::clone(owner.cell());
+    let drainer = thread::spawn(move || {
+        let fence = fence_claims();
+        let claim = cell.try_claim().expect("nobody else claims");
+        claim.wait(&fence, SHORT).map_or(0, |mut claimed| std::mem::take(&mut *claimed))
+    });
+    let put_in = put(&owner) + put(&owner);
+    let taken = drainer.join().unwrap();
+    let left = *owner.enter().expect("the drainer is gone");
     assert_eq!(put_in, taken + left, "nothing is lost or counted twice");
 }
 
