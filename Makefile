@@ -36,7 +36,7 @@ define MACHINES
 endef
 export MACHINES
 
-.PHONY: help setup bench test test-numa lint unit no-hwloc loom gate aarch64 format clippy doc replay topo command
+.PHONY: help setup bench test test-numa lint unit no-hwloc loom plant plant-all gate aarch64 format clippy doc replay topo command
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -71,6 +71,12 @@ no-hwloc: setup ## The library's tests without hwloc, with all USDT probes and f
 
 loom: setup ## Model-check every lock-free protocol
 	@$(STEP) models env RUSTFLAGS="--cfg loom -C debug-assertions" CARGO_TARGET_DIR=$(TARGET)/loom cargo loom
+
+plant: setup ## Plant a bug and see which test catches it: make plant PATCH=file
+	@scripts/plant $(PATCH)
+
+plant-all: setup ## Plant every bug of loom-tests/planted; each must be caught by the test that it names
+	@$(STEP) "planted bugs" scripts/plant --all
 
 gate: setup ## Count the instructions of a pair (needs valgrind)
 	@$(STEP) "instruction gate" cargo test --release --package bench-harness $(ALONE) --test instructions
