@@ -46,8 +46,8 @@ export MACHINES
 ASAN := --test stress --test surface --test oracle --test shared --test misuse --test page_frag --test close
 TSAN := --test stress --test misuse --test sleepers
 
-.PHONY: help setup bench test test-numa lint unit no-hwloc loom shuttle gate aarch64 fuzz soak sanitize format clippy doc \
-  replay topo command
+.PHONY: help setup bench test test-numa lint unit no-hwloc loom shuttle plant plant-all gate aarch64 fuzz soak sanitize format \
+  clippy doc replay topo command
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -96,6 +96,12 @@ loom: setup ## Model-check every lock-free protocol
 
 shuttle: setup ## Run the whole allocator under random schedules of eight threads
 	@$(STEP) schedules env RUSTFLAGS="--cfg shuttle -C debug-assertions" CARGO_TARGET_DIR=$(TARGET)/shuttle cargo shuttle
+
+plant: setup ## Plant a bug and see which test catches it: make plant PATCH=file
+	@scripts/plant $(PATCH)
+
+plant-all: setup ## Plant every bug of loom-tests/planted; each must be caught by the test that it names
+	@$(STEP) "planted bugs" scripts/plant --all
 
 gate: setup ## Count the instructions of a pair (needs valgrind)
 	@$(STEP) "instruction gate" cargo test --release --package bench-harness $(ALONE) --test instructions

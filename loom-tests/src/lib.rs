@@ -9,10 +9,10 @@
 //! | runs | `cargo loom` | `cargo shuttle` |
 //! | program | one lock-free protocol, two or three threads | the whole allocator, eight threads |
 //! | schedules | all of them, with every outcome of weak memory that can matter | random ones, and those of PCT; sequentially consistent |
-//! | listed in | `models.txt` | `schedules.txt` |
 //!
-//! What is listed must run: a run that misses one fails. To add a model, write its function in a file of its folder, put it into that file's
-//! table, and add the lines to the list that the failing run prints.
+//! The README has a table of each, and a run fails when there are other models than it lists. To add a model, write its function in
+//! a file of its folder, put it into that file's table, and have the README's written anew: `cargo loom -- --table`, or
+//! `cargo shuttle -- --table`.
 //!
 //! Every run is a process of its own: when a program panics, the destructors of the threads that the checker had
 //! suspended may panic as well, and that aborts.
@@ -27,6 +27,8 @@ mod explore;
 mod model;
 #[cfg(any(loom, shuttle))]
 mod runner;
+#[cfg(any(loom, shuttle))]
+mod table;
 
 #[cfg(any(loom, shuttle))]
 pub use model::{Model, Outcome, Run};

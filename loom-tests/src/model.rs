@@ -11,8 +11,12 @@ use crate::explore::explore;
 /// A program and the bugs that it must find.
 #[derive(Debug, Clone, Copy)]
 pub struct Model {
-    /// Name, as in the list.
+    /// Name, as in the README.
     pub name: &'static str,
+    /// What holds in every execution, in words.
+    pub property: &'static str,
+    /// How much the program runs: threads and what each does.
+    pub bound: &'static str,
     /// How often a schedule may preempt a thread that could go on; `None` explores all schedules.
     #[cfg(loom)]
     pub preemptions: Option<usize>,
@@ -58,7 +62,7 @@ const REPORT: char = '\u{1e}';
 static EXECUTIONS: AtomicU64 = AtomicU64::new(0);
 
 impl Run {
-    /// Gives the name, as in the list: the model's, or `model/Bug`.
+    /// Gives the name: the model's, or `model/Bug`.
     #[must_use]
     pub fn name(&self) -> String {
         match self.bug {

@@ -2,11 +2,11 @@
 
 use core::ops::Range;
 
-use super::{CmaArea, Cpuset, NumaCounters};
+use super::{CmaArea, NumaCounters};
 use crate::{
     frame::{AllocatorNumber, FrameTable, Nid, Order, Pfn, References, ZoneNumber},
     gfp::ZoneType,
-    node::{Distances, NodeMask, Reach, Target, ZoneRef, Zonelists},
+    node::{Cpuset, Distances, NodeMask, Reach, Target, ZoneRef, Zonelists},
     pcp::{Caches, Handover, sizing::HighFraction},
     platform::pin::current_cpu,
     sync::{
@@ -230,10 +230,10 @@ impl Domain {
 
     /// Lets hits be served at once from zones that every request may use and none avoids.
     fn admit(&self) {
-        let avoided = if self.zonelists.nodes() > 1 { self.reclaiming() } else { NodeMask::EMPTY };
         for zone in &*self.zones {
             let node = zone.span().node;
-            zone.set_admitted(self.cpuset.cpuset_zone_allowed(node) && !avoided.contains(node));
+            let is_avoided = || self.zonelists.nodes() > 1 && self.reclaiming().contains(node);
+            zone.set_admitted(|| self.cpuset.cpuset_zone_allowed(node) && !is_avoided());
         }
     }
 

@@ -142,8 +142,8 @@ fn alloc_pages_from_zones(asked: Asked<'_>, target: &Target) -> Result<(ZoneRef,
         || owner.is_some_and(|owner| matches!(owner.enter(), Err(NotEntered::Reentered)));
     let (owner, trylock) =
         if interrupted { (None, AllocFlags::TRYLOCK) } else { (owner, AllocFlags::empty()) };
-    loop {
-        let cookie = domain.cpuset().begin();
+    domain.cpuset().retry_on_change(|mems_allowed| {
+        let context = AllocContext { mems_allowed, ..context };
         let mut error = AllocError::new(gfp, order.get(), FailReason::NoMemory);
         let flags = context.alloc_flags | trylock;
         let preferred_many = (target.first != target.allowed).then(|| {
@@ -154,17 +154,12 @@ fn alloc_pages_from_zones(asked: Asked<'_>, target: &Target) -> Result<(ZoneRef,
             .flatten()
             .or_else(|| get_page_from_freelist(domain, owner, &context, flags, &mut error))
             .or_else(|| last_efforts(domain, owner, &context, trylock, &mut error));
-        if let Some(found) = found {
-            return Ok(found);
-        }
-        if domain.is_closed() {
-            return Err(error.with_reason(FailReason::Closed));
-        }
-        // The nodes that were looked at are not those that are allowed now.
-        if !domain.cpuset().changed_since(cookie) {
-            return Err(if interrupted { error.with_reason(FailReason::WouldBlock) } else { error });
-        }
-    }
+        found.ok_or_else(|| match interrupted {
+            _ if domain.is_closed() => error.with_reason(FailReason::Closed),
+            true => error.with_reason(FailReason::WouldBlock),
+            false => error,
+        })
+    })
 }
 
 /// Tries again at the minimum mark with the reserves that the flags give a right to; and once more, if the caller may
@@ -212,7 +207,7 @@ pub fn get_page_from_freelist(
         let mut passed_over = false;
         for zone in context.zonelist.zones(context.highest_zone, context.nodemask) {
             let refuse = |refusal| TriedZone { node: u16::from(zone.node), zone: zone.kind, refusal };
-            if flags.contains(AllocFlags::CPUSET) && !domain.cpuset().cpuset_zone_allowed(zone.node) {
+            if flags.contains(AllocFlags::CPUSET) && !context.mems_allowed.contains(zone.node) {
                 error.record(refuse(Refusal::Cpuset));
                 continue;
             }

@@ -78,7 +78,6 @@
 mod bulk;
 mod busy;
 mod cma;
-mod cpuset;
 mod domain;
 mod fast;
 mod free;
@@ -91,7 +90,6 @@ pub(crate) use bulk::{alloc_pages_bulk, put_cached_bulk};
 pub(crate) use busy::Busy;
 pub(crate) use cma::CmaArea;
 pub use cma::{CmaError, CmaProblem};
-pub(crate) use cpuset::Cpuset;
 pub use domain::{Domain, DomainOptions};
 pub use fast::{PutCached, TakeCached, put_cached, take_cached};
 pub(crate) use free::{free_page, free_pages_cold};

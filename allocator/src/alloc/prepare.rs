@@ -25,6 +25,8 @@ pub struct AllocContext<'a> {
     pub zonelist: &'a Zonelist,
     /// The nodes that may serve it.
     pub nodemask: NodeMask,
+    /// The nodes that were allowed when it began (`mems_allowed`).
+    pub mems_allowed: NodeMask,
     /// The free lists that it is served from first.
     pub migratetype: MigrateType,
     /// The list of a cache that has its kind of blocks; by the type that it asked for, also where grouping is disabled.
@@ -69,6 +71,7 @@ pub fn prepare_alloc_pages<'a>(
         highest_zone,
         zonelist,
         nodemask,
+        mems_allowed: domain.cpuset().allowed(),
         migratetype,
         list,
         preferred,

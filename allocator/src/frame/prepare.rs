@@ -102,3 +102,62 @@ pub fn put_together(frames: &FrameTable, pfn: Pfn, order: Order, generation: u16
     };
     frames.exchange(pfn, same).map(|descriptor| Block::new(frames.allocator(), pfn, descriptor))
 }
+
+#[cfg(all(test, not(any(loom, shuttle))))]
+mod tests {
+    use super::*;
+    use crate::{
+        frame::{AllocatorNumber, MAX_MAX_ORDER},
+        gfp::MigrateType,
+    };
+    use std::cell::Cell;
+
+    const PFN: Pfn = Pfn::new(0);
+
+    fn table() -> FrameTable {
+        FrameTable::new(AllocatorNumber::new(1).expect("not 0"), 1).expect("one frame")
+    }
+
+    fn new_block(frames: &FrameTable, order: Order) -> Block {
+        let list = PcpList::of(order, MigrateType::Movable);
+        prep_new_page(frames, PFN, list, ZoneNumber::new(0), order)
+    }
+
+    #[test]
+    fn who_loses_an_exchange_looks_at_what_is_there_now_whatever_the_order() {
+        for order in (0..=MAX_MAX_ORDER).map(Order::new) {
+            let frames = table();
+            let generation = take_apart(&frames, new_block(&frames, order)).expect("it has an owner");
+            let other_comes_first = Cell::new(true);
+            let lost = frames.exchange(PFN, |found| {
+                if other_comes_first.take() {
+                    put_together(&frames, PFN, order, generation).expect("nobody was faster");
+                }
+                (found.state() == Some(FrameState::Raw)).then(|| found.put_together())
+            });
+            let there = frames.get(PFN);
+            assert_eq!(lost, Err(BadFrame { pfn: PFN, found: there }), "{order:?}: two made one block");
+            assert_eq!(there.map(Descriptor::generation), Some(generation + 1), "{order:?}");
+        }
+    }
+
+    #[test]
+    fn a_checked_block_comes_back_once_and_as_what_it_was_handed_out() {
+        for order in (0..=MAX_MAX_ORDER).map(Order::new) {
+            let frames = table();
+            let block = new_block(&frames, order);
+            hand_out(&frames, block).expect("it is new");
+            assert!(hand_out(&frames, block).is_err(), "{order:?}: it has an owner");
+            let other = new_block_of_another_order(&frames, order);
+            assert!(take_back(&frames, other).is_err(), "{order:?}: it is of another order");
+            take_back(&frames, block).expect("its owner has it");
+            assert!(take_back(&frames, block).is_err(), "{order:?}: it is back");
+        }
+    }
+
+    fn new_block_of_another_order(frames: &FrameTable, order: Order) -> Block {
+        let other = Order::new((order.get() + 1) % (MAX_MAX_ORDER + 1));
+        let list = PcpList::of(other, MigrateType::Movable);
+        Block::new(frames.allocator(), PFN, Descriptor::of(list, ZoneNumber::new(0), other))
+    }
+}

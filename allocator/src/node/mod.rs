@@ -38,6 +38,7 @@
 
 #![deny(unsafe_code)]
 
+mod cpuset;
 #[cfg(not(loom))]
 mod in_force;
 mod layout;
@@ -46,6 +47,7 @@ mod order;
 mod policy;
 mod zonelist;
 
+pub use cpuset::Cpuset;
 #[cfg(not(loom))]
 pub(crate) use in_force::InForce;
 pub use layout::{NodeFrames, ZonePlan, zone_spans};

@@ -170,18 +170,19 @@ impl Caches {
             ThreadCache::new(node, this.hot_zone(node), trusted, zones, home).map_err(NoCache::NoMemory)?;
         let owner = Owner::with_key(key, cache);
         this.registry.register(Arc::clone(owner.cell())).map_err(|_closed| NoCache::Closed)?;
-        this.resize();
+        // Its limits are from before it was listed: whoever changed since what they follow from has not seen it.
+        this.resize(core::slice::from_ref(owner.cell()));
         Ok(owner)
     }
 
-    /// Gives every cache its share again after threads came or went, and drains what is above it.
-    fn resize(&self) {
+    /// Gives every cache its share again after threads came or went, and drains what is above it; if no share has changed, those
+    /// that came theirs.
+    fn resize(&self, came: &[Arc<OwnedCell<ThreadCache>>]) {
         self.registry.with_entries(|entries| {
             let caches = u32::try_from(entries.len()).unwrap_or(u32::MAX);
             let shares = shares_of(caches);
-            if self.shares.swap(shares, Ordering::Relaxed) != shares {
-                self.visit(entries, |cache| self.fit(cache));
-            }
+            let changed = self.shares.swap(shares, Ordering::Relaxed) != shares;
+            self.visit(if changed { entries } else { came }, |cache| self.fit(cache));
         });
     }
 
@@ -394,7 +395,7 @@ impl Caches {
             })
         });
         if retired.is_some() {
-            self.resize();
+            self.resize(&[]);
         }
     }
 

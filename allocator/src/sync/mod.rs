@@ -14,6 +14,8 @@
 //! | memory that starts as zeroes and costs nothing until touched | [`ZeroedSlice`], [`Zeroable`] |
 //! | work left for the next lock holder | [`PendingMap`] |
 //! | counters with one writer | [`OwnedCounter`] |
+//! | records that are read while somebody writes them | [`SeqCount`] |
+//! | numbers that are in use, and what lies there | [`Places`] |
 //! | a reference count inside a packed word | [`RefField`] |
 //! | planted bugs that a model must find | [`SeededBug`], [`seeded`] |
 //!
@@ -39,10 +41,12 @@ mod owned;
 mod owner_slot;
 mod park;
 mod pending;
+mod places;
 mod rank;
 mod ref_field;
 mod registry;
 mod seeded;
+mod seq_count;
 mod spin;
 mod zeroed;
 
@@ -56,12 +60,14 @@ pub use facade::{Arc, Condvar, Mutex, MutexGuard, atomic, hint, spin_until, thre
 pub use owned::{Claim, Claimed, ClaimsFenced, Inside, NotEntered, OwnedCell, Owner, fence_claims};
 pub use owner_slot::{LastOwner, OwnerSlot, Visit};
 pub use pending::PendingMap;
+pub use places::Places;
 pub use rank::{LockRank, RankToken};
 pub use ref_field::{Put, RefError, RefField};
 pub use registry::{Registry, RegistryClosed};
 #[cfg(any(loom, shuttle))]
 pub use seeded::with_seeded_bug;
 pub use seeded::{SeededBug, seeded};
+pub use seq_count::SeqCount;
 #[cfg(feature = "lock-stats")]
 pub use spin::LockStats;
 pub use spin::{SpinGuard, SpinLock};

@@ -29,6 +29,8 @@ pub enum SeededBug {
     ClaimLostCas,
     /// A drainer gives the cell back without releasing what it wrote.
     ClaimReleasedRelaxed,
+    /// A drainer's wait relies on a fence that is older than its claim.
+    WaitTakesOlderFence,
     /// A drainer whose wait timed out goes on.
     TimeoutEntersAnyway,
     /// A drainer whose wait timed out leaves its claim behind.
@@ -55,6 +57,28 @@ pub enum SeededBug {
     RefUniqueRelaxed,
     /// Every putter says that the block is no longer shared, not only the last.
     PutUnsharesEarly,
+    /// A record is written without a fence behind the value that says so.
+    SeqWriterSkipsFence,
+    /// A record's writer does not release what it wrote.
+    SeqWrittenRelaxed,
+    /// A reader's second look at a record's value may come before its reads.
+    SeqReaderSkipsFence,
+    /// A reader takes what it saw while somebody wrote.
+    SeqReaderTakesOdd,
+    /// Whoever lost a number to another one takes it all the same.
+    PlaceLostCas,
+    /// Whoever takes a number does not acquire what the one before did.
+    PlaceTakenRelaxed,
+    /// A request that failed does not look whether the allowed nodes have changed.
+    CpusetSkipsRetry,
+    /// A request that failed looks only at which nodes are allowed, not at how often that has changed.
+    CpusetUncounted,
+    /// Whether a zone is admitted is asked before its lock is taken.
+    AdmittedAskedEarly,
+    /// A zone is counted as isolated after the caches were emptied instead of before.
+    IsolatedCountedLate,
+    /// A cache that is new keeps the limits that it was made with.
+    NewCacheKeepsLimits,
     /// A zone's state word is written after the lock was given back.
     StatePublishedUnlocked,
     /// A zone's state word is written before the change that it answers for.

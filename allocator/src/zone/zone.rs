@@ -15,7 +15,7 @@ use super::{
 use crate::{
     frame::{FrameBatch, FrameState, FrameTable, Mobility, Order, PcpList, Pfn},
     gfp::{AllocFlags, MigrateType, NR_ZONE_TYPES, WmarkIndex, ZoneType},
-    sync::{LockRank, PendingMap, SpinGuard, SpinLock, ZeroedSliceError},
+    sync::{LockRank, PendingMap, SeededBug, SpinGuard, SpinLock, ZeroedSliceError, seeded},
     trace,
 };
 
@@ -466,10 +466,12 @@ impl Zone {
         });
     }
 
-    /// Says whether the allowed nodes include the zone's.
-    pub fn set_admitted(&self, admitted: bool) {
+    /// Asks whether the allowed nodes include the zone's. With the lock held: of several who have changed what the answer follows
+    /// from, the last asks after all of them.
+    pub fn set_admitted(&self, is_admitted: impl Fn() -> bool) {
+        let early = seeded(SeededBug::AdmittedAskedEarly).then(&is_admitted);
         self.with_areas(|areas| {
-            areas.admitted = admitted;
+            areas.admitted = early.unwrap_or_else(is_admitted);
             areas.steady = 0..0;
         });
     }

@@ -16,6 +16,11 @@ use std::{env, fs};
 
 use crate::Model;
 
+/// The name of the README's table.
+pub(crate) const TABLE: &str = "schedules";
+/// What writes it.
+pub(crate) const COMMAND: &str = "cargo shuttle -- --table";
+
 const SEED: u64 = 1;
 /// Orderings that a bug may need for PCT to find it.
 const DEPTH: usize = 4;
@@ -41,6 +46,12 @@ fn scale() -> usize {
 /// Says from what the schedules follow.
 pub(crate) fn describe() -> String {
     format!("random, then PCT of depth {DEPTH}; GFP_TEST_SEED={} GFP_TEST_SCALE={}", seed(), scale())
+}
+
+/// Says which schedules a model asks for.
+pub(crate) fn schedules(model: &Model) -> String {
+    let each = model.schedules;
+    format!("{each} random schedules and {each} of PCT")
 }
 
 /// Runs `program` under random schedules, as many of each kind as the model asks for.

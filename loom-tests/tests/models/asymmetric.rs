@@ -6,6 +6,8 @@ use loom_tests::Model;
 
 pub(crate) const MODELS: &[Model] = &[Model {
     name: "light_fence_meets_heavy_fence",
+    property: "of two threads that store and then look at what the other stored, one sees the other, if one of them runs the heavy fence",
+    bound: "an owner and a drainer, a word each",
     preemptions: None,
     program: light_meets_heavy,
     bugs: &[

@@ -9,6 +9,8 @@ const RACE: &str = "Causality violation";
 
 pub(crate) const MODELS: &[Model] = &[Model {
     name: "close_and_last_frames",
+    property: "a closed allocator goes once, after everybody has let go of its frames and the closer is done",
+    bound: "a closer and two threads with a frame each",
     preemptions: None,
     program: close_and_last_frames,
     bugs: &[(SeededBug::LedgerRelaxed, RACE), (SeededBug::LedgerUnbiased, RACE)],

@@ -15,6 +15,8 @@ const RACE: &str = "Causality violation";
 pub(crate) const MODELS: &[Model] = &[
     Model {
         name: "owner_and_drainer",
+        property: "owner and drainer are never inside together, each sees what the other did, nothing is lost or counted twice",
+        bound: "an owner that enters twice, a drainer whose wait may time out",
         preemptions: None,
         program: || owner_and_drainers(1, SHORT),
         bugs: &[
@@ -27,18 +29,32 @@ pub(crate) const MODELS: &[Model] = &[
     },
     Model {
         name: "owner_and_drainer_without_membarrier",
+        property: "the same where the system refuses membarrier",
+        bound: "an owner that enters twice, a drainer",
         preemptions: None,
         program: || asymmetric::with_fallback(|| owner_and_drainers(1, SHORT)),
         bugs: &[(SeededBug::FallbackSkipsFence, RACE), (SeededBug::OwnerSkipsClaimedCheck, RACE)],
     },
     Model {
         name: "two_drainers",
+        property: "of several drainers one has the cell",
+        bound: "an owner that enters twice, two drainers",
         preemptions: Some(3),
         program: || owner_and_drainers(2, SHORT),
         bugs: &[(SeededBug::ClaimLostCas, RACE), (SeededBug::ClaimReleasedRelaxed, RACE)],
     },
     Model {
+        name: "drainer_with_an_older_fence",
+        property: "a drainer whose fence is older than its claim has the cell as alone as any other",
+        bound: "an owner that enters twice, a drainer",
+        preemptions: None,
+        program: drainer_with_an_older_fence,
+        bugs: &[(SeededBug::WaitTakesOlderFence, RACE)],
+    },
+    Model {
         name: "drainer_times_out",
+        property: "a drainer that waits no longer has neither the cell nor a claim on it",
+        bound: "an owner that enters, a drainer without patience",
         preemptions: None,
         program: drainer_times_out,
         bugs: &[
@@ -48,6 +64,8 @@ pub(crate) const MODELS: &[Model] = &[
     },
     Model {
         name: "thread_exit_and_drainer",
+        property: "a thread that ends empties its cell alone, and nobody enters it again",
+        bound: "an owner that enters and retires, a drainer",
         preemptions: None,
         program: thread_exit_and_drainer,
         bugs: &[
@@ -57,12 +75,16 @@ pub(crate) const MODELS: &[Model] = &[
     },
     Model {
         name: "close_and_owner",
+        property: "a closed cell is empty, and its owner goes elsewhere",
+        bound: "an owner that enters, a closer",
         preemptions: None,
         program: close_and_owner,
         bugs: &[(SeededBug::KeepForgotten, "the owner entered a closed cell")],
     },
     Model {
         name: "close_and_thread_exit",
+        property: "of a closer and a thread that ends, exactly one empties the cell",
+        bound: "an owner that retires, a closer",
         preemptions: None,
         program: close_and_thread_exit,
         bugs: &[(SeededBug::ExitSkipsClaim, RACE)],
@@ -101,6 +123,20 @@ fn owner_and_drainers(drainers: usize, timeout: Duration) {
     let put_in = put(&owner) + put(&owner);
     let taken: u32 = drainers.into_iter().map(|drainer| drainer.join().unwrap()).sum();
     let left = *owner.enter().expect("the drainers are gone");
+    assert_eq!(put_in, taken + left, "nothing is lost or counted twice");
+}
+
+fn drainer_with_an_older_fence() {
+    let owner = Owner::new(0);
+    let cell = Arc::clone(owner.cell());
+    let drainer = thread::spawn(move || {
+        let fence = fence_claims();
+        let claim = cell.try_claim().expect("nobody else claims");
+        claim.wait(&fence, SHORT).map_or(0, |mut claimed| std::mem::take(&mut *claimed))
+    });
+    let put_in = put(&owner) + put(&owner);
+    let taken = drainer.join().unwrap();
+    let left = *owner.enter().expect("the drainer is gone");
     assert_eq!(put_in, taken + left, "nothing is lost or counted twice");
 }
 

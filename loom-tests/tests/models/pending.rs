@@ -5,6 +5,8 @@ use loom_tests::Model;
 
 pub(crate) const MODELS: &[Model] = &[Model {
     name: "pending_map_and_lock_holder",
+    property: "every frame that is left for the lock's next holder is delivered, once",
+    bound: "two threads that leave a frame each, a holder; two words and a summary",
     preemptions: None,
     program: pending_map_and_lock_holder,
     bugs: &[

@@ -6,15 +6,27 @@ use loom_tests::Model;
 
 const FIELD: RefField = RefField::new(8, 4);
 
-pub(crate) const MODELS: &[Model] = &[Model {
-    name: "get_and_put_of_a_shared_block",
-    preemptions: None,
-    program: get_and_put_of_a_shared_block,
-    bugs: &[
-        (SeededBug::RefPutLostUpdate, "exactly one putter is the last"),
-        (SeededBug::RefPutRelaxed, "Causality violation"),
-    ],
-}];
+pub(crate) const MODELS: &[Model] = &[
+    Model {
+        name: "get_and_put_of_a_shared_block",
+        property: "one putter is the last, and sees what all others did",
+        bound: "two holders, one of whom takes another reference meanwhile",
+        preemptions: None,
+        program: get_and_put_of_a_shared_block,
+        bugs: &[
+            (SeededBug::RefPutLostUpdate, "exactly one putter is the last"),
+            (SeededBug::RefPutRelaxed, "Causality violation"),
+        ],
+    },
+    Model {
+        name: "block_whose_references_are_not_counted",
+        property: "once the count of a block has been given up, no putter is the last, those that were under way included",
+        bound: "a holder that gives up counting and gives back, one that gives back",
+        preemptions: None,
+        program: block_whose_references_are_not_counted,
+        bugs: &[(SeededBug::RefPutLostUpdate, "a block without a count is counted again")],
+    },
+];
 
 struct Block {
     word: AtomicU32,
@@ -60,4 +72,17 @@ fn get_and_put_of_a_shared_block() {
     let lasts = u32::from(last) + u32::from(other.join().unwrap());
     assert_eq!(lasts, 1, "exactly one putter is the last");
     assert_eq!(block.word.load(Ordering::Relaxed), others, "the other bits are left alone");
+}
+
+fn block_whose_references_are_not_counted() {
+    let word = Arc::new(AtomicU32::new(FIELD.with_count(0, 2)));
+    let other = thread::spawn({
+        let word = Arc::clone(&word);
+        move || FIELD.put(&word)
+    });
+    assert!(FIELD.saturate(&word), "nobody has done so before");
+    let puts = [FIELD.put(&word), other.join().unwrap()];
+    assert_eq!(puts, [Put::StillShared; 2], "somebody is the last of a block without a count");
+    let count = FIELD.count(word.load(Ordering::Relaxed));
+    assert_eq!(count, FIELD.saturated(), "a block without a count is counted again");
 }

@@ -7,12 +7,16 @@ use std::time::Duration;
 pub(crate) const MODELS: &[Model] = &[
     Model {
         name: "registration_and_drain_all",
+        property: "a cell is drained by the closer of its registry, or learns that it is closed",
+        bound: "a thread that registers and enters, a closer",
         preemptions: None,
         program: registration_and_drain_all,
         bugs: &[(SeededBug::RegisterSkipsClosed, "an open cell in a closed allocator")],
     },
     Model {
         name: "counter_fold_on_exit",
+        property: "a reader counts a thread that ends once, listed or folded",
+        bound: "a thread that ends, a reader that looks twice",
         preemptions: None,
         program: counter_fold_on_exit,
         bugs: &[(SeededBug::FoldOutsideLock, "counted twice or missed")],

@@ -14,6 +14,8 @@ use loom_tests::Model;
 pub(crate) const MODELS: &[Model] = &[
     Model {
         name: "shared_block_and_its_putters",
+        property: "a block is shared as long as it is held; its last putter, and nobody before, owns it",
+        bound: "two holders, one of whom takes another reference meanwhile; forged numbers",
         preemptions: None,
         program: shared_block_and_its_putters,
         bugs: &[
@@ -24,6 +26,8 @@ pub(crate) const MODELS: &[Model] = &[
     },
     Model {
         name: "shared_block_and_who_is_alone",
+        property: "whoever is told that it holds a block alone may write to it",
+        bound: "a holder that gives back, one that asks",
         preemptions: None,
         program: shared_block_and_who_is_alone,
         bugs: &[
@@ -33,6 +37,8 @@ pub(crate) const MODELS: &[Model] = &[
     },
     Model {
         name: "page_and_its_fragments",
+        property: "a page of fragments ends once, or is used again by the cache that sees all fragments gone",
+        bound: "two fragments, and the cache with the other references",
         preemptions: None,
         program: page_and_its_fragments,
         bugs: &[

@@ -9,6 +9,8 @@ const RACE: &str = "Causality violation";
 pub(crate) const MODELS: &[Model] = &[
     Model {
         name: "spin_lock_two_threads",
+        property: "one holder at a time, which sees what those before did; no sleeper is forgotten",
+        bound: "two threads, one and two turns",
         preemptions: None,
         program: || lock_in_threads(2, 2),
         bugs: &[
@@ -19,12 +21,16 @@ pub(crate) const MODELS: &[Model] = &[
     },
     Model {
         name: "spin_lock_three_threads",
+        property: "the same with two sleepers",
+        bound: "three threads, a turn each",
         preemptions: Some(3),
         program: || lock_in_threads(3, 1),
         bugs: &[(SeededBug::SpinUnlockRelaxed, RACE), (SeededBug::SpinLostWake, "deadlock")],
     },
     Model {
         name: "spin_try_lock",
+        property: "a lock that was tried is held like any other",
+        bound: "a thread that waits, one that tries",
         preemptions: None,
         program: try_lock_beside_lock,
         bugs: &[(SeededBug::SpinLostCas, RACE), (SeededBug::SpinUnlockRelaxed, RACE)],

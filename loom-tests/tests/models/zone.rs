@@ -8,7 +8,7 @@ use gfp::zone::watermark::{
 use gfp::zone::{FirstFor, Freed, Grouping, SharedZoneState, Zone, ZoneSpan, ZoneState};
 use gfp::{
     Order, Pfn,
-    frame::{AllocatorNumber, FrameTable, Nid, PcpList, ZoneNumber},
+    frame::{AllocatorNumber, FrameTable, Nid, PcpList, ZoneNumber, free_pages_prepare, prep_new_page},
 };
 use loom_tests::Model;
 
@@ -20,6 +20,8 @@ const TORN: &str = "a word that no holder published";
 pub(crate) const MODELS: &[Model] = &[
     Model {
         name: "watermark_state_word",
+        property: "the state word is one that a holder of the lock published, and in the end answers for the last count",
+        bound: "two threads that free, a reader that looks twice",
         preemptions: None,
         program: watermark_state_word,
         bugs: &[
@@ -30,9 +32,19 @@ pub(crate) const MODELS: &[Model] = &[
     },
     Model {
         name: "zone_state_word",
+        property: "the same of a real zone",
+        bound: "a zone of eight frames: two threads that free, a reader that looks twice",
         preemptions: None,
         program: zone_state_word,
         bugs: &[(SeededBug::StatePublishedInParts, TORN), (SeededBug::SpinLostCas, "Causality violation")],
+    },
+    Model {
+        name: "zone_and_a_free_that_may_not_wait",
+        property: "a free that may not wait is in the free areas when it returns, or when the next holder of the lock does",
+        bound: "a zone of eight frames: two threads that free one without waiting, one that takes one",
+        preemptions: Some(3),
+        program: zone_and_a_free_that_may_not_wait,
+        bugs: &[(SeededBug::PendingLostBit, "only pending blocks are in the pending map")],
     },
 ];
 
@@ -118,8 +130,16 @@ fn watermark_state_word() {
     assert_eq!(zone.state.get(), state_of(*zone.free.lock()), "the word answers for the last count");
 }
 
-/// The zone itself: eight frames, of which one thread frees four and another one.
-fn zone_state_word() {
+/// Makes a zone of eight frames, all free, with marks of 0.
+pub(crate) fn small_zone() -> Zone {
+    zone_of(frame_table())
+}
+
+fn frame_table() -> FrameTable {
+    FrameTable::new(AllocatorNumber::new(1).expect("not 0"), 8).expect("models have memory")
+}
+
+fn zone_of(frames: FrameTable) -> Zone {
     let span = ZoneSpan {
         kind: ZoneType::Normal,
         node: Nid::new(0),
@@ -128,10 +148,13 @@ fn zone_state_word() {
         end: Pfn::new(8),
         online_end: Pfn::new(8),
     };
-    let frames = FrameTable::new(AllocatorNumber::new(1).expect("not 0"), 8).expect("models have memory");
-    let zone =
-        Zone::new(span, Order::new(3), WatermarkRule::default(), frames, first_for(), Grouping::ByMobility)
-            .expect("models have memory");
+    Zone::new(span, Order::new(3), WatermarkRule::default(), frames, first_for(), Grouping::ByMobility)
+        .expect("models have memory")
+}
+
+/// The zone itself: eight frames, of which one thread frees four and another one.
+fn zone_state_word() {
+    let zone = small_zone();
     let take = |order| {
         zone.rmqueue_buddy(Order::new(order), MigrateType::Movable, AllocFlags::empty())
             .expect("eight frames are enough")
@@ -157,4 +180,27 @@ fn zone_state_word() {
     }
     assert_eq!(zone.nr_free_pages(), FIRST_FREE + 5);
     assert_eq!(cache.get(), state_of(zone.nr_free_pages()), "the word answers for the last count");
+}
+
+fn zone_and_a_free_that_may_not_wait() {
+    let frames = frame_table();
+    let zone = Arc::new(zone_of(frames.clone()));
+    let list = PcpList::of(Order::ZERO, MigrateType::Movable);
+    let take = |zone: &Zone| zone.rmqueue_buddy(Order::ZERO, MigrateType::Movable, AllocFlags::empty());
+    let others = [(); 2].map(|()| {
+        let pfn = take(&zone).expect("eight frames are enough");
+        let block = prep_new_page(&frames, pfn, list, ZoneNumber::new(0), Order::ZERO);
+        let (zone, frames) = (Arc::clone(&zone), frames.clone());
+        thread::spawn(move || {
+            free_pages_prepare(&frames, block).expect("it has an owner");
+            let freed = zone.free_without_waiting(block.pfn());
+            assert!(matches!(freed, Freed::Open | Freed::Pending), "the zone is open");
+        })
+    });
+    take(&zone).expect("six frames are free");
+    for other in others {
+        other.join().unwrap();
+    }
+    // Takes the lock once more, and frees what was left to it.
+    assert_eq!(zone.report().free, 7, "a frame that was freed is gone");
 }

@@ -8,6 +8,8 @@ use crate::scenarios::BOTH;
 
 pub(crate) const MODEL: Model = Model {
     name: "owner_and_six_drainers",
+    property: "of an owner and several drainers one has the cell",
+    bound: "an owner that enters and retires, six drainers, a cell",
     schedules: 1_000,
     program: owner_and_six_drainers,
     bugs: &[(SeededBug::ClaimLostCas, BOTH), (SeededBug::ExitSkipsClaim, BOTH)],

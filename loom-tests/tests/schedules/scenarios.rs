@@ -21,13 +21,24 @@ const COUNT: &str = " = ";
 pub(crate) const MODELS: &[Model] = &[
     Model {
         name: "everything",
+        property: "no frame has two owners, counts add up, and in the end the free areas are as in the beginning",
+        bound: "8 threads of 6 calls each of all kinds, two nodes of 2 MiB pageblocks, memory scarce",
         schedules: 3_000,
         program: || run(&EVERYTHING),
         bugs: &[(SeededBug::SpinLostCas, BOTH), (SeededBug::FoldOutsideLock, COUNT)],
     },
-    Model { name: "debug_modes", schedules: 500, program: || run(&DEBUG_MODES), bugs: &[] },
+    Model {
+        name: "debug_modes",
+        property: "the same, and no debug mode finds anything",
+        bound: "as above with page owner, poison and checked frees; 4 calls each",
+        schedules: 500,
+        program: || run(&DEBUG_MODES),
+        bugs: &[],
+    },
     Model {
         name: "owners_and_drainers",
+        property: "frames that caches hold are neither lost nor had by two while others drain",
+        bound: "8 threads of 6 requests, frees and drains each",
         schedules: 1_500,
         program: || run(&OWNERS_AND_DRAINERS),
         bugs: &[
@@ -39,6 +50,8 @@ pub(crate) const MODELS: &[Model] = &[
     },
     Model {
         name: "close",
+        property: "blocks outlive their allocator, which goes with the last of them",
+        bound: "8 threads that ask, free and end while the allocator is dropped",
         schedules: 1_500,
         program: || run(&CLOSE),
         bugs: &[
@@ -46,26 +59,46 @@ pub(crate) const MODELS: &[Model] = &[
             (SeededBug::RegisterSkipsClosed, "the allocator went with its last block"),
         ],
     },
-    Model { name: "ranges", schedules: 1_500, program: || run(&RANGES), bugs: &[] },
+    Model {
+        name: "ranges",
+        property: "what is isolated or offline is nobody's, and comes back whole",
+        bound: "8 threads that isolate, take offline and bring back while others ask and free",
+        schedules: 1_500,
+        program: || run(&RANGES),
+        bugs: &[],
+    },
     Model {
         name: "shared_blocks",
+        property: "a shared block goes once, after its last holder",
+        bound: "8 threads that share, get and put, and pass blocks on",
         schedules: 1_000,
         program: || run(&SHARED_BLOCKS),
         bugs: &[(SeededBug::RefPutLostUpdate, COUNT), (SeededBug::PutUnsharesEarly, "misuse: ")],
     },
     Model {
         name: "raw_parts",
+        property: "numbers make a block once, whoever tries",
+        bound: "8 threads that take blocks apart and put them together",
         schedules: 500,
         program: || run(&RAW_PARTS),
         bugs: &[(SeededBug::ExchangeLostCas, "a block is freed once")],
     },
     Model {
         name: "without_waiting",
+        property: "frees that may not wait are all delivered",
+        bound: "8 threads that ask and free with and without waiting",
         schedules: 500,
         program: || run(&WITHOUT_WAITING),
         bugs: &[(SeededBug::PendingLostBit, COUNT), (SeededBug::PendingClearedLate, COUNT)],
     },
-    Model { name: "exhaustion", schedules: 500, program: || run(&EXHAUSTION), bugs: &[] },
+    Model {
+        name: "exhaustion",
+        property: "a request fails only when caches hold nothing for it either",
+        bound: "8 threads that take all there is, and give back",
+        schedules: 500,
+        program: || run(&EXHAUSTION),
+        bugs: &[],
+    },
 ];
 
 /// All calls there are.

@@ -10,8 +10,8 @@ use crate::{
     gfp::Gfp,
     platform::this_thread,
     sync::{
-        ZeroedSlice, ZeroedSliceError,
-        atomic::{AtomicU32, AtomicU64, Ordering, fence},
+        SeqCount, ZeroedSlice, ZeroedSliceError,
+        atomic::{AtomicU32, AtomicU64, Ordering},
         zeroable,
     },
 };
@@ -50,8 +50,7 @@ zeroable! {
         freed: Mark,
         gfp: AtomicU32,
         order: AtomicU32,
-        /// Odd while somebody writes; who reads tries again when it is, or has changed meanwhile.
-        version: AtomicU32,
+        writes: SeqCount,
     }
 }
 
@@ -104,19 +103,11 @@ impl Mark {
 
 impl Record {
     fn write(&self, change: impl FnOnce(&Self)) {
-        self.version.fetch_add(1, Ordering::Relaxed);
-        fence(Ordering::Release);
-        change(self);
-        self.version.fetch_add(1, Ordering::Release);
+        self.writes.write(|| change(self));
     }
 
     fn read<R>(&self, look: impl Fn(&Self) -> R) -> Option<R> {
-        (0..TRIES).find_map(|_| {
-            let before = self.version.load(Ordering::Acquire);
-            let seen = look(self);
-            fence(Ordering::Acquire);
-            (before.is_multiple_of(2) && self.version.load(Ordering::Relaxed) == before).then_some(seen)
-        })
+        (0..TRIES).find_map(|_| self.writes.try_read(|| look(self)))
     }
 }
 

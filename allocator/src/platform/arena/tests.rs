@@ -349,6 +349,16 @@ fn parts_are_tied_before_their_pages_are_taken() {
 }
 
 #[test]
+fn each_part_lies_behind_the_one_before() {
+    let span = |bytes| NodeSpan { bytes, os_node: 0, binding: Binding::None };
+    let tied =
+        |spans: &[NodeSpan]| Arena::on_nodes(&ArenaOptions::new(4 * MIB), spans).map(|(_, tied)| tied.len());
+    assert_eq!(tied(&[span(MIB), span(2 * MIB), span(MIB)]), Ok(3));
+    let outside = PlatformError::Range { offset: 3 * MIB, len: 2 * MIB, arena_len: 4 * MIB };
+    assert_eq!(tied(&[span(MIB), span(2 * MIB), span(2 * MIB)]), Err(outside));
+}
+
+#[test]
 fn the_system_says_where_pages_lie() {
     let options = ArenaOptions { prefault: Prefault::All, ..ArenaOptions::new(2 * MIB) };
     let whole = Arena::new(&options).expect("this size is possible");

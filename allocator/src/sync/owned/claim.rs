@@ -120,7 +120,7 @@ impl<'a, T> Claim<'a, T> {
     /// In models, which have no time, `Duration::MAX` waits and any other time-out passes after two looks.
     pub fn wait(mut self, after: &ClaimsFenced, timeout: Duration) -> Option<Claimed<'a, T>> {
         let own_fence;
-        let fenced = if after.number > self.number {
+        let fenced = if after.number > self.number || seeded(SeededBug::WaitTakesOlderFence) {
             after
         } else {
             own_fence = fence_claims();
