@@ -42,15 +42,18 @@ define MACHINES
 endef
 export MACHINES
 
+# The library's tests for which its features make a difference.
+ON_FEATURES := --lib --test probes --test faults --test limits --test nodes --test surface --test page_alloc
+
 # What sanitizers look at; why not more is said in allocator/README.md.
 ASAN := --test stress --test surface --test oracle --test shared --test misuse --test page_frag --test close
 TSAN := --test stress --test misuse --test sleepers
 
-.PHONY: help setup bench test test-numa lint unit no-hwloc loom shuttle plant plant-all gate aarch64 fuzz soak sanitize format \
-  clippy doc replay topo command
+.PHONY: help setup bench test test-long test-numa lint unit no-hwloc loom shuttle at-random plant plant-all gate aarch64 fuzz soak \
+  sanitize format clippy doc replay topo command
 
 help:  ## List the targets
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## Check what a build needs; install what is missing (apt)
 	@scripts/setup $(HWLOC)
@@ -66,6 +69,15 @@ bench: command ## Measure gfp against other allocators, and write results/
 	exit $$failed
 
 test: unit no-hwloc loom shuttle gate aarch64 ## Run all tests: unit, property, models, schedules, instruction counts
+
+test-long: ## Everything else: hours; says what each part takes
+	@echo "on 2 CPUs: 20 times the random programs and schedules of make test, 30 minutes; soak, 10; fuzzing, 6;"
+	@echo "sanitizers, 15; machines with several nodes, 10; planted bugs, 45"
+	@$(MAKE) -k --no-print-directory at-random soak fuzz sanitize test-numa plant-all
+
+at-random: setup ## The oracle's random programs and the random schedules, 20 times as many as make test runs
+	@$(STEP) "programs" env GFP_TEST_SCALE=20 cargo test --release --package gfp --no-default-features --test oracle
+	@GFP_TEST_SCALE=20 $(MAKE) --no-print-directory shuttle
 
 test-numa: setup ## Test in virtual machines of 2, 4, 8 and 3 nodes (fetches qemu and a kernel with apt)
 	@while read -r machine; do \
@@ -88,8 +100,9 @@ sanitize: setup ## Run tests under AddressSanitizer and ThreadSanitizer, where a
 unit: setup ## Unit, property and documentation tests
 	@$(STEP) tests cargo test --no-fail-fast --workspace $(FEATURES) $(FAULTS)
 
-no-hwloc: setup ## The library's tests without hwloc, with probes, all faces and failing system calls
-	@$(STEP) "tests without hwloc" cargo test --no-fail-fast --package gfp --no-default-features --features usdt,allocator-api2,fault-injection
+no-hwloc: setup ## The library's tests that depend on its features: without hwloc, with all probes and faces
+	@$(STEP) "tests without hwloc" cargo test --no-fail-fast --package gfp --no-default-features \
+	  --features usdt,allocator-api2,fault-injection $(ON_FEATURES)
 
 loom: setup ## Model-check every lock-free protocol
 	@$(STEP) models env RUSTFLAGS="--cfg loom -C debug-assertions" CARGO_TARGET_DIR=$(TARGET)/loom cargo loom

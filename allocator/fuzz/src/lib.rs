@@ -2,6 +2,7 @@
 //!
 //! | target | what the bytes are | what must hold |
 //! |---|---|---|
+//! | [`calls`] | calls of the whole interface | every answer is one that the oracle's model allows |
 //! | [`requests`] | flags, orders and nodes | a request is served as it asked, or refused for a reason that its flags give |
 //! | [`raw_parts`] | blocks as plain numbers, true and false ones | every false one is refused, and says why |
 //! | [`topology`] | descriptions of machines, and files of sysfs | a consistent machine, or an error |
@@ -11,6 +12,7 @@
 //! in `corpus/`, and the tests of this crate go through all of it on any toolchain. A finding of the fuzzer is repeated by
 //! `cargo run -p gfp-fuzz --bin TARGET -- FILE`; mended, its file goes into the corpus.
 
+pub mod calls;
 pub mod raw_parts;
 pub mod requests;
 pub mod topology;
@@ -24,7 +26,8 @@ use std::{env, fs, io};
 pub type Check = fn(&[u8]);
 
 /// All targets by name, which is also that of their folder in `corpus/`.
-pub const TARGETS: [(&str, Check); 4] = [
+pub const TARGETS: [(&str, Check); 5] = [
+    ("calls", calls::check),
     ("requests", requests::check),
     ("raw_parts", raw_parts::check),
     ("topology", topology::check),

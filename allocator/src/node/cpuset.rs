@@ -11,6 +11,21 @@ use crate::{
 };
 
 /// The allowed nodes (`mems_allowed`), which may change while requests run.
+///
+/// ```
+/// use gfp::{Nid, NodeMask, node::Cpuset};
+///
+/// let (cpuset, node) = (Cpuset::default(), Nid::new(1));
+/// assert_eq!(cpuset.allowed(), NodeMask::ALL);
+/// cpuset.set(NodeMask::of(Nid::new(0)));
+/// assert!(!cpuset.cpuset_zone_allowed(node));
+/// // The node is allowed just after the request has looked for it: it looks again.
+/// let found = cpuset.retry_on_change(|allowed| {
+///     cpuset.set(NodeMask::ALL);
+///     if allowed.contains(node) { Ok(node) } else { Err("not allowed") }
+/// });
+/// assert_eq!(found, Ok(node));
+/// ```
 #[derive(Debug)]
 #[doc(alias = "mems_allowed")]
 pub struct Cpuset {

@@ -13,6 +13,24 @@ use std::ptr::{self, NonNull};
 /// | anything else | taken, and that lies there | a store of the mark |
 ///
 /// Searched without a lock, so that a child that a fork has made can take numbers of its own.
+///
+/// ```
+/// use core::ptr::NonNull;
+/// use gfp::sync::Places;
+///
+/// static PLACES: Places<4> = Places::new();
+/// let [first, second] = [(); 2].map(|()| PLACES.take().expect("three are free"));
+/// assert_eq!((first, second), (1, 2));
+/// assert!(PLACES.published().next().is_none());
+///
+/// let here = NonNull::<u64>::dangling().cast();
+/// PLACES.publish(second, here);
+/// assert!(PLACES.published().eq([here]) && PLACES.get(second) == Some(here));
+///
+/// PLACES.withdraw(second);
+/// PLACES.give_back(second);
+/// assert_eq!((PLACES.get(second), PLACES.take()), (None, Some(second)));
+/// ```
 #[derive(Debug)]
 pub struct Places<const N: usize>([AtomicPtr<()>; N]);
 

@@ -19,6 +19,17 @@ super::zeroable! {
     pub struct SeqCount(AtomicU32);
 }
 
+/// ```
+/// use gfp::sync::{SeqCount, atomic::{AtomicU32, Ordering}};
+///
+/// let (count, record) = (SeqCount::new(), [const { AtomicU32::new(0) }; 2]);
+/// let read = || count.try_read(|| record.each_ref().map(|word| word.load(Ordering::Relaxed)));
+/// count.write(|| {
+///     record.iter().for_each(|word| word.store(7, Ordering::Relaxed));
+///     assert_eq!(read(), None, "somebody writes");
+/// });
+/// assert_eq!(read(), Some([7, 7]));
+/// ```
 impl SeqCount {
     /// Makes the count of a record that nobody has written.
     #[must_use]

@@ -16,7 +16,7 @@ pub(crate) const BOTH: &str = "two have the cell at once";
 /// Somebody waits for ever, and others for it.
 const STUCK: &str = "exceeded max_steps|deadlock!";
 /// Frames are counted twice, or not at all.
-const COUNT: &str = " = ";
+const COUNT: &str = " = |attempt to add with overflow";
 
 pub(crate) const MODELS: &[Model] = &[
     Model {
