@@ -22,7 +22,7 @@ pub(crate) const MODELS: &[Model] = &[
     Model {
         name: "everything",
         property: "no frame has two owners, counts add up, and in the end the free areas are as in the beginning",
-        bound: "8 threads of 6 calls each of all kinds, two nodes of 2 MiB pageblocks, memory scarce",
+        bound: "8 threads of 6 calls each of all kinds, two nodes of two pageblocks, too little for all",
         schedules: 3_000,
         program: || run(&EVERYTHING),
         bugs: &[(SeededBug::SpinLostCas, BOTH), (SeededBug::FoldOutsideLock, COUNT)],
