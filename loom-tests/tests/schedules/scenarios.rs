@@ -93,7 +93,7 @@ pub(crate) const MODELS: &[Model] = &[
     },
     Model {
         name: "exhaustion",
-        property: "a request fails only when caches hold nothing for it either",
+        property: "the same where there is never enough: requests fail for want of memory, and for no other reason",
         bound: "8 threads that take all there is, and give back",
         schedules: 500,
         program: || run(&EXHAUSTION),
