@@ -50,7 +50,7 @@ ASAN := --test stress --test surface --test oracle --test shared --test misuse -
 TSAN := --test stress --test misuse --test sleepers
 
 .PHONY: help setup bench test test-long test-numa lint unit no-hwloc loom shuttle at-random plant plant-all gate aarch64 fuzz soak \
-  sanitize format clippy doc replay topo command
+  sanitize coverage mutants format clippy doc replay topo command
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -115,6 +115,12 @@ plant: setup ## Plant a bug and see which test catches it: make plant PATCH=file
 
 plant-all: setup ## Plant every bug of loom-tests/planted; each must be caught by the test that it names
 	@$(STEP) "planted bugs" scripts/plant --all
+
+coverage: setup ## Count which lines the library's tests run, and write results/coverage.md (installs cargo-tarpaulin)
+	@$(STEP) coverage scripts/coverage
+
+mutants: setup ## See which small changes the tests notice, for MINUTES, and go on where it stopped (installs cargo-mutants)
+	@$(STEP) mutants scripts/mutants $(MINUTES)
 
 gate: setup ## Count the instructions of a pair (needs valgrind)
 	@$(STEP) "instruction gate" cargo test --release --package bench-harness $(ALONE) --test instructions

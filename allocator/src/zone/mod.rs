@@ -43,9 +43,9 @@
 //! // A cache asks the state word; nobody is served from a zone that is not admitted.
 //! let word = zone.shared_state();
 //! assert!(word.get().above_low(ZoneType::Normal, flags));
-//! zone.set_admitted(false);
+//! zone.set_admitted(|| false);
 //! assert!(!zone.state().above_low(ZoneType::Normal, flags));
-//! zone.set_admitted(true);
+//! zone.set_admitted(|| true);
 //!
 //! // Once closed it says how many frames are out, and counts those that come back.
 //! assert_eq!(zone.report().free, 4096 - 7);

@@ -18,7 +18,7 @@ use hwlocality::topology::builder::{BuildFlags, TopologyBuilder};
 use super::super::error::{Asked, PlatformError};
 use super::super::fault::{self, SystemCall};
 use super::parts::{CpuPart, NodePart, Parts};
-use super::{Allowed, Cache, PageSize, Topology, TopologySource, sysfs};
+use super::{Allowed, Cache, PageSize, Topology, TopologySource, bounds, sysfs};
 
 /// Reads this machine, or the one that hwloc's variables name.
 pub(super) fn load(allowed: &Allowed) -> Result<Topology, PlatformError> {
@@ -35,6 +35,7 @@ pub(super) fn load(allowed: &Allowed) -> Result<Topology, PlatformError> {
 
 /// Makes up a machine from hwloc's synthetic language.
 pub(super) fn synthetic(description: &str) -> Result<Topology, PlatformError> {
+    bounds::check_description(description)?;
     let origin = format!("the description {description:?}");
     let builder = Hwloc::builder()
         .from_synthetic(description)

@@ -9,6 +9,7 @@
 //! replace the machine by another one, which is then reported as simulated, unless `HWLOC_THISSYSTEM=1`
 //! asserts that the file describes this machine.
 
+mod bounds;
 mod cpu_list;
 mod display;
 #[cfg(feature = "hwloc")]
@@ -225,7 +226,7 @@ impl Topology {
     ///
     /// # Errors
     ///
-    /// The description cannot be understood.
+    /// The description cannot be understood, or has more than 8192 CPUs or 1024 nodes.
     pub fn synthetic(description: &str) -> Result<Self, PlatformError> {
         #[cfg(feature = "hwloc")]
         let topology = hwloc::synthetic(description);

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::super::error::PlatformError;
 use super::{
     Cache, Cpu, CpuId, LOCAL_DISTANCE, NodeId, NodeInfo, PageSize, REMOTE_DISTANCE, Topology, TopologySource,
+    bounds,
 };
 
 /// A CPU as a source describes it.
@@ -48,6 +49,7 @@ impl Parts {
         if self.nodes.is_empty() {
             return Err(PlatformError::topology(self.origin, "it has no node that this process may use"));
         }
+        bounds::check_nodes(&self.origin, self.nodes.len())?;
         self.nodes.sort_by_key(|node| node.os_index);
         self.cpus.sort_by_key(|cpu| cpu.os_index);
         let node_ids: BTreeMap<u32, NodeId> =

@@ -8,14 +8,11 @@ use std::collections::BTreeMap;
 use super::super::PAGE_SIZE;
 use super::super::error::PlatformError;
 use super::parts::{CpuPart, NodePart, Parts};
-use super::{Cache, PageSize, Topology, TopologySource};
+use super::{Cache, PageSize, Topology, TopologySource, bounds};
 
 const NODE_BYTES: u64 = 1 << 30;
 const L2_BYTES: u64 = 4 << 20;
 const L3_BYTES: u64 = 16 << 20;
-
-/// The most CPUs of a made-up machine.
-const MAX_CPUS: u32 = 1 << 16;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
@@ -29,13 +26,11 @@ enum Kind {
 
 /// Makes up the machine that `description` tells.
 pub(super) fn parse(description: &str) -> Result<Topology, PlatformError> {
+    bounds::check_description(description)?;
     let refuse = |reason: String| PlatformError::topology(format!("the description {description:?}"), reason);
     let levels = description.split_whitespace().map(level).collect::<Result<Vec<_>, _>>().map_err(refuse)?;
     check_order(&levels).map_err(|reason| refuse(reason.to_owned()))?;
-    let total = levels.iter().try_fold(1_u32, |product, &(_, count)| product.checked_mul(count));
-    let total = total
-        .filter(|&total| total <= MAX_CPUS)
-        .ok_or_else(|| refuse(format!("it has more than {MAX_CPUS} CPUs")))?;
+    let total: u32 = levels.iter().map(|&(_, count)| count).product();
 
     // How many CPUs one object of a level has; a level that is not named is one object around everything.
     let width = |kind: Kind| {
