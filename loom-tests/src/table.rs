@@ -59,7 +59,8 @@ impl Readme {
             .table
             .lines()
             .skip(HEAD.lines().count())
-            .map(|row| row.trim_matches(['|', ' ']).split(" | ").collect())
+            .filter_map(|row| row.strip_prefix("| ")?.strip_suffix(" |"))
+            .map(|cells| cells.split(" | ").collect())
             .collect();
         let has_row = |model: &&Model| {
             let [name, property, bound, bugs] = words(model);
