@@ -5,9 +5,10 @@ use gfp::{
     platform::{Binding, NodeId, Topology},
 };
 
-use crate::call::NODES;
-
 const MIB: usize = 1 << 20;
+
+/// Nodes of every machine here.
+pub(crate) const NODES: usize = 3;
 
 /// A machine: how an allocator is built for a program.
 #[derive(Clone, Copy, Debug)]

@@ -4,10 +4,10 @@ use arbitrary::{Arbitrary, Result, Unstructured};
 use gfp::Gfp;
 
 use super::{
-    Call, Mask, NODES,
+    Call, Mask,
     mask::{COMMON, EXTRA},
 };
-use crate::shapes::{SHAPES, Shape};
+use crate::shapes::{NODES, SHAPES, Shape};
 
 /// The most calls that bytes are turned into, so that a program is soon done.
 const MOST_CALLS: usize = 250;

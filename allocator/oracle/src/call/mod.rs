@@ -25,9 +25,6 @@ pub use strategy::calls;
 
 pub(crate) use policy::mask;
 
-/// Nodes of every machine here.
-pub(crate) const NODES: usize = 3;
-
 /// Who makes a request or a free.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Arbitrary)]
 pub enum By {

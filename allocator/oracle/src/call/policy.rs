@@ -4,7 +4,8 @@ use arbitrary::Arbitrary;
 use gfp::{MemPolicy, Nid, NodeMask};
 use serde::{Deserialize, Serialize};
 
-use super::{NODES, bytes};
+use super::bytes;
+use crate::shapes::NODES;
 
 /// A policy by name; nodes are set bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Arbitrary)]

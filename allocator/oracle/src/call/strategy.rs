@@ -8,9 +8,10 @@ use proptest::{
 };
 
 use super::{
-    Ask, By, Call, Free, Mask, NODES, Policy, Scope,
+    Ask, By, Call, Free, Mask, Policy, Scope,
     mask::{COMMON, EXTRA},
 };
+use crate::shapes::NODES;
 
 fn gfp() -> impl Strategy<Value = Mask> {
     let extra = prop_oneof![8 => Just(vec![]), 2 => prop::collection::vec(select(&EXTRA[..]), 1..=2)];

@@ -35,10 +35,10 @@ use self::{
     worker::Worker,
 };
 use crate::{
-    call::{Call, NODES, Policy, Scope, mask},
+    call::{Call, Policy, Scope, mask},
     coverage::Coverage,
     model::{ALL_NODES, Model, PolicyModel},
-    shapes::Shape,
+    shapes::{NODES, Shape},
 };
 
 /// A scope of the thread; it ends with this.

@@ -4,8 +4,9 @@ use gfp::{AllocError, Gfp, Nid, Order, Pages, gfp::Scopes};
 
 use super::{Machine, frames, frames_of, judge::Request};
 use crate::{
-    call::{Ask, By, Free, Mask, NODES, Policy, mask},
+    call::{Ask, By, Free, Mask, Policy, mask},
     model::{PolicyModel, Target},
+    shapes::NODES,
 };
 
 /// Returns where a request goes that names a node; none for one that there is not.

@@ -17,7 +17,7 @@ use gfp::{
     stats::ZoneStat,
 };
 
-use crate::call::{NODES, Scope};
+use crate::{call::Scope, shapes::NODES};
 
 pub(crate) use fragments::{Fragments, Page};
 pub(crate) use target::{Candidates, PolicyModel, Refused, Target};

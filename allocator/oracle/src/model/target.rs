@@ -3,7 +3,10 @@
 use gfp::{Gfp, gfp::Scopes, gfp::ZoneType};
 
 use super::{ALL_NODES, Model};
-use crate::call::{Mask, NODES, Policy};
+use crate::{
+    call::{Mask, Policy},
+    shapes::NODES,
+};
 
 /// The nodes in the order in which requests of each try them: all are equally far, and take turns in coming second.
 const ORDERS: [[usize; NODES]; NODES] = [[0, 1, 2], [1, 2, 0], [2, 0, 1]];
