@@ -287,6 +287,9 @@ impl Allocator {
     /// Puts a memory policy into force for the calling thread's requests to this allocator, until what is returned is dropped
     /// (`set_mempolicy(2)`).
     ///
+    /// A request that may not wait ([`alloc_pages_nolock`](Self::alloc_pages_nolock)) does without it for the moment in which another
+    /// thread drains this one's cache, where the policy is kept.
+    ///
     /// ```
     /// # use gfp::{Allocator, Gfp, MemPolicy, Nid, NodeMask, Order};
     /// # let allocator = Allocator::builder(64 << 20).build()?;

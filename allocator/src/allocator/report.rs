@@ -17,6 +17,9 @@ use crate::{
 impl Allocator {
     /// Checks that every frame is free, cached, allocated or isolated, and only one of them.
     ///
+    /// It holds while no thread is inside a request or a free. Where the system refuses membarrier(2) only after it has allowed it, as by a
+    /// seccomp filter that was installed since, caches made before can no longer be looked into: it does not hold then.
+    ///
     /// ```
     /// # use gfp::{Allocator, Gfp, Order};
     /// # let allocator = Allocator::builder(64 << 20).build()?;
