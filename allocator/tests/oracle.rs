@@ -5,7 +5,7 @@
 
 use std::{env, fs, path::Path};
 
-use gfp_oracle::{Coverage, Program, SHAPES, calls, run, shrink};
+use gfp_oracle::{Coverage, Program, SHAPES, calls, run, shrink, test_scale};
 use proptest::{
     prelude::*,
     test_runner::{TestError, TestRunner},
@@ -14,16 +14,12 @@ use proptest::{
 /// Random programs for each machine; fewer where they take longer.
 const PROGRAMS: u32 = 16;
 
-fn scale() -> u32 {
-    env::var("GFP_TEST_SCALE").map_or(1, |scale| scale.parse().expect("GFP_TEST_SCALE is a number"))
-}
-
 #[test]
 fn every_call_does_what_the_model_says() {
     let total = gfp::sync::Mutex::new(Coverage::default());
     for shape in SHAPES {
         let config = ProptestConfig {
-            cases: PROGRAMS * scale() / shape.cost,
+            cases: PROGRAMS * test_scale() / shape.cost,
             failure_persistence: None,
             max_shrink_iters: 0,
             ..ProptestConfig::default()

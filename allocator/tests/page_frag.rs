@@ -13,6 +13,7 @@ use gfp::{
     error::{FailReason, FragError},
     sync::{Arc, Mutex, thread},
 };
+use gfp_oracle::Stamped;
 use proptest::prelude::*;
 
 fn small() -> Allocator {
@@ -22,25 +23,6 @@ fn small() -> Allocator {
 fn of_bytes(bytes: usize) -> Allocator {
     let builder = Allocator::builder(bytes).dma(0).cpus(1).min_free_kbytes(0).watermark_scale_factor(1);
     builder.maintain(Maintain::ByHand).build().expect("address space")
-}
-
-/// A fragment, and the byte that its holder has written all over it.
-struct Stamped {
-    fragment: PageFrag,
-    stamp: u8,
-}
-
-impl Stamped {
-    fn new(mut fragment: PageFrag, stamp: u8) -> Self {
-        fragment.fill(MaybeUninit::new(stamp));
-        Self { fragment, stamp }
-    }
-
-    fn check(&self) {
-        // SAFETY: all of it was written when it was stamped.
-        let bytes = unsafe { self.fragment.assume_init_ref() };
-        assert!(bytes.iter().all(|byte| *byte == self.stamp), "somebody wrote into {:?}", self.fragment);
-    }
 }
 
 #[derive(Clone, Debug)]

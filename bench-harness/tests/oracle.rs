@@ -1,14 +1,14 @@
 //! What a real kernel asked for and freed, asked for and freed in an arena that is at times too small: each answer is one that
 //! the plain model of the oracle allows.
 
-use std::{env, fs::File, path::Path};
+use std::{fs::File, path::Path};
 
 use bench_harness::{
     rival::{Migrate, Zeroing},
     trace::{Event, Op, Trace},
 };
 use gfp::Gfp;
-use gfp_oracle::{By, Call, Coverage, Free, Mask, SHAPES, run};
+use gfp_oracle::{By, Call, Coverage, Free, Mask, SHAPES, run, test_scale};
 
 /// How many events are played on each machine; the blocks that are live then do not fit into some.
 const EVENTS: usize = 4_000;
@@ -54,8 +54,7 @@ fn program(events: &[Event]) -> Vec<Call> {
 fn what_a_kernel_asked_for_is_served_as_the_model_says() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("traces/python-startup.ftrace.gz");
     let trace = Trace::read(File::open(path).expect("it is committed"), None).expect("a trace");
-    let scale =
-        env::var("GFP_TEST_SCALE").map_or(1, |scale| scale.parse().expect("GFP_TEST_SCALE is a number"));
+    let scale = test_scale() as usize;
     let mut total = Coverage::default();
     for (part, shape) in SHAPES.into_iter().enumerate() {
         // Another part for each. What is freed in one that begins later was not asked for in it, and is passed over.

@@ -1,6 +1,7 @@
 //! A short soak; `GFP_TEST_SCALE` makes it longer.
 
 use bench_harness::soak::{Config, FAULTS_AVAILABLE, Kind, Limit, Summary, run};
+use gfp_oracle::test_scale;
 
 /// Of all threads together: more than lead from an empty arena to the next.
 const OPERATIONS: u64 = 8 * 40_000;
@@ -14,9 +15,8 @@ fn soak(seed: u64) -> Summary {
         faults: FAULTS_AVAILABLE,
         spoil: None,
     };
-    let scale: u64 = std::env::var("GFP_TEST_SCALE").map_or(1, |scale| scale.parse().expect("a number"));
-    let summary =
-        run(&config, Limit::Operations(OPERATIONS * scale), &mut |_| {}).expect("48 MiB and 8 threads");
+    let limit = Limit::Operations(OPERATIONS * u64::from(test_scale()));
+    let summary = run(&config, limit, &mut |_| {}).expect("48 MiB and 8 threads");
     if let Some((violation, record)) = &summary.violation {
         let path = std::env::temp_dir().join(format!("gfp-soak-{seed}-{}.txt", std::process::id()));
         record.write(&path).expect("a file");

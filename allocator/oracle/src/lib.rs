@@ -26,6 +26,7 @@
 //! | `shrink` | from a program that fails to a short one that does |
 //! | `model/` | what must be so, kept as plainly as possible |
 //! | `machine/` | makes the calls, and compares what comes of them with the model |
+//! | `stamped` | fragments whose holder knows them again |
 //! | `coverage` | which branches were taken, and that none was left out |
 
 mod call;
@@ -35,8 +36,9 @@ mod model;
 mod program;
 mod shapes;
 mod shrink;
+mod stamped;
 
-use std::panic::resume_unwind;
+use std::{env, panic::resume_unwind};
 
 use gfp::{
     platform::pin::{current_cpu, pin_current},
@@ -50,6 +52,16 @@ pub use coverage::Coverage;
 pub use program::{ParseProgramError, Program};
 pub use shapes::{SHAPES, Shape};
 pub use shrink::shrink;
+pub use stamped::Stamped;
+
+/// Returns how many times as much random tests are to try: `GFP_TEST_SCALE`, or 1.
+///
+/// # Panics
+/// When that is not a number.
+#[must_use]
+pub fn test_scale() -> u32 {
+    env::var("GFP_TEST_SCALE").map_or(1, |scale| scale.parse().expect("GFP_TEST_SCALE is a number"))
+}
 
 /// Makes the calls, gives everything back, and returns which branches were taken.
 ///

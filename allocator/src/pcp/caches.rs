@@ -430,16 +430,8 @@ impl Caches {
 
 /// Ends the cache of a thread that ends; for the thread itself.
 pub(super) fn retire(owner: &Owner<ThreadCache>) {
-    let home = loop {
-        match owner.enter() {
-            Ok(cache) => break cache.home(),
-            // Buried already: its allocator is closed.
-            Err(_) if owner.cell().is_kept() => break None,
-            // A drainer has it for a moment.
-            Err(_) => thread::yield_now(),
-        }
-    };
-    if let Some(home) = home {
+    // A cache that cannot be entered is buried already: its allocator is closed.
+    if let Some(home) = owner.enter_behind_drainer().ok().and_then(|cache| cache.home()) {
         home.retire(owner);
     }
 }

@@ -1,30 +1,14 @@
 //! Pieces of pages.
 
-use core::{alloc::Layout, mem::MaybeUninit};
+use core::alloc::Layout;
 
 use gfp::{Gfp, Order, PageFrag, PageFragCache, error::FragError};
 
 use super::{Machine, frames, judge::Request};
-use crate::model::{Page, Target};
-
-/// A fragment, and what its holder has written all over it.
-pub(super) struct Fragment {
-    fragment: PageFrag,
-    stamp: u8,
-}
-
-impl Fragment {
-    fn new(mut fragment: PageFrag, stamp: u8) -> Self {
-        fragment.fill(MaybeUninit::new(stamp));
-        Self { fragment, stamp }
-    }
-
-    fn check(&self) {
-        // SAFETY: all of it was written when it was stamped.
-        let bytes = unsafe { self.fragment.assume_init_ref() };
-        assert!(bytes.iter().all(|byte| *byte == self.stamp), "somebody wrote into {:?}", self.fragment);
-    }
-}
+use crate::{
+    Stamped,
+    model::{Page, Target},
+};
 
 /// Returns why no cache gives such a fragment.
 fn refused(bytes: usize, align: usize) -> Option<FragError> {
@@ -107,7 +91,7 @@ impl Machine {
         let left = self.model.fragments.gave(cache, start..start + bytes, align, page);
         self.leave(left);
         let stamp = self.stamp();
-        self.fragments.push(Fragment::new(fragment, stamp));
+        self.fragments.push(Stamped::new(fragment, stamp));
     }
 
     /// Returns where a fragment begins in the arena.

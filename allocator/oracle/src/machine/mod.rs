@@ -29,12 +29,9 @@ use gfp::{
     gfp::{MemallocScope, NoFsScope, NoIoScope},
 };
 
-use self::{
-    fragments::{CACHES, Fragment},
-    layouts::Held,
-    worker::Worker,
-};
+use self::{fragments::CACHES, layouts::Held, worker::Worker};
 use crate::{
+    Stamped,
     call::{Call, Policy, Scope, mask},
     coverage::Coverage,
     model::{ALL_NODES, Model, PolicyModel},
@@ -62,7 +59,7 @@ pub(crate) struct Machine {
     contig: Vec<ContigPages>,
     shared: Vec<SharedPages>,
     caches: [PageFragCache; 3],
-    fragments: Vec<Fragment>,
+    fragments: Vec<Stamped>,
     layouts: Vec<Held>,
     policy: Option<PolicyScope>,
     guards: Vec<Guard>,
