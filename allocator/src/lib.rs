@@ -90,6 +90,8 @@
 pub mod alloc;
 #[cfg(not(loom))]
 mod allocator;
+#[cfg(not(loom))]
+mod compact;
 pub mod error;
 pub mod fault;
 pub mod frame;
@@ -98,6 +100,10 @@ pub mod node;
 pub mod pcp;
 #[cfg(not(loom))]
 pub mod platform;
+#[cfg(not(loom))]
+mod reclaim;
+#[cfg(not(loom))]
+mod slowpath;
 pub mod stats;
 pub mod sync;
 pub mod trace;

@@ -1,14 +1,12 @@
 //! Many single frames with one entry to the caller's cache.
 
-use super::{Asked, Domain, alloc_pages, fast::single_request};
+use super::{Asked, alloc_pages, fast::single_request};
 use crate::{
     error::AllocError,
-    frame::{Block, Order},
-    gfp::Gfp,
+    frame::Block,
     pcp::{Put, ThreadCache},
     sync::Owner,
     trace,
-    zone::Waiting,
 };
 
 /// Allocates up to `count` single frames and calls `got` with each, mostly inside of the cache: it must be short
@@ -20,13 +18,12 @@ use crate::{
 /// # Errors
 /// Why the frame that was next could not be had; those before were.
 pub(crate) fn alloc_pages_bulk(
-    domain: &Domain,
+    asked: Asked<'_>,
     owner: &Owner<ThreadCache>,
-    gfp: Gfp,
     count: usize,
-    waiting: Waiting,
     mut got: impl FnMut(Block),
 ) -> Result<(), AllocError> {
+    let gfp = asked.gfp;
     let mut left = count;
     while left > 0 {
         if let (Some((highest, flags, list)), Ok(mut cache)) = (single_request(gfp), owner.enter()) {
@@ -36,7 +33,7 @@ pub(crate) fn alloc_pages_bulk(
             });
         }
         if left > 0 {
-            got(alloc_pages(Asked { domain, owner: Some(owner), gfp, order: Order::ZERO, waiting })?);
+            got(alloc_pages(asked)?);
             left -= 1;
         }
     }

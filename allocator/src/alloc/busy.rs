@@ -33,6 +33,27 @@ impl Busy {
     }
 }
 
+/// A pause of the thread's stay on a slow path: it holds nothing, and calls somebody who may ask for memory and free it as any other.
+#[derive(Debug)]
+pub(crate) struct SteppedOut {
+    was_busy: bool,
+    /// Bound to its thread.
+    _not_send: PhantomData<*mut ()>,
+}
+
+impl SteppedOut {
+    /// Leaves the slow path until the guard is dropped.
+    pub(crate) fn step_out() -> Self {
+        Self { was_busy: BUSY.replace(false), _not_send: PhantomData }
+    }
+}
+
+impl Drop for SteppedOut {
+    fn drop(&mut self) {
+        BUSY.set(self.was_busy);
+    }
+}
+
 impl Drop for Busy {
     fn drop(&mut self) {
         if self.waiting == Waiting::Allowed {

@@ -1,13 +1,10 @@
 //! From a resolved request to a block: the walk over the zones, and what follows when it finds nothing.
 
-use super::{AllocContext, Domain, fast::take_cached_elsewhere, prepare_alloc_pages};
+use super::{AllocContext, Domain, NodeReclaim, Pressure, fast::take_cached_elsewhere, prepare_alloc_pages};
 use crate::{
     error::{AllocError, FailReason, Refusal, TriedZone},
     frame::{Block, Nid, Order, ZoneNumber, prep_new_page},
-    gfp::{
-        AllocFlags, Gfp, current_gfp_context, current_scopes, gfp_allowed_mask, gfp_to_alloc_flags,
-        reserve_flags,
-    },
+    gfp::{AllocFlags, Gfp, current_gfp_context, gfp_allowed_mask},
     node::{InForce, NodeMask, PolicyState, Target, ZoneRef},
     pcp::{Refill, ThreadCache},
     sync::{NotEntered, Owner},
@@ -20,6 +17,8 @@ use crate::{
 pub struct Asked<'a> {
     /// The zones, their frames and their caches.
     pub domain: &'a Domain,
+    /// Where it turns to when memory is short.
+    pub pressure: &'a dyn Pressure,
     /// The thread's cache, if it has one.
     pub owner: Option<&'a Owner<ThreadCache>>,
     /// The mask.
@@ -142,49 +141,26 @@ fn alloc_pages_from_zones(asked: Asked<'_>, target: &Target) -> Result<(ZoneRef,
         || owner.is_some_and(|owner| matches!(owner.enter(), Err(NotEntered::Reentered)));
     let (owner, trylock) =
         if interrupted { (None, AllocFlags::TRYLOCK) } else { (owner, AllocFlags::empty()) };
+    let asked = Asked { owner, gfp, waiting: if interrupted { Waiting::Never } else { waiting }, ..asked };
     domain.cpuset().retry_on_change(|mems_allowed| {
         let context = AllocContext { mems_allowed, ..context };
         let mut error = AllocError::new(gfp, order.get(), FailReason::NoMemory);
         let flags = context.alloc_flags | trylock;
         let preferred_many = (target.first != target.allowed).then(|| {
             let first = AllocContext { nodemask: target.first, ..context };
-            get_page_from_freelist(domain, owner, &first, flags, &mut error)
+            get_page_from_freelist(asked, &first, flags, &mut error)
         });
-        let found = preferred_many
-            .flatten()
-            .or_else(|| get_page_from_freelist(domain, owner, &context, flags, &mut error))
-            .or_else(|| last_efforts(domain, owner, &context, trylock, &mut error));
-        found.ok_or_else(|| match interrupted {
+        if let Some(found) =
+            preferred_many.flatten().or_else(|| get_page_from_freelist(asked, &context, flags, &mut error))
+        {
+            return Ok(found);
+        }
+        asked.pressure.alloc_pages_slowpath(asked, &context, error).map_err(|error| match interrupted {
             _ if domain.is_closed() => error.with_reason(FailReason::Closed),
             true => error.with_reason(FailReason::WouldBlock),
             false => error,
         })
     })
-}
-
-/// Tries again at the minimum mark with the reserves that the flags give a right to; and once more, if the caller may
-/// block, when all threads' caches have been drained.
-#[cold]
-fn last_efforts(
-    domain: &Domain,
-    owner: Option<&Owner<ThreadCache>>,
-    context: &AllocContext<'_>,
-    trylock: AllocFlags,
-    error: &mut AllocError,
-) -> Option<(ZoneRef, Block)> {
-    let mut flags = gfp_to_alloc_flags(context.gfp, context.order.get());
-    let reserves = reserve_flags(context.gfp, current_scopes());
-    if !reserves.is_empty() {
-        flags = reserves | (flags & (AllocFlags::KSWAPD | AllocFlags::CMA));
-    }
-    let flags = flags | trylock;
-    let found = get_page_from_freelist(domain, owner, context, flags, error);
-    let may_drain = context.gfp.allows_blocking() && trylock.is_empty() && !domain.is_closed();
-    if found.is_some() || !may_drain {
-        return found;
-    }
-    domain.caches().drain_all();
-    get_page_from_freelist(domain, owner, context, flags, error)
 }
 
 /// Walks the zones that may serve the request and takes a block from the first that is willing
@@ -195,12 +171,12 @@ fn last_efforts(
 /// (6.18). Refusals are noted in `error`.
 #[doc(alias = "buffered_rmqueue")]
 pub fn get_page_from_freelist(
-    domain: &Domain,
-    owner: Option<&Owner<ThreadCache>>,
+    asked: Asked<'_>,
     context: &AllocContext<'_>,
     flags: AllocFlags,
     error: &mut AllocError,
 ) -> Option<(ZoneRef, Block)> {
+    let domain = asked.domain;
     let mut flags = flags;
     let mut avoided = if domain.zonelists().nodes() > 1 { domain.reclaiming() } else { NodeMask::EMPTY };
     'again: loop {
@@ -220,9 +196,10 @@ pub fn get_page_from_freelist(
                 flags = flags.without(AllocFlags::NOFRAGMENT);
                 continue 'again;
             }
-            let willing = domain.zone(zone.number).watermark_ok(context.order, context.highest_zone, flags);
+            let test = || domain.zone(zone.number).watermark_ok(context.order, context.highest_zone, flags);
+            let willing = test() || (reclaimed(asked, context, zone, flags) && test());
             if (willing || flags.contains(AllocFlags::NO_WATERMARKS))
-                && let Some(block) = rmqueue(domain, owner, context, zone.number, flags)
+                && let Some(block) = rmqueue(asked, context, zone.number, flags)
             {
                 return Some((zone, block));
             }
@@ -244,15 +221,26 @@ pub fn get_page_from_freelist(
     }
 }
 
+/// Lets a zone's node be reclaimed, if that may serve a request that the zone refuses; tells whether it is worth another look.
+#[cold]
+fn reclaimed(asked: Asked<'_>, context: &AllocContext<'_>, zone: ZoneRef, flags: AllocFlags) -> bool {
+    if flags.intersects(AllocFlags::NO_WATERMARKS | AllocFlags::TRYLOCK) {
+        return false;
+    }
+    let (pressure, preferred) = (asked.pressure, context.preferred.node);
+    let done = pressure.node_reclaim(asked.domain, zone.node, preferred, context.gfp, context.order);
+    matches!(done, NodeReclaim::Some | NodeReclaim::Success)
+}
+
 /// Takes a block of a zone: from the caller's cache where the order has a list there, else from the free areas
 /// (`rmqueue`).
 pub(crate) fn rmqueue(
-    domain: &Domain,
-    owner: Option<&Owner<ThreadCache>>,
+    asked: Asked<'_>,
     context: &AllocContext<'_>,
     zone: ZoneNumber,
     flags: AllocFlags,
 ) -> Option<Block> {
+    let Asked { domain, owner, .. } = asked;
     let &AllocContext { order, migratetype, list, .. } = context;
     if let Some(owner) = owner.filter(|_| list.is_listed()) {
         let refill = Refill { list, migratetype, flags };

@@ -7,8 +7,8 @@
 //! use core::num::NonZeroUsize;
 //! use gfp::{Gfp, Nid, NodeMask, Order, error::{AllocError, FailReason}};
 //! use gfp::alloc::{
-//!     Asked, Domain, DomainOptions, alloc_pages_nodemask, free_pages_ok, free_unref_page, get_page_from_freelist,
-//!     prepare_alloc_pages, put_cached, take_cached,
+//!     Asked, Domain, DomainOptions, NoPressure, alloc_pages_nodemask, free_pages_ok, free_unref_page,
+//!     get_page_from_freelist, prepare_alloc_pages, put_cached, take_cached,
 //! };
 //! use gfp::frame::AllocatorNumber;
 //! use gfp::node::{Distances, NodeFrames, Target, ZonePlan, zone_spans};
@@ -45,7 +45,8 @@
 //! // The first request misses the cache and refills it; the next one hits.
 //! let (gfp, order, waiting) = (Gfp::KERNEL, Order::ZERO, Waiting::Allowed);
 //! assert!(take_cached(owner.enter(), gfp, order).is_none());
-//! let asked = Asked { domain: &domain, owner: Some(&owner), gfp, order, waiting };
+//! let pressure = &NoPressure;
+//! let asked = Asked { domain: &domain, pressure, owner: Some(&owner), gfp, order, waiting };
 //! let first = alloc_pages_nodemask(asked, None, NodeMask::ALL)?;
 //! let second = take_cached(owner.enter(), gfp, order).expect("refilled");
 //!
@@ -58,7 +59,8 @@
 //! // What a miss does, step by step: resolve the request, then ask the zones in order.
 //! let context = prepare_alloc_pages(&domain, gfp, Order::new(4), &Target::node(node))?;
 //! let mut error = AllocError::new(gfp, 4, FailReason::NoMemory);
-//! let found = get_page_from_freelist(&domain, None, &context, context.alloc_flags, &mut error);
+//! let asked = Asked { owner: None, order: Order::new(4), ..asked };
+//! let found = get_page_from_freelist(asked, &context, context.alloc_flags, &mut error);
 //! let (zone, block) = found.expect("nearly all is free");
 //! assert_eq!((zone, block.order()), (context.preferred, Order::new(4)));
 //! assert!(error.tried().next().is_none(), "no zone refused");
@@ -84,10 +86,12 @@ mod free;
 mod freelist;
 mod numa_stat;
 mod prepare;
+mod pressure;
 mod ranges;
 
 pub(crate) use bulk::{alloc_pages_bulk, put_cached_bulk};
 pub(crate) use busy::Busy;
+pub(crate) use busy::SteppedOut;
 pub(crate) use cma::CmaArea;
 pub use cma::{CmaError, CmaProblem};
 pub use domain::{Domain, DomainOptions};
@@ -98,6 +102,7 @@ pub use freelist::{Asked, alloc_pages_nodemask, get_page_from_freelist};
 pub(crate) use freelist::{alloc_pages, alloc_pages_mpol};
 pub(crate) use numa_stat::{NumaCounters, NumaEvents};
 pub use prepare::{AllocContext, prepare_alloc_pages};
+pub use pressure::{NoPressure, NodeReclaim, Pressure};
 pub(crate) use ranges::{
     alloc_contig_range, free_contig_range, offline_pages, offline_ranges, online_pages, start_isolate,
     undo_isolate,

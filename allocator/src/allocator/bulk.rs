@@ -39,7 +39,8 @@ fn fill(
             got += 1;
         }
     };
-    let _: Result<(), AllocError> = alloc_pages_bulk(&core.domain, owner, plain, empty, busy.waiting(), put);
+    let asked = core.asked(Some(owner), plain, Order::ZERO, busy.waiting());
+    let _: Result<(), AllocError> = alloc_pages_bulk(asked, owner, empty, put);
     full + got
 }
 

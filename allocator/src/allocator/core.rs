@@ -15,6 +15,7 @@ use crate::{
     gfp::Gfp,
     pcp::{Put, ThreadCache, local},
     platform::Arena,
+    reclaim::Reclaim,
     sync::{
         Arc, Owner,
         atomic::{AtomicU64, Ordering},
@@ -29,6 +30,7 @@ pub type MisuseHook = Box<dyn Fn(&FreeError) + Send + Sync>;
 /// The inside of an allocator: lives until it is closed and its last block has come back.
 pub(super) struct Core {
     pub(super) domain: Domain,
+    pub(super) reclaim: Reclaim,
     pub(super) arena: Arena,
     pub(super) nodes: Vec<NodeReport>,
     pub(super) debug: Option<Box<Debug>>,
@@ -49,7 +51,8 @@ impl Core {
     ) -> Arc<Self> {
         let id = AllocatorId::next();
         let misuses = AtomicU64::new(0);
-        let core = Arc::new(Self { domain, arena, nodes, debug, on_misuse, misuses, id, number });
+        let reclaim = Reclaim::default();
+        let core = Arc::new(Self { domain, reclaim, arena, nodes, debug, on_misuse, misuses, id, number });
         core.number.publish(NonNull::from(&*core).cast());
         core
     }
@@ -164,6 +167,17 @@ impl Core {
         self.alloc_through(owner.as_ref(), gfp, order, busy.waiting(), caller)
     }
 
+    /// Returns a request of this allocator.
+    pub(super) fn asked<'a>(
+        &'a self,
+        owner: Option<&'a Owner<ThreadCache>>,
+        gfp: Gfp,
+        order: Order,
+        waiting: Waiting,
+    ) -> Asked<'a> {
+        Asked { domain: &self.domain, pressure: &self.reclaim, owner, gfp, order, waiting }
+    }
+
     /// Allocates through a cache, if there is one.
     pub(super) fn alloc_through(
         &self,
@@ -173,7 +187,7 @@ impl Core {
         waiting: Waiting,
         caller: Caller,
     ) -> Result<Block, AllocError> {
-        let asked = Asked { domain: &self.domain, owner, gfp, order, waiting };
+        let asked = self.asked(owner, gfp, order, waiting);
         let request = || alloc_pages(asked);
         self.hand_out(gfp, caller, waiting, request)
     }

@@ -68,8 +68,7 @@ impl Allocator {
         let core = self.core();
         let busy = Busy::enter();
         let owner = core.owner(&busy);
-        let asked =
-            Asked { domain: &core.domain, owner: owner.as_ref(), gfp, order, waiting: busy.waiting() };
+        let asked = core.asked(owner.as_ref(), gfp, order, busy.waiting());
         let block = core.hand_out(gfp, caller, busy.waiting(), || alloc(asked))?;
         Ok(Pages::new(block).zeroed_by(gfp))
     }
