@@ -8,5 +8,6 @@ pub mod report;
 pub mod rival;
 pub mod rivals;
 pub mod soak;
+mod stamp;
 pub mod trace;
 pub mod workload;
