@@ -52,7 +52,9 @@
 //! | [`node`] | which zones a request tries, in which order: zonelists, node masks, memory policies |
 //! | [`pcp`] | the thread's cache: lists, sizes, refill, drain, ageing |
 //! | [`alloc`] | a request and a free from the flags to the zone |
+//! | [`reclaim`] | memory that caches give back when it is short: [shrinkers](reclaim::Shrinker) |
 //! | [`stats`] | vmstat, buddyinfo, zoneinfo, pagetypeinfo and fragmentation in the kernel's formats |
+//! | `reclaim` | memory from those who offer it: kswapd, direct reclaim, node reclaim |
 //! | `allocator` | the face: [`Allocator`], [`Builder`], [`Handle`], [`Pages`]; `allocator/debug/`: [`DebugModes`] |
 //!
 //! # One allocation
@@ -101,7 +103,7 @@ pub mod pcp;
 #[cfg(not(loom))]
 pub mod platform;
 #[cfg(not(loom))]
-mod reclaim;
+pub mod reclaim;
 #[cfg(not(loom))]
 mod slowpath;
 pub mod stats;
@@ -122,6 +124,8 @@ pub use error::{AllocError, BuildError, FreeError, RangeError};
 pub use frame::{Nid, Order, Pfn};
 pub use gfp::Gfp;
 pub use node::{MemPolicy, NodeMask, PolicyState};
+#[cfg(not(loom))]
+pub use reclaim::{KswapdReport, Pinned};
 pub use stats::{Conservation, ConservationZone};
 
 #[cfg(doctest)]

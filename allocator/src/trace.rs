@@ -14,6 +14,15 @@
 //! | `boost_watermark` | zone's first pfn, boost in frames | when a claim below a pageblock raised a zone's marks |
 //! | `drain_all_pages` | frames, skipped caches | when the caches of all threads have been drained |
 //! | `free_pending` | pfn, order | when the holder of a zone's lock frees a block that was left to it |
+//! | `mm_vmscan_wakeup_kswapd` | nid, zid, order, gfp | when a request has woken a kswapd |
+//! | `mm_vmscan_kswapd_wake` | nid, zid, order | when a kswapd begins to reclaim, up to a zone |
+//! | `mm_vmscan_kswapd_sleep` | nid | when it goes to sleep for long |
+//! | `mm_vmscan_direct_reclaim_begin` | order, gfp | when a request begins to reclaim on its own thread |
+//! | `mm_vmscan_direct_reclaim_end` | frames | when it has done so |
+//! | `mm_vmscan_node_reclaim_begin` | nid, order, gfp | when a node is reclaimed before a request goes to another |
+//! | `mm_vmscan_node_reclaim_end` | frames | when that is done |
+//! | `mm_shrink_slab_start` | name, name_length, nid, deferred, gfp, objects, delta, total_scan, priority | when a shrinker with something to give is asked for its share |
+//! | `mm_shrink_slab_end` | name, name_length, nid, freed frames, deferred before, deferred after, total_scan | when it has been asked |
 //!
 //! The first two fire for hits too, and are there with the feature `usdt` only: they cost a hit three instructions each. The
 //! others are always there, and lie on paths out of line: a `nop` where the arguments lie in registers anyway, elsewhere
@@ -24,7 +33,7 @@
 //!
 //! ```
 //! // A layer of one's own that stands in for one of these can fire them, too. Nobody listens here.
-//! use gfp::{Gfp, Order, Pfn, frame::{AllocatorNumber, Block, Descriptor, PcpList, ZoneNumber}, gfp::MigrateType, trace};
+//! use gfp::{Gfp, Nid, Order, Pfn, frame::{AllocatorNumber, Block, Descriptor, PcpList, ZoneNumber}, gfp::MigrateType, trace};
 //!
 //! let (pfn, order, allocator) = (Pfn::new(8), Order::ZERO, AllocatorNumber::new(1).expect("not 0"));
 //! let tag = Descriptor::of(PcpList::UNMOVABLE, ZoneNumber::new(0), order);
@@ -41,6 +50,18 @@
 //! trace::boost_watermark(Pfn::new(0), 512);
 //! trace::drain_all_pages(100, 0);
 //! trace::free_pending(pfn, order);
+//! let (node, kind) = (gfp::Nid::new(0), gfp::gfp::ZoneType::Normal);
+//! trace::mm_vmscan_wakeup_kswapd(node, kind, order, Gfp::KERNEL);
+//! trace::mm_vmscan_kswapd_wake(node, kind, order);
+//! trace::mm_vmscan_kswapd_sleep(node);
+//! trace::mm_vmscan_direct_reclaim_begin(order, Gfp::KERNEL);
+//! trace::mm_vmscan_direct_reclaim_end(32);
+//! trace::mm_vmscan_node_reclaim_begin(node, order, Gfp::KERNEL);
+//! trace::mm_vmscan_node_reclaim_end(32);
+//!
+//! let asked = trace::ShrinkSlab { name: "inodes", node: Nid::new(0), deferred: 0 };
+//! trace::mm_shrink_slab_start(asked, Gfp::KERNEL, 1000, 500, 500, 2);
+//! trace::mm_shrink_slab_end(asked, 384, 116, 116);
 //! ```
 
 use core::hint::cold_path;
@@ -48,8 +69,8 @@ use core::hint::cold_path;
 use probe::{probe, probe_lazy};
 
 use crate::{
-    frame::{AllocatorNumber, Block, Order, PcpList, Pfn},
-    gfp::{Gfp, MigrateType, gfp_migratetype},
+    frame::{AllocatorNumber, Block, Nid, Order, PcpList, Pfn},
+    gfp::{Gfp, MigrateType, ZoneType, gfp_migratetype},
 };
 
 /// Stands for the frame of a request that failed.
@@ -162,4 +183,66 @@ pub fn drain_all_pages(frames: u64, skipped: u32) {
 /// A block is freed by the holder of its zone's lock, to whom it was left.
 pub fn free_pending(pfn: Pfn, order: Order) {
     probe!(gfp, free_pending, pfn.get(), order.get());
+}
+
+/// A request for an order, in a zone of a type, has woken the kswapd of a node.
+pub fn mm_vmscan_wakeup_kswapd(node: Nid, kind: ZoneType, order: Order, gfp: Gfp) {
+    probe!(gfp, mm_vmscan_wakeup_kswapd, u16::from(node), kind as u8, order.get(), gfp.bits());
+}
+
+/// The kswapd of a node begins to reclaim for an order, up to the zone of a type.
+pub fn mm_vmscan_kswapd_wake(node: Nid, highest: ZoneType, order: Order) {
+    probe!(gfp, mm_vmscan_kswapd_wake, u16::from(node), highest as u8, order.get());
+}
+
+/// The kswapd of a node goes to sleep for long.
+pub fn mm_vmscan_kswapd_sleep(node: Nid) {
+    probe!(gfp, mm_vmscan_kswapd_sleep, u16::from(node));
+}
+
+/// A request begins to reclaim on its own thread.
+pub fn mm_vmscan_direct_reclaim_begin(order: Order, gfp: Gfp) {
+    probe!(gfp, mm_vmscan_direct_reclaim_begin, order.get(), gfp.bits());
+}
+
+/// A request has reclaimed so many frames on its own thread.
+pub fn mm_vmscan_direct_reclaim_end(frames: u64) {
+    probe!(gfp, mm_vmscan_direct_reclaim_end, frames);
+}
+
+/// A node's memory is about to be reclaimed before a request goes to another node.
+pub fn mm_vmscan_node_reclaim_begin(node: Nid, order: Order, gfp: Gfp) {
+    probe!(gfp, mm_vmscan_node_reclaim_begin, u16::from(node), order.get(), gfp.bits());
+}
+
+/// So many frames of a node were reclaimed before a request goes to another.
+pub fn mm_vmscan_node_reclaim_end(frames: u64) {
+    probe!(gfp, mm_vmscan_node_reclaim_end, frames);
+}
+
+/// A shrinker that is asked for its share.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ShrinkSlab {
+    /// Its name.
+    pub name: &'static str,
+    /// The node whose memory is wanted.
+    pub node: Nid,
+    /// The work that had been put off.
+    pub deferred: u64,
+}
+
+/// A shrinker that counts `objects` is asked for its share: `delta` of them for this round, `total` with what had been put off.
+pub fn mm_shrink_slab_start(asked: ShrinkSlab, gfp: Gfp, objects: u64, delta: u64, total: u64, priority: u8) {
+    let ShrinkSlab { name, node, deferred } = asked;
+    let (text, length) = (name.as_ptr(), name.len());
+    let (nid, gfp) = (node.index(), gfp.bits());
+    probe!(gfp, mm_shrink_slab_start, text, length, nid, deferred, gfp, objects, delta, total, priority);
+}
+
+/// A shrinker was asked: `freed` frames came back, `left_over` objects are put off, `total` of this round were not scanned.
+pub fn mm_shrink_slab_end(asked: ShrinkSlab, freed: u64, left_over: u64, total: u64) {
+    let ShrinkSlab { name, node, deferred } = asked;
+    let (text, length) = (name.as_ptr(), name.len());
+    let nid = node.index();
+    probe!(gfp, mm_shrink_slab_end, text, length, nid, freed, deferred, left_over, total);
 }

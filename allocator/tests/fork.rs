@@ -57,6 +57,24 @@ fn a_child_builds_an_allocator_of_its_own() {
 }
 
 #[test]
+fn a_child_has_no_kswapd_and_drops_the_allocator_of_one_that_runs() {
+    let allocator = Allocator::builder(64 << 20).dma(0).build().expect("64 MiB");
+    for _ in 0..20 {
+        // One that is out of memory is awake, or about to be.
+        let held: Vec<_> = std::iter::from_fn(|| allocator.alloc_pages(Gfp::KERNEL, Order::new(9)).ok()).collect();
+        let ended = in_child(SECONDS, || {
+            let threads = std::fs::read_dir("/proc/self/task").expect("/proc is mounted").count();
+            assert_eq!(threads, 1);
+            assert!(allocator.alloc_page(Gfp::KERNEL).is_err());
+            allocator.age();
+            drop_here(&allocator);
+        });
+        assert_eq!(ended, Ok(0));
+        drop(held);
+    }
+}
+
+#[test]
 fn a_child_gets_no_fragment_and_its_frees_of_what_is_shared_are_its_own() {
     let allocator = Allocator::builder(64 << 20).maintain(Maintain::ByHand).build().expect("64 MiB");
     let cache = allocator.page_frag_cache(None, Gfp::KERNEL);
@@ -137,5 +155,6 @@ fn use_all(held: Held<'_>) {
     _ = allocator.drain_all();
     allocator.age();
     _ = allocator.zone_stats();
+    _ = (allocator.kswapds(), allocator.vmstat());
     drop(allocator.clone());
 }

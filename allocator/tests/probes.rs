@@ -81,6 +81,13 @@ fn every_probe_is_there_with_its_arguments_at_each_of_its_places() {
         ("boost_watermark", 2),
         ("drain_all_pages", 2),
         ("free_pending", 2),
+        ("mm_vmscan_wakeup_kswapd", 4),
+        ("mm_vmscan_kswapd_wake", 3),
+        ("mm_vmscan_kswapd_sleep", 1),
+        ("mm_vmscan_direct_reclaim_begin", 2),
+        ("mm_vmscan_direct_reclaim_end", 1),
+        ("mm_vmscan_node_reclaim_begin", 3),
+        ("mm_vmscan_node_reclaim_end", 1),
     ]);
     if cfg!(feature = "usdt") {
         expected.extend([("mm_page_alloc", 5), ("mm_page_free", 3)]);

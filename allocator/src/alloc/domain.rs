@@ -2,7 +2,7 @@
 
 use core::ops::Range;
 
-use super::{CmaArea, NumaCounters};
+use super::{CmaArea, NumaCounters, Reclaimer, reclaiming::ReclaimingNodes};
 use crate::{
     frame::{AllocatorNumber, FrameTable, Nid, Order, Pfn, References, ZoneNumber},
     gfp::ZoneType,
@@ -11,7 +11,7 @@ use crate::{
     platform::pin::current_cpu,
     sync::{
         Arc, Mutex, MutexGuard, ZeroedSliceError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
     zone::{
         FirstFor, Grouping, PAGEBLOCK_FRAMES, Zone, ZoneSpan,
@@ -60,7 +60,7 @@ pub struct Domain {
     zonelists: Zonelists,
     cpu_nodes: Box<[Nid]>,
     cpuset: Cpuset,
-    reclaiming: AtomicU64,
+    reclaiming: ReclaimingNodes,
     numa: NumaCounters,
     frames: FrameTable,
     references: References,
@@ -125,7 +125,7 @@ impl Domain {
             zonelists,
             cpu_nodes: options.cpu_nodes.clone(),
             cpuset: Cpuset::default(),
-            reclaiming: AtomicU64::new(0),
+            reclaiming: ReclaimingNodes::default(),
             numa: NumaCounters::new(options.spans.len()),
             frames,
             references,
@@ -213,19 +213,15 @@ impl Domain {
         self.admit();
     }
 
-    /// Says whether memory of a node is being reclaimed now.
-    pub(crate) fn set_reclaiming(&self, node: Nid, now: bool) {
-        let bit = NodeMask::of(node).bits();
-        match now {
-            true => self.reclaiming.fetch_or(bit, Ordering::Relaxed),
-            false => self.reclaiming.fetch_and(!bit, Ordering::Relaxed),
-        };
+    /// Says whether somebody reclaims memory of a node now.
+    pub(crate) fn set_reclaiming(&self, who: Reclaimer, node: Nid, now: bool) {
+        self.reclaiming.set(who, node, now);
         self.admit();
     }
 
-    /// Returns the nodes of which memory is being reclaimed now.
+    /// Returns the nodes of which memory is being reclaimed now, whoever does it.
     pub(crate) fn reclaiming(&self) -> NodeMask {
-        NodeMask::from_bits(self.reclaiming.load(Ordering::Relaxed))
+        self.reclaiming.nodes()
     }
 
     /// Lets hits be served at once from zones that every request may use and none avoids.
@@ -254,6 +250,17 @@ impl Domain {
             return Nid::new(0);
         }
         self.cpu_nodes.get(current_cpu().0 as usize).copied().unwrap_or(Nid::new(0))
+    }
+
+    /// Tells whether a node has CPUs (`N_CPU`): the only node of an allocator that does not tell nodes apart has them all.
+    pub(crate) fn has_cpus(&self, node: Nid) -> bool {
+        self.zonelists.nodes() == 1 || self.cpu_nodes.contains(&node)
+    }
+
+    /// Returns the zones of a node that requests up to a type of zone may use, highest first.
+    pub(crate) fn zones_of(&self, node: Nid, highest: ZoneType) -> impl Iterator<Item = &Zone> {
+        let list = self.zonelists.node_zonelist(node, Reach::ThisNode);
+        list.zones(highest, NodeMask::ALL).map(|zone| self.zone(zone.number))
     }
 
     /// Returns the descriptors.
@@ -303,19 +310,20 @@ impl Domain {
         self.orphaned.load(Ordering::Relaxed)
     }
 
+    /// Ends all requests from now on; what is out still comes back.
+    pub(crate) fn refuse_requests(&self) {
+        self.closed.store(true, Ordering::Relaxed);
+    }
+
     /// Ends all requests; `on_last` runs when the last block has come back, which may be now.
     pub fn close(&self, on_last: Box<dyn FnOnce() + Send>) {
-        self.closed.store(true, Ordering::Relaxed);
+        self.refuse_requests();
         Arc::clone(&self.caches).close(on_last);
     }
 
-    /// Lets caches age by a second and boosts of the marks end.
+    /// Lets caches age by a second.
     pub fn age(&self) {
         self.caches.age();
-        for zone in &*self.zones {
-            // What a boost asks of the background thread is to reclaim; there is nothing here to reclaim from.
-            zone.end_boost(zone.watermarks().boost);
-        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! The way back: into the caller's cache, or to the zone.
 
-use super::Domain;
+use super::{Domain, tally::note_past_cache};
 use crate::{
     frame::{BadFrame, Block, free_pages_prepare},
     pcp::{End, Put, ThreadCache},
@@ -119,6 +119,9 @@ fn free_without_waiting(domain: &Domain, block: Block) -> Result<(), BadFrame> {
 /// Does what a free in a zone leaves to be done. Nothing of the allocator may be touched after one into an open zone: the block
 /// was what kept it.
 fn settle(domain: &Domain, block: Block, freed: Freed) -> Result<(), BadFrame> {
+    if freed != Freed::Bad {
+        note_past_cache(block.allocator(), i64::from(block.order().frames()));
+    }
     match freed {
         Freed::Open | Freed::Pending => Ok(()),
         Freed::Closed(frames) => {

@@ -1,6 +1,9 @@
 //! From a resolved request to a block: the walk over the zones, and what follows when it finds nothing.
 
-use super::{AllocContext, Domain, NodeReclaim, Pressure, fast::take_cached_elsewhere, prepare_alloc_pages};
+use super::{
+    AllocContext, Domain, NodeReclaim, Pressure, fast::take_cached_elsewhere, prepare_alloc_pages,
+    tally::note_past_cache,
+};
 use crate::{
     error::{AllocError, FailReason, Refusal, TriedZone},
     frame::{Block, Nid, Order, ZoneNumber, prep_new_page},
@@ -233,8 +236,25 @@ fn reclaimed(asked: Asked<'_>, context: &AllocContext<'_>, zone: ZoneRef, flags:
 }
 
 /// Takes a block of a zone: from the caller's cache where the order has a list there, else from the free areas
-/// (`rmqueue`).
+/// (`rmqueue`). If that, or a request before, has boosted the zone's marks, the node's kswapd is woken.
 pub(crate) fn rmqueue(
+    asked: Asked<'_>,
+    context: &AllocContext<'_>,
+    zone: ZoneNumber,
+    flags: AllocFlags,
+) -> Option<Block> {
+    let block = rmqueue_from(asked, context, zone, flags);
+    if flags.contains(AllocFlags::KSWAPD)
+        && !flags.contains(AllocFlags::TRYLOCK)
+        && asked.domain.zone(zone).take_boosted()
+    {
+        let kind = asked.domain.zone(zone).span().kind;
+        asked.pressure.wakeup_kswapd(asked.domain, zone, Gfp::empty(), Order::ZERO, kind);
+    }
+    block
+}
+
+fn rmqueue_from(
     asked: Asked<'_>,
     context: &AllocContext<'_>,
     zone: ZoneNumber,
@@ -249,5 +269,6 @@ pub(crate) fn rmqueue(
         }
     }
     let pfn = domain.zone(zone).rmqueue_buddy(order, migratetype, flags)?;
+    note_past_cache(domain.frames().allocator(), -i64::from(order.frames()));
     Some(prep_new_page(domain.frames(), pfn, list, zone, order))
 }

@@ -88,6 +88,8 @@ mod numa_stat;
 mod prepare;
 mod pressure;
 mod ranges;
+mod reclaiming;
+mod tally;
 
 pub(crate) use bulk::{alloc_pages_bulk, put_cached_bulk};
 pub(crate) use busy::Busy;
@@ -107,3 +109,5 @@ pub(crate) use ranges::{
     alloc_contig_range, free_contig_range, offline_pages, offline_ranges, online_pages, start_isolate,
     undo_isolate,
 };
+pub(crate) use reclaiming::Reclaimer;
+pub(crate) use tally::PastCache;

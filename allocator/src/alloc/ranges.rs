@@ -5,7 +5,7 @@
 
 use core::ops::Range;
 
-use super::{CmaArea, Domain};
+use super::{CmaArea, Domain, tally::note_past_cache};
 use crate::{
     error::{RangeError, RangeProblem},
     frame::Pfn,
@@ -171,6 +171,7 @@ pub(crate) fn alloc_contig_range<'a>(domain: &'a Domain, range: &Range<Pfn>) -> 
         return refuse(range, RangeProblem::SeveralZones);
     };
     if zone.take_range(range, false).is_ok() {
+        note_taken(domain, range);
         return Ok(zone);
     }
     let down = |pfn: Pfn| Pfn::new(pfn.get() / PAGEBLOCK_FRAMES * PAGEBLOCK_FRAMES);
@@ -188,9 +189,16 @@ pub(crate) fn alloc_contig_range<'a>(domain: &'a Domain, range: &Range<Pfn>) -> 
         zone.take_range(range, false)
     };
     match taken {
-        Ok(()) => Ok(zone),
+        Ok(()) => {
+            note_taken(domain, range);
+            Ok(zone)
+        }
         Err(at) => refuse(range, RangeProblem::FrameInUse(at)),
     }
+}
+
+fn note_taken(domain: &Domain, range: &Range<Pfn>) {
+    note_past_cache(domain.frames().allocator(), -frames_of(range).cast_signed());
 }
 
 /// Frees the frames of a range that [`alloc_contig_range`] gave (`free_contig_range`).
@@ -203,6 +211,7 @@ pub(crate) fn free_contig_range(domain: &Domain, range: &Range<Pfn>) {
     if let Some(area) = domain.cma().iter().find(area) {
         area.unmark(range);
     }
+    note_past_cache(domain.frames().allocator(), frames_of(range).cast_signed());
     for (zone, part) in parts(domain, range) {
         match zone.free_range(&part) {
             Freed::Closed(frames) => domain.caches().settle(frames),

@@ -11,13 +11,13 @@ use crate::{
     zone::{sizing::WATERMARK_SCALE_FACTOR, watermark::WatermarkRule},
 };
 
-/// Who lets caches age.
+/// Who lets caches age, and keeps memory free.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Maintain {
-    /// A thread of the allocator's own, once a second.
+    /// Threads of the allocator's own: one once a second, and one for each node when it is woken.
     #[default]
     EverySecond,
-    /// The caller, with [`Allocator::age`](super::Allocator::age).
+    /// The caller, with [`Allocator::age`](super::Allocator::age). The allocator has no threads.
     ByHand,
 }
 
@@ -51,6 +51,7 @@ pub struct Builder {
     topology: Option<Topology>,
     maximum: Option<usize>,
     cma: Vec<(&'static str, usize)>,
+    node_reclaim_mode: u32,
 }
 
 /// What the DMA zone holds unless told otherwise: 16 MiB, what an ISA device could reach.
@@ -80,6 +81,7 @@ impl Builder {
             topology: None,
             maximum: None,
             cma: Vec::new(),
+            node_reclaim_mode: 0,
         }
     }
 
@@ -428,7 +430,27 @@ impl Builder {
         self
     }
 
-    /// Says who lets caches age.
+    /// Says whether a node's memory is reclaimed before a request goes to another node (`vm.zone_reclaim_mode`): bits, of which any
+    /// switches it on; 0, the default, for no. With bit 1 (2) caches may write to free memory; without, they are asked with neither
+    /// [`Gfp::IO`](crate::Gfp::IO) nor [`Gfp::FS`](crate::Gfp::FS). Bit 2 (4) is the kernel's for mapped pages, and means no more than bit 0 (1) here.
+    ///
+    /// It is done for requests that may block, for nodes at a distance of 30 or less from the one that the request prefers, where
+    /// more than 1 % of the node could be reclaimed.
+    ///
+    /// ```
+    /// # use gfp::Allocator;
+    /// let allocator = Allocator::builder(64 << 20).node_reclaim_mode(1).build()?;
+    /// assert!(Allocator::builder(64 << 20).node_reclaim_mode(8).build().is_err());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[doc(alias = "zone_reclaim_mode")]
+    #[must_use]
+    pub const fn node_reclaim_mode(mut self, bits: u32) -> Self {
+        self.node_reclaim_mode = bits;
+        self
+    }
+
+    /// Says who lets caches age and keeps memory free.
     ///
     /// ```
     /// # use gfp::{Allocator, Maintain};

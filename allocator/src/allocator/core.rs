@@ -43,6 +43,7 @@ pub(super) struct Core {
 impl Core {
     pub(super) fn new(
         domain: Domain,
+        reclaim: Reclaim,
         arena: Arena,
         nodes: Vec<NodeReport>,
         debug: Option<Box<Debug>>,
@@ -51,7 +52,6 @@ impl Core {
     ) -> Arc<Self> {
         let id = AllocatorId::next();
         let misuses = AtomicU64::new(0);
-        let reclaim = Reclaim::default();
         let core = Arc::new(Self { domain, reclaim, arena, nodes, debug, on_misuse, misuses, id, number });
         core.number.publish(NonNull::from(&*core).cast());
         core
@@ -304,6 +304,8 @@ impl core::fmt::Debug for Core {
 /// Closes an allocator; what it is made of goes with its last block.
 pub(super) fn close(core: Arc<Core>) {
     core.release_withheld();
+    // What shrinkers hold would keep the allocator for ever.
+    core.reclaim.shrinkers.close();
     let last = Arc::clone(&core);
     core.domain.close(Box::new(move || drop(last)));
 }

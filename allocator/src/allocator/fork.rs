@@ -47,6 +47,10 @@ extern "C" fn in_parent() {
 /// Closes every allocator of the process, on the child's one thread.
 extern "C" fn in_child() {
     local::keep_all();
-    numbers::for_each_place(|place| core_at(place).domain.orphan());
+    numbers::for_each_place(|place| {
+        let core = core_at(place);
+        core.domain.orphan();
+        core.reclaim.shrinkers.orphan();
+    });
     in_parent();
 }

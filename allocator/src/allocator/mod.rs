@@ -1,5 +1,6 @@
 //! The face: [`Allocator`], its [`Builder`], [`Handle`] and [`Pages`].
 
+mod background;
 mod builder;
 mod bulk;
 mod contig;
@@ -10,7 +11,6 @@ mod exact;
 mod fork;
 mod handle;
 mod id;
-mod maintenance;
 mod nodes;
 mod nolock;
 mod numbers;
@@ -22,6 +22,7 @@ mod ranges;
 mod raw;
 mod report;
 mod shared;
+mod shrinkers;
 mod spread;
 #[cfg(test)]
 mod tests;
@@ -35,13 +36,15 @@ use crate::{
     gfp::Gfp,
     pcp::{Drained, NoCache, local},
     platform::Arena,
+    reclaim::KswapdReport,
     sync::Arc,
+    zone::Waiting,
 };
 
 use self::{
+    background::{Background, Home},
     core::{Core, key},
     debug::Caller,
-    maintenance::Maintenance,
 };
 
 #[cfg(feature = "allocator-api2")]
@@ -93,18 +96,18 @@ pub struct Allocator {
 #[derive(Debug)]
 struct Face {
     core: Arc<Core>,
-    maintenance: Option<Maintenance>,
+    background: Option<Background>,
 }
 
 impl Drop for Face {
     fn drop(&mut self) {
-        let maintenance = self.maintenance.take();
+        let background = self.background.take();
         if self.core.domain.is_orphaned() {
-            // Neither the thread nor what a close would wait for is in this process.
-            return ::core::mem::forget((maintenance, Arc::clone(&self.core)));
+            // Neither the threads nor what a close would wait for is in this process.
+            return ::core::mem::forget((background, Arc::clone(&self.core)));
         }
-        if let Some(maintenance) = maintenance {
-            maintenance.stop();
+        if let Some(background) = background {
+            background.stop(&self.core);
         }
         core::close(Arc::clone(&self.core));
     }
@@ -123,13 +126,17 @@ impl Allocator {
         Builder::new(bytes)
     }
 
-    fn new(core: Arc<Core>, maintain: Maintain) -> Result<Self, crate::platform::PlatformError> {
-        let maintenance = match maintain {
-            Maintain::EverySecond => Some(Maintenance::start(Arc::downgrade(&core))?),
+    fn new(
+        core: Arc<Core>,
+        maintain: Maintain,
+        homes: Vec<Home>,
+    ) -> Result<Self, crate::platform::PlatformError> {
+        let background = match maintain {
+            Maintain::EverySecond => Some(Background::start(&core, homes)?),
             Maintain::ByHand => None,
         };
         let number = core.number();
-        Ok(Self { face: Arc::new(Face { core, maintenance }), number })
+        Ok(Self { face: Arc::new(Face { core, background }), number })
     }
 
     #[inline(always)]
@@ -352,7 +359,9 @@ impl Allocator {
         self.core().domain.caches().drain_all()
     }
 
-    /// Does what the maintenance thread does once a second, for those who run it by hand.
+    /// Lets caches age by a second; and where the allocator has no threads, does what its kswapds were woken for, on this thread.
+    ///
+    /// For those who do by hand, once a second, what the threads do otherwise.
     ///
     /// ```
     /// # use gfp::{Allocator, Maintain};
@@ -361,8 +370,26 @@ impl Allocator {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn age(&self) {
-        let _busy = Busy::enter();
-        self.core().domain.age();
+        let busy = Busy::enter();
+        let core = self.core();
+        core.domain.age();
+        if self.face.background.is_none() && busy.waiting() == Waiting::Allowed {
+            core.reclaim.balance_by_hand(&core.domain);
+        }
+    }
+
+    /// Returns what the kswapd of each node with memory does and has done.
+    ///
+    /// ```
+    /// # use gfp::Allocator;
+    /// # let allocator = Allocator::builder(64 << 20).build()?;
+    /// let kswapd = &allocator.kswapds()[0];
+    /// println!("{} frames reclaimed in {} runs", kswapd.reclaimed, kswapd.runs);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn kswapds(&self) -> Vec<KswapdReport> {
+        let core = self.core();
+        core.reclaim.kswapds(&core.domain)
     }
 
     /// Returns the arena: its size, its address, and what the system granted of what was asked.

@@ -2,7 +2,7 @@
 
 use super::{Allocator, NodeReport, Pages, core::key, debug::Caller};
 use crate::{
-    alloc::{Asked, Busy, alloc_pages_mpol, alloc_pages_nodemask},
+    alloc::{Asked, Busy, Reclaimer, alloc_pages_mpol, alloc_pages_nodemask},
     error::AllocError,
     frame::{Block, Nid, Order},
     gfp::Gfp,
@@ -246,9 +246,9 @@ impl Allocator {
         self.core().domain.set_mems_allowed(allowed);
     }
 
-    /// Says whether the application is giving back memory of a node now, as the kernel's kswapd does: where there are several
-    /// nodes, requests meanwhile turn to others first, though they lie farther away (6.18), and to this one when those have
-    /// nothing.
+    /// Says whether the application is giving back memory of a node now, besides what the node's kswapd does: where there are
+    /// several nodes, requests meanwhile turn to others first, though they lie farther away (6.18), and to this one when those
+    /// have nothing. They do so while a kswapd runs, whatever is said here.
     ///
     /// ```
     /// # use gfp::{Allocator, Gfp, Nid, Order, Spread, platform::{NodeId, Topology}};
@@ -268,7 +268,7 @@ impl Allocator {
         let _busy = Busy::enter();
         let domain = &self.core().domain;
         assert!(node.index() < domain.zonelists().nodes(), "there is no node {node}");
-        domain.set_reclaiming(node, now);
+        domain.set_reclaiming(Reclaimer::Application, node, now);
     }
 
     /// Returns the nodes that requests may use.

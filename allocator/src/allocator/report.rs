@@ -97,6 +97,8 @@ impl Allocator {
             vmstat.pgfree += freed;
         }
         self.node_stats().iter().for_each(|node| vmstat.add_node(node));
+        self.core().reclaim.fill(&mut vmstat);
+        vmstat.slabs_scanned = self.core().reclaim.shrinkers.scanned();
         vmstat
     }
 

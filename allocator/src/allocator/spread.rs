@@ -1,5 +1,6 @@
 //! How an arena is spread over NUMA nodes.
 
+use super::background::Home;
 use crate::{
     error::BuildError,
     frame::{FRAME_BYTES, NODES_MAX, Nid},
@@ -9,6 +10,7 @@ use crate::{
         arena::{NodeSpan, Placement, Tied},
         topology::CpuId,
     },
+    reclaim::Pinned,
 };
 
 /// Which nodes an arena lies on.
@@ -152,6 +154,22 @@ impl NodePlan {
             NodeSpan { bytes, os_node: known.map_or(0, |node| node.os_index), binding }
         };
         self.parts.iter().map(span).collect()
+    }
+
+    /// Says for each part where its kswapd runs: on the CPUs of its node, if it has any.
+    pub(super) fn homes(&self, topology: &Topology) -> Vec<Home> {
+        let home = |part: &NodeFrames| {
+            let known = topology.node(NodeId(u32::from(u16::from(part.node))));
+            let cpus = match known {
+                // The allocator does not tell nodes apart.
+                _ if self.cpu_nodes.is_empty() => Err(Pinned::NotAsked),
+                _ if topology.is_simulated() => Err(Pinned::Simulated),
+                Some(node) if !node.cpus.is_empty() => Ok(node.cpus.clone()),
+                _ => Err(Pinned::NotAsked),
+            };
+            Home { node: part.node, cpus }
+        };
+        self.parts.iter().map(home).collect()
     }
 
     /// Says what became of tying parts of the arena to nodes.

@@ -173,7 +173,7 @@ mod tests {
     #[test]
     fn a_thread_of_the_library_s_own_has_the_plans_of_the_one_that_started_it() {
         let guard = fail(SystemCall::Mmap, Occurrence::Nth(0), Errno::NOMEM);
-        let thread = crate::platform::spawn("gfp-test", || {
+        let thread = crate::platform::spawn("gfp-test".to_owned(), || {
             assert_eq!(check(SystemCall::Mmap), Err(Errno::NOMEM));
         });
         thread.expect("a thread").join().expect("no panic");

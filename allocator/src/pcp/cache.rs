@@ -102,6 +102,9 @@ pub enum Handover {
 /// let block = turn.expect("it is above its low mark").expect("there are some");
 /// assert_eq!(cache.put(block), Put::Cached);
 ///
+/// // What came back to the cache less what it handed out; the block above was handed out past its lists.
+/// assert_eq!((cache.serial(), cache.balance()), (0, -1));
+///
 /// // Under a policy requests go the slow way, where it is asked.
 /// cache.set_policy(Some(PolicyState::new(MemPolicy::Local, NodeMask::ALL)?));
 /// assert!(cache.policy_mut().is_some());
@@ -131,6 +134,8 @@ pub struct ThreadCache {
     refusal: SharedZoneState,
     /// Where the cache is registered; gone once the allocator is closed.
     home: Option<Arc<Caches>>,
+    /// Tells the cache from every other of its allocator, earlier ones included.
+    serial: u64,
 }
 
 impl ThreadCache {
@@ -146,6 +151,7 @@ impl ThreadCache {
         trusted: Option<AllocatorNumber>,
         zones: impl Iterator<Item = (SharedZoneState, PcpLimits)>,
         home: Arc<Caches>,
+        serial: u64,
     ) -> Result<Self, ZeroedSliceError> {
         let mut zones = zones
             .map(|(state, limits)| ZonePcp::new(state, limits))
@@ -160,6 +166,7 @@ impl ThreadCache {
             others: zones.into_boxed_slice(),
             refusal: SharedZoneState::new(),
             home: Some(home),
+            serial,
         };
         cache.set_policy(None);
         Ok(cache)
@@ -312,6 +319,16 @@ impl ThreadCache {
     pub fn zones(&self) -> impl Iterator<Item = &ZonePcp> {
         let (before, behind) = self.others.split_at(self.hot_index.min(self.others.len()));
         before.iter().chain(core::iter::once(&self.hot)).chain(behind)
+    }
+
+    /// Returns what tells the cache from every other of its allocator, earlier ones included.
+    pub const fn serial(&self) -> u64 {
+        self.serial
+    }
+
+    /// Returns the frames that were freed into the cache so far, less those that it handed out.
+    pub fn balance(&self) -> i64 {
+        self.zones().map(|pcp| pcp.freed_frames().wrapping_sub(pcp.allocated_frames()).cast_signed()).sum()
     }
 
     /// Returns where the cache is registered.

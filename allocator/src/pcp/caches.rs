@@ -20,6 +20,9 @@ use crate::{
     zone::{Freed, Zone},
 };
 
+#[cfg(not(loom))]
+mod balances;
+
 /// How many caches are claimed with one fence.
 const CLAIMS_AT_ONCE: usize = 64;
 
@@ -45,6 +48,8 @@ pub struct Caches {
     /// What the caches of ended threads had handed out and taken back, by zone. Written under the registry's lock.
     ended: Box<[Traffic]>,
     skipped: AtomicU64,
+    /// The number of the next cache.
+    next: AtomicU64,
 }
 
 /// Frames that went through caches.
@@ -131,6 +136,7 @@ impl Caches {
             ledger: Ledger::default(),
             ended,
             skipped: AtomicU64::new(0),
+            next: AtomicU64::new(0),
         }
     }
 
@@ -166,8 +172,9 @@ impl Caches {
         let zones = this.zones.iter().map(|zone| (zone.shared_state(), this.limits(zone)));
         let home = Arc::clone(this);
         let trusted = (this.handover == Handover::Direct).then(|| this.frames.allocator());
-        let cache =
-            ThreadCache::new(node, this.hot_zone(node), trusted, zones, home).map_err(NoCache::NoMemory)?;
+        let serial = this.next.fetch_add(1, Ordering::Relaxed);
+        let cache = ThreadCache::new(node, this.hot_zone(node), trusted, zones, home, serial)
+            .map_err(NoCache::NoMemory)?;
         let owner = Owner::with_key(key, cache);
         this.registry.register(Arc::clone(owner.cell())).map_err(|_closed| NoCache::Closed)?;
         // Its limits are from before it was listed: whoever changed since what they follow from has not seen it.

@@ -6,7 +6,7 @@ use super::{
     sizing::FreeMode,
 };
 use crate::{
-    frame::{Block, FrameBatch, LIST_FRAMES_MAX, PcpList, ZoneNumber, prep_new_page},
+    frame::{Block, FrameBatch, LIST_FRAMES_MAX, Order, PcpList, ZoneNumber, prep_new_page},
     gfp::{AllocFlags, MigrateType},
     sync::Owner,
 };
@@ -199,20 +199,46 @@ impl Caches {
             })
         };
         let lists = (from.index()..PcpList::COUNT).chain(0..from.index());
-        for (list, order) in lists.map(PcpList::with_index) {
-            while left > 0 {
-                let mut batch = FrameBatch::new();
-                let moved = {
-                    let Ok(mut cache) = owner.enter() else { return };
-                    let Some(pcp) = cache.zone_mut(zone) else { return };
-                    let blocks = left.div_ceil(order.frames()) as usize;
-                    pcp.give_up(list, blocks, &mut batch) * order.frames()
-                };
-                if moved == 0 {
-                    break;
+        for list in lists.map(PcpList::with_index) {
+            if left == 0 || self.drain_list(owner, zone, list, &mut left).is_none() {
+                break;
+            }
+        }
+    }
+
+    /// Drains up to `left` frames of a list, coldest first, and subtracts them; `None` when the cache cannot be entered.
+    fn drain_list(
+        &self,
+        owner: &Owner<ThreadCache>,
+        zone: usize,
+        (list, order): (PcpList, Order),
+        left: &mut u32,
+    ) -> Option<()> {
+        while *left > 0 {
+            let mut batch = FrameBatch::new();
+            let moved = {
+                let mut cache = owner.enter().ok()?;
+                let blocks = left.div_ceil(order.frames()) as usize;
+                cache.zone_mut(zone)?.give_up(list, blocks, &mut batch) * order.frames()
+            };
+            if moved == 0 {
+                break;
+            }
+            *left = left.saturating_sub(moved);
+            self.free_to_zone(zone, list, &batch);
+        }
+        Some(())
+    }
+
+    /// Drains the caller's own cache: all that it holds.
+    #[cfg(not(loom))]
+    pub(crate) fn drain_own(&self, owner: &Owner<ThreadCache>) {
+        for zone in 0..self.zones.len() {
+            for list in (0..PcpList::COUNT).map(PcpList::with_index) {
+                let mut all = u32::MAX;
+                if self.drain_list(owner, zone, list, &mut all).is_none() {
+                    return;
                 }
-                left = left.saturating_sub(moved);
-                self.free_to_zone(zone, list, &batch);
             }
         }
     }

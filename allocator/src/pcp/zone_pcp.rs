@@ -120,8 +120,10 @@ impl ZonePcp {
     /// Changes the tuning with the frames in all lists at hand.
     pub(super) fn tune<R>(&mut self, change: impl FnOnce(&mut PcpTuning, u32, ZonePressure) -> R) -> R {
         let count = self.count();
-        let pressure =
-            if self.state.get().above_high() { ZonePressure::empty() } else { ZonePressure::BELOW_HIGH };
+        let state = self.state.get();
+        let mut pressure = ZonePressure::empty();
+        pressure.set(ZonePressure::BELOW_HIGH, !state.above_high());
+        pressure.set(ZonePressure::RECLAIM_ACTIVE, state.is_reclaim_active());
         self.hear_of_singles();
         let result = change(&mut self.tuning, count, pressure);
         self.spare = signed(self.tuning.high) - 1 - signed(count);

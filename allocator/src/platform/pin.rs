@@ -26,6 +26,17 @@ pub fn pin_current(cpu: CpuId) -> Result<(), PlatformError> {
         .map_err(|errno| PlatformError::call(SystemCall::SchedSetaffinity, Asked::Cpu(cpu), errno))
 }
 
+/// Binds the calling thread to some CPUs of this machine, on any of which it may run.
+///
+/// # Errors
+///
+/// None of them is there and in this process's cpuset.
+pub(crate) fn pin_current_to_any(cpus: &[CpuId]) -> Result<(), PlatformError> {
+    let asked = cpus.first().map_or(Asked::Nothing, |&cpu| Asked::Cpu(cpu));
+    sys::sched_setaffinity_to_any(cpus.iter().map(|cpu| cpu.0))
+        .map_err(|errno| PlatformError::call(SystemCall::SchedSetaffinity, asked, errno))
+}
+
 /// Returns the CPU that the caller runs on at this moment, which may have changed on return.
 #[inline]
 #[must_use]
@@ -52,6 +63,23 @@ mod tests {
             .join()
             .expect("the thread passes");
         }
+    }
+
+    #[test]
+    fn a_thread_may_be_pinned_to_several_cpus() {
+        let allowed = sys::sched_getaffinity(0).expect("the call works");
+        crate::sync::thread::spawn(move || {
+            let cpus: Vec<CpuId> = allowed.iter().copied().map(CpuId).collect();
+            pin_current(cpus[0]).expect("it is allowed");
+            pin_current_to_any(&cpus).expect("all are allowed");
+            assert_eq!(sys::sched_getaffinity(0), Ok(allowed));
+            let error = pin_current_to_any(&[CpuId(1023)]).expect_err("no such CPU");
+            let expected =
+                PlatformError::call(SystemCall::SchedSetaffinity, Asked::Cpu(CpuId(1023)), Errno::INVAL);
+            assert_eq!(error, expected);
+        })
+        .join()
+        .expect("the thread passes");
     }
 
     #[test]

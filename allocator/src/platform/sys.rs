@@ -274,6 +274,17 @@ pub(crate) fn sched_setaffinity_to(cpu: u32) -> Result<(), Errno> {
     if pinned { Ok(()) } else { Err(Errno::INVAL) }
 }
 
+/// Binds the calling thread to a set of CPUs.
+pub(crate) fn sched_setaffinity_to_any(cpus: impl Iterator<Item = u32>) -> Result<(), Errno> {
+    check(SystemCall::SchedSetaffinity)?;
+    let mut set = rustix::thread::CpuSet::new();
+    // The set has 1024 bits.
+    for cpu in cpus.filter_map(|cpu| usize::try_from(cpu).ok()).filter(|&cpu| cpu < rustix::thread::CpuSet::MAX_CPU) {
+        set.set(cpu);
+    }
+    rustix::thread::sched_setaffinity(None, &set)
+}
+
 /// Returns the OS index of the CPU that the caller runs on at this moment.
 #[inline]
 pub(crate) fn sched_getcpu() -> usize {

@@ -8,12 +8,12 @@ use super::{
 };
 use crate::sync::thread::{Builder, JoinHandle};
 
-/// Starts a thread of the library's own.
+/// Starts a thread of the library's own. Of its name the system shows 15 bytes.
 ///
 /// # Errors
 /// When the system has no room for one more thread.
 pub(crate) fn spawn(
-    name: &'static str,
+    name: String,
     run: impl FnOnce() + Send + 'static,
 ) -> Result<JoinHandle<()>, PlatformError> {
     let refused =
@@ -21,7 +21,7 @@ pub(crate) fn spawn(
     fault::check(SystemCall::ThreadSpawn).map_err(refused)?;
     let faults = Inherited::of_this_thread();
     Builder::new()
-        .name(name.to_owned())
+        .name(name)
         .spawn(move || {
             faults.adopt();
             run();

@@ -1,39 +1,122 @@
 //! Reclaim: getting memory back from those who offer it.
+//!
+//! | file | idea |
+//! |---|---|
+//! | `shrinker` | those who offer it: caches of the application |
+//! | `kswapd`, `balance` | the thread of each node, and how much it reclaims |
+//! | `wish` | what it is asked for |
+//! | `direct`, `throttle` | reclaim on the thread of a request, and when that waits for kswapd |
+//! | `node_reclaim` | reclaim before a request goes to another node |
+//! | `events`, `report` | what is counted and told |
+//! Whoever keeps pages that it could do without implements [`Shrinker`] and registers it
+//! ([`Allocator::register_shrinker`](crate::Allocator::register_shrinker)). When memory is short it is asked how many objects it has,
+//! and is told to give up a share of them.
+//!
+//! # What a shrinker may do
+//!
+//! Anything that the thread may do which asked for memory: its callbacks run there, or on a thread of the allocator's, with nothing
+//! locked. In particular:
+//!
+//! - **It may allocate.** Inside a callback the thread is inside a [`MemallocScope`](crate::gfp::MemallocScope): its requests may
+//!   use all reserves, and never reclaim again.
+//! - **It may free, on this thread or another.** See below.
+//! - **It may sleep.** Whoever asked for memory waits as long.
+//! - **It may be registered or removed**, itself or another one, by any thread at any time. A thread that removes a shrinker waits until
+//!   none of its callbacks runs, except inside one of them: then the shrinker goes when the last of its callbacks has returned.
+//! - **It may panic.** The panic is caught and counted, the shrinker is not called again, and
+//!   [the report](ShrinkerReport) says so. In a program that is built with `panic = "abort"` a panic ends it, here as anywhere.
+//! - **It may be called by several threads at once.**
+//!
+//! It must not wait for a lock under which somebody asks for memory: that one may be who called it. Either it tries the lock, or the
+//! request is made without [`Gfp::FS`](crate::Gfp::FS) and the shrinker, which sees [the mask](ShrinkControl::gfp), stays away.
+//!
+//! # What counts as freed
+//!
+//! A shrinker counts in objects, and may be wrong; whoever waits for memory relies on frames. So what a scan says is
+//! believed only as far as it was seen:
+//!
+//! 1. Frames that the calling thread gave back during the scan, less those that it took, count, whatever the shrinker says.
+//! 2. If there were none, but the shrinker says that it freed objects, the caches of the other threads are looked at: of each that gave
+//!    back more than it took since the last look, the difference counts, and so does that of all frees and requests past the caches; but not more
+//!    frames than the shrinker says objects. A thread that takes what another one gives back does not hide it. What others
+//!    give back on their own account at that moment is not told apart: then memory has come back, too. Frames that
+//!    are given back after the scan has returned are seen at the next scan, or by whoever asks next.
+//!
+//! A shrinker whose scans free nothing is asked again, as in the kernel, but not for ever: its turn ends after 1024 scans in a row
+//! in which nothing came back, and what it was not asked for is put off. That, and that more than 2^61 objects count as 2^61, is all
+//! that differs from the kernel's arithmetic (`do_shrink_slab`, 6.x).
 
 #![deny(unsafe_code)]
 
+mod balance;
+mod bit_lock;
+mod direct;
+mod events;
+mod kswapd;
+mod node_reclaim;
+mod report;
 mod shrinker;
+mod throttle;
+mod wish;
 
-pub(crate) use shrinker::{ShrinkControl, Shrinkers, Shrunk};
+pub(crate) use node_reclaim::NodeReclaimMode;
+pub use report::{KswapdReport, Pinned};
+pub use shrinker::{ObjectCount, RegisteredShrinker, ShrinkControl, Shrinker, ShrinkerReport};
+pub(crate) use shrinker::{ShrinkRound, Shrinkers, Shrunk};
 
+use self::{balance::DEF_PRIORITY, bit_lock::BitLock, events::Events, kswapd::Kswapd, throttle::Throttled};
 use crate::{
-    alloc::{AllocContext, Domain, NodeReclaim},
-    frame::{Nid, Order, ZoneNumber},
-    gfp::{Gfp, ZoneType},
+    alloc::{AllocContext, Domain},
+    frame::{Nid, Order},
+    gfp::Gfp,
+    pcp::local,
+    stats::VmStat,
 };
+use core::num::NonZeroUsize;
 
 /// What an allocator knows of reclaim.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Reclaim {
     pub(crate) shrinkers: Shrinkers,
+    pgdats: Box<[Pgdat]>,
+    mode: NodeReclaimMode,
+    events: Events,
+}
+
+/// What reclaim knows of a node (`struct pglist_data`).
+#[derive(Debug, Default)]
+struct Pgdat {
+    kswapd: Kswapd,
+    throttled: Throttled,
+    /// Had by who reclaims memory of the node before a request goes to another.
+    reclaiming: BitLock,
+    /// Had by who does kswapd's work by hand.
+    by_hand: BitLock,
 }
 
 impl Reclaim {
-    /// Lets the kswapd of a zone's node know that a request finds too little there (`wakeup_kswapd`). Never waits.
-    pub(crate) fn wakeup_kswapd(
-        &self,
-        _domain: &Domain,
-        _zone: ZoneNumber,
-        _gfp: Gfp,
-        _order: Order,
-        _highest: ZoneType,
-    ) {
+    /// Makes what an allocator of so many nodes needs.
+    pub(crate) fn new(nodes: usize, mode: NodeReclaimMode) -> Self {
+        Self {
+            shrinkers: Shrinkers::default(),
+            pgdats: (0..nodes).map(|_| Pgdat::default()).collect(),
+            mode,
+            events: Events::default(),
+        }
     }
 
-    /// Reclaims memory for a request on its own thread (`try_to_free_pages`); returns the frames that were freed.
-    pub(crate) fn try_to_free_pages(&self, domain: &Domain, context: &AllocContext<'_>) -> u64 {
-        let node = context.preferred.node;
-        self.shrinkers.shrink_slab(domain, ShrinkControl { gfp: context.gfp, node, priority: 0 }).freed
+    fn pgdat(&self, node: Nid) -> &Pgdat {
+        &self.pgdats[node.index()]
+    }
+
+    /// Wakes the kswapds of all nodes that may serve a request (`wake_all_kswapds`). Never waits.
+    pub(crate) fn wake_all_kswapds(&self, domain: &Domain, context: &AllocContext<'_>, order: Order) {
+        let mut last = None;
+        for zone in context.zonelist.zones(context.highest_zone, context.nodemask) {
+            if last.replace(zone.node) != Some(zone.node) {
+                self.wakeup_kswapd(domain, zone.number, context.gfp, order, context.highest_zone);
+            }
+        }
     }
 
     /// Returns the frames of a node that could be reclaimed (`zone_reclaimable_pages`).
@@ -41,15 +124,22 @@ impl Reclaim {
         self.shrinkers.count(node)
     }
 
-    /// Reclaims memory of a node before a request goes to another zone (`node_reclaim`).
-    pub(crate) fn node_reclaim(
-        &self,
-        _domain: &Domain,
-        _node: Nid,
-        _preferred: Nid,
-        _gfp: Gfp,
-        _order: Order,
-    ) -> NodeReclaim {
-        NodeReclaim::NoScan
+    /// Writes the counts of reclaim into the allocator's.
+    pub(crate) fn fill(&self, vmstat: &mut VmStat) {
+        self.events.fill(vmstat);
+    }
+
+    /// Asks the caches of a node once, with a priority (`shrink_node`). What they freed goes from the calling thread's cache to the
+    /// zones, where all can see it.
+    fn shrink_node(&self, domain: &Domain, node: Nid, gfp: Gfp, priority: u8) -> Shrunk {
+        let shrunk = self.shrinkers.shrink_slab(domain, ShrinkRound { gfp, node, priority });
+        let key = NonZeroUsize::from(domain.frames().allocator().non_zero());
+        if let Some(owner) = local::find(key) {
+            domain.caches().drain_own(&owner);
+        }
+        if shrunk.freed > 0 {
+            self.pgdat(node).kswapd.note_success();
+        }
+        shrunk
     }
 }

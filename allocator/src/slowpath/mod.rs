@@ -57,6 +57,9 @@ fn alloc_pages_slowpath(
     if waiting == Waiting::Never {
         flags |= AllocFlags::TRYLOCK;
     }
+    if flags.contains(AllocFlags::KSWAPD) && waiting == Waiting::Allowed {
+        reclaim.wake_all_kswapds(domain, context, context.order);
+    }
     if let Some(found) = get_page_from_freelist(asked, context, flags, &mut error) {
         return Ok(found);
     }

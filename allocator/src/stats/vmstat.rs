@@ -42,6 +42,28 @@ pub struct VmStat {
     pub allocstall: [u64; NR_ZONE_TYPES],
     /// Freed frames.
     pub pgfree: u64,
+    /// Frames that kswapds reclaimed.
+    pub pgsteal_kswapd: u64,
+    /// Frames that requests reclaimed by themselves.
+    pub pgsteal_direct: u64,
+    /// Frames that caches looked at for kswapds.
+    pub pgscan_kswapd: u64,
+    /// Frames that caches looked at for requests.
+    pub pgscan_direct: u64,
+    /// Requests that waited for a kswapd before they reclaimed by themselves.
+    pub pgscan_direct_throttle: u64,
+    /// Requests for which a node's memory was reclaimed before they went to another, and it was enough.
+    pub zone_reclaim_success: u64,
+    /// Those for which it was not.
+    pub zone_reclaim_failed: u64,
+    /// Naps of kswapds that somebody ended: memory fell below a low mark again soon.
+    pub kswapd_low_wmark_hit_quickly: u64,
+    /// Times that a kswapd did not go to sleep because memory fell below a high mark during its nap, or before it.
+    pub kswapd_high_wmark_hit_quickly: u64,
+    /// Times that a kswapd began to reclaim.
+    pub pageoutrun: u64,
+    /// Objects that shrinkers looked at, as they say.
+    pub slabs_scanned: u64,
 }
 
 impl VmStat {
@@ -89,7 +111,22 @@ impl fmt::Display for VmStat {
                 writeln!(f, "{name}_{} {count}", suffix(zone))?;
             }
         }
-        writeln!(f, "pgfree {}", self.pgfree)?;
+        for (name, count) in [
+            ("pgfree", self.pgfree),
+            ("pgsteal_kswapd", self.pgsteal_kswapd),
+            ("pgsteal_direct", self.pgsteal_direct),
+            ("pgscan_kswapd", self.pgscan_kswapd),
+            ("pgscan_direct", self.pgscan_direct),
+            ("pgscan_direct_throttle", self.pgscan_direct_throttle),
+            ("zone_reclaim_success", self.zone_reclaim_success),
+            ("zone_reclaim_failed", self.zone_reclaim_failed),
+            ("kswapd_low_wmark_hit_quickly", self.kswapd_low_wmark_hit_quickly),
+            ("kswapd_high_wmark_hit_quickly", self.kswapd_high_wmark_hit_quickly),
+            ("pageoutrun", self.pageoutrun),
+        ] {
+            writeln!(f, "{name} {count}")?;
+        }
+        writeln!(f, "slabs_scanned {}", self.slabs_scanned)?;
         writeln!(f, "nr_unstable 0")
     }
 }
@@ -111,7 +148,7 @@ mod tests {
         let text = stat.to_string();
         assert!(text.starts_with("nr_free_pages 0\n"));
         assert!(text.contains("\npgalloc_dma32 2\npgalloc_normal 3\npgalloc_high 4\npgalloc_movable 5\n"));
-        assert!(text.contains("\nallocstall_movable 0\npgfree 14\n"));
+        assert!(text.contains("\nallocstall_movable 0\npgfree 14\nslabs_scanned 0\n"));
         assert!(text.ends_with("\nnr_unstable 0\n"));
         assert!(text.lines().all(|line| line.split(' ').nth(1).is_some_and(|v| v.parse::<u64>().is_ok())));
     }

@@ -136,3 +136,51 @@ impl<T> fmt::Debug for Exclusive<T> {
         f.write_str("Exclusive")
     }
 }
+
+/// A shared access to a cell that lasts as long as a guard; under loom an exclusive one meanwhile is an error.
+///
+/// Nothing outside of models.
+pub(super) struct Shared<T> {
+    #[cfg(loom)]
+    pointer: Option<loom::cell::ConstPtr<T>>,
+    #[cfg(not(loom))]
+    pointer: core::marker::PhantomData<*const T>,
+}
+
+impl<T> Shared<T> {
+    /// Begins the access.
+    pub(super) fn begin(cell: &UnsafeCell<T>) -> Self {
+        #[cfg(loom)]
+        return Self { pointer: Some(cell.get()) };
+        #[cfg(not(loom))]
+        {
+            let _ = cell;
+            Self { pointer: core::marker::PhantomData }
+        }
+    }
+
+    /// Ends the access; to be called before the change that lets others in.
+    pub(super) fn end(&mut self) {
+        #[cfg(loom)]
+        drop(self.pointer.take());
+        #[cfg(not(loom))]
+        let _ = self.pointer;
+    }
+
+    /// Points to the value in `cell`, with which the access began.
+    pub(super) fn pointer(&self, cell: &UnsafeCell<T>) -> *const T {
+        #[cfg(loom)]
+        {
+            let _ = cell;
+            self.pointer.as_ref().expect("the access has not ended").with(|pointer| pointer)
+        }
+        #[cfg(not(loom))]
+        cell.with(|pointer| pointer)
+    }
+}
+
+impl<T> fmt::Debug for Shared<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Shared")
+    }
+}

@@ -11,8 +11,10 @@
 //! | a fence that is free for one side | [`asymmetric`] |
 //! | data of one thread that others may drain | [`OwnedCell`], [`Owner`], [`OwnerSlot`] |
 //! | all such data of a process | [`Registry`] |
+//! | a value of somebody else's that may be taken away while it is used | [`Revocable`], [`Access`] |
 //! | memory that starts as zeroes and costs nothing until touched | [`ZeroedSlice`], [`Zeroable`] |
 //! | work left for the next lock holder | [`PendingMap`] |
+//! | a thread that sleeps until there is work for it | [`Doorbell`] |
 //! | counters with one writer | [`OwnedCounter`] |
 //! | records that are read while somebody writes them | [`SeqCount`] |
 //! | numbers that are in use, and what lies there | [`Places`] |
@@ -25,7 +27,7 @@
 //!
 //! | rank | lock | may be held together with its equal | held while |
 //! |---|---|---|---|
-//! | 1 | [`LockRank::Registry`] | no | threads come and go, drains walk the caches, counters are folded |
+//! | 1 | [`LockRank::Registry`] | no | threads and shrinkers come and go, drains walk the caches, counters are folded |
 //! | 2 | [`LockRank::PcpClaim`] | yes: a claim is tried, never waited for while others are held | a thread's cache is drained |
 //! | 3 | [`LockRank::Zone`] | no | the free areas of a zone change |
 //! | 4 | [`LockRank::Leaf`] | no | anything that calls nobody |
@@ -36,6 +38,7 @@
 pub mod asymmetric;
 mod cell;
 mod counter;
+mod doorbell;
 mod facade;
 mod owned;
 mod owner_slot;
@@ -45,6 +48,7 @@ mod places;
 mod rank;
 mod ref_field;
 mod registry;
+mod revocable;
 mod seeded;
 mod seq_count;
 mod spin;
@@ -53,6 +57,7 @@ mod zeroed;
 pub use cell::UnsafeCell;
 pub use counter::OwnedCounter;
 pub use crossbeam_utils::CachePadded;
+pub use doorbell::{Doorbell, Rung, Slept};
 #[cfg(any(loom, shuttle))]
 #[doc(hidden)]
 pub use facade::backend_thread_local;
@@ -64,6 +69,7 @@ pub use places::Places;
 pub use rank::{LockRank, RankToken};
 pub use ref_field::{Put, RefError, RefField};
 pub use registry::{Registry, RegistryClosed};
+pub use revocable::{Access, Revocable};
 #[cfg(any(loom, shuttle))]
 pub use seeded::with_seeded_bug;
 pub use seeded::{SeededBug, seeded};

@@ -1,5 +1,21 @@
 //! Sleeping on a word: the futex, and its emulation in models.
 
+/// Why a wait with a limit has returned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Waited {
+    /// The time was up.
+    Over,
+    /// Another reason, or none.
+    Perhaps,
+}
+
+impl Waited {
+    /// Tells whether the time was up.
+    pub(super) const fn is_over(self) -> bool {
+        matches!(self, Self::Over)
+    }
+}
+
 #[cfg(any(loom, shuttle))]
 pub(super) use emulation::Parker;
 #[cfg(not(any(loom, shuttle)))]
@@ -7,7 +23,10 @@ pub(super) use system::Parker;
 
 #[cfg(not(any(loom, shuttle)))]
 mod system {
+    use super::Waited;
     use crate::sync::atomic::AtomicU32;
+    use core::time::Duration;
+    use rustix::thread::futex;
 
     /// The system's queue of sleepers, found by the address of the word.
     #[derive(Debug, Default)]
@@ -21,9 +40,25 @@ mod system {
 
         /// Sleeps until woken if `word` still holds `expected`; may return for no reason.
         pub(in crate::sync) fn wait(&self, word: &AtomicU32, expected: u32) {
-            use rustix::thread::futex;
             // EAGAIN says that the word changed, EINTR that a signal came: either way the caller looks again.
             let _: rustix::io::Result<()> = futex::wait(word, futex::Flags::PRIVATE, expected, None);
+        }
+
+        /// Sleeps until woken or for `at_most` if `word` still holds `expected`; may return for no reason.
+        pub(in crate::sync) fn wait_for(
+            &self,
+            word: &AtomicU32,
+            expected: u32,
+            at_most: Duration,
+        ) -> Waited {
+            let limit = futex::Timespec {
+                tv_sec: i64::try_from(at_most.as_secs()).unwrap_or(i64::MAX),
+                tv_nsec: at_most.subsec_nanos().into(),
+            };
+            match futex::wait(word, futex::Flags::PRIVATE, expected, Some(&limit)) {
+                Err(rustix::io::Errno::TIMEDOUT) => Waited::Over,
+                _ => Waited::Perhaps,
+            }
         }
 
         /// Prepares a wake-up that needs nothing of the lock but the address of its word.
@@ -56,8 +91,10 @@ mod system {
 
 #[cfg(any(loom, shuttle))]
 mod emulation {
+    use super::Waited;
     use crate::sync::atomic::{AtomicU32, Ordering};
-    use crate::sync::{Arc, Condvar, Mutex};
+    use crate::sync::{Arc, Condvar, Mutex, thread};
+    use core::time::Duration;
 
     /// A queue of sleepers that lives as long as its users: a futex queue belongs to the system, not to the
     /// lock.
@@ -82,6 +119,12 @@ mod emulation {
             if word.load(Ordering::Relaxed) == expected {
                 self.0.sleepers.wait(&mut guard);
             }
+        }
+
+        /// Gives way once, and then the time is up: a model has no clock.
+        pub(in crate::sync) fn wait_for(&self, word: &AtomicU32, expected: u32, _: Duration) -> Waited {
+            thread::yield_now();
+            if word.load(Ordering::Relaxed) == expected { Waited::Over } else { Waited::Perhaps }
         }
 
         /// Prepares a wake-up that needs nothing of the lock.

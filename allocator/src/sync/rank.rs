@@ -17,7 +17,7 @@ use std::marker::PhantomData;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum LockRank {
-    /// The list of all thread caches of an allocator.
+    /// The list of all thread caches of an allocator, or of all its shrinkers.
     Registry = 1,
     /// A claim on a thread's cache. Several may be held: a claim is tried, and its wait is bounded.
     PcpClaim = 2,

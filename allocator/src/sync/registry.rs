@@ -37,7 +37,7 @@ use std::fmt;
 ///
 /// // In the child of a fork:
 /// registry.orphan();
-/// assert!(registry.is_empty());
+/// assert!(registry.is_orphaned() && registry.is_empty());
 /// ```
 pub struct Registry<T> {
     list: Mutex<List<T>>,
@@ -136,8 +136,13 @@ impl<T> Registry<T> {
         self.orphaned.store(true, Ordering::Relaxed);
     }
 
+    /// Answers whether this is the child of a fork, in which nothing is listed.
+    pub fn is_orphaned(&self) -> bool {
+        self.orphaned.load(Ordering::Relaxed)
+    }
+
     fn locked<R>(&self, f: impl FnOnce(&mut List<T>) -> R) -> R {
-        if self.orphaned.load(Ordering::Relaxed) {
+        if self.is_orphaned() {
             return f(&mut List { entries: Vec::new(), closed: true });
         }
         let _rank = LockRank::Registry.acquire();

@@ -45,6 +45,14 @@ pub enum SeededBug {
     PendingClearedLate,
     /// A pending word is read and cleared in two steps.
     PendingLostBit,
+    /// A sleeper looks for work before it says that it sleeps.
+    SleeperLooksEarly,
+    /// A sleeper looks for work without a fence behind its saying that it sleeps.
+    SleeperSkipsFence,
+    /// Whoever rings looks whether the sleeper sleeps before the wishes are left.
+    RingerLooksEarly,
+    /// Whoever rings looks whether the sleeper sleeps without a fence behind the work.
+    RingerSkipsFence,
     /// An exiting thread's counters are folded before the registry lock is taken.
     FoldOutsideLock,
     /// Whoever lost the exchange of a descriptor goes on as if it had won.
@@ -89,6 +97,16 @@ pub enum SeededBug {
     LedgerRelaxed,
     /// The closer charges what is out without one more for itself.
     LedgerUnbiased,
+    /// Whoever revokes a value does not wait until its users have left it.
+    RevokeSkipsUsers,
+    /// A value is used without a look whether it was revoked.
+    RevokedIsEntered,
+    /// A user does not release what it did with a value.
+    AccessLeftRelaxed,
+    /// The last user of a revoked value forgets who waits for that.
+    RevokerNotWoken,
+    /// Of those who find a revoked value without users, each takes it.
+    RevokedTakenTwice,
 }
 
 /// Answers whether `bug` is planted in this run; a constant `false` outside of models.

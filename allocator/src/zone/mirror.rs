@@ -9,7 +9,7 @@ use crate::{
     gfp::{MigrateType, NR_ZONE_TYPES},
     sync::{
         OwnedCounter,
-        atomic::{AtomicU32, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
     },
 };
 
@@ -37,9 +37,36 @@ pub(super) struct Mirror {
     promo: AtomicU64,
     boost: AtomicU64,
     lowmem_reserve: [AtomicU64; NR_ZONE_TYPES],
+    /// The marks were boosted, and nobody has told the background thread yet (`ZONE_BOOSTED_WATERMARK`). Cleared without the lock.
+    boosted: AtomicBool,
+    /// How often the zone came from its high mark, or less, to more.
+    rises: OwnedCounter,
 }
 
 impl Mirror {
+    /// Says whether the background thread is to be told of a boost.
+    pub(super) fn set_boosted(&self, boosted: bool) {
+        self.boosted.store(boosted, Ordering::Relaxed);
+    }
+
+    /// Tells, once, whether the background thread is to be told of a boost.
+    #[cfg(not(loom))]
+    pub(super) fn take_boosted(&self) -> bool {
+        // One load nearly always: the word is shared by all who ask the zone.
+        self.boosted.load(Ordering::Relaxed) && self.boosted.swap(false, Ordering::Relaxed)
+    }
+
+    /// Returns how often the zone has come above its high mark.
+    #[cfg(not(loom))]
+    pub(super) fn rises(&self) -> u64 {
+        self.rises.get()
+    }
+
+    /// Counts that the zone has come above its high mark.
+    pub(super) fn count_rise(&self) {
+        self.rises.add(1);
+    }
+
     /// Returns the free frames.
     pub(super) fn free(&self) -> u64 {
         self.free.load(Ordering::Relaxed)

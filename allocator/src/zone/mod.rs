@@ -58,6 +58,8 @@
 
 pub mod buddy;
 mod mirror;
+#[cfg(not(loom))]
+mod pressure;
 mod range;
 mod report;
 pub mod sizing;

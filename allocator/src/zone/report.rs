@@ -69,6 +69,15 @@ pub struct ZoneEvents {
     pub bad_pages: u64,
 }
 
+#[cfg(not(loom))]
+impl super::Zone {
+    /// Returns the frames that were freed past the caches so far, less those that requests took past them.
+    pub(crate) fn balance_past_caches(&self) -> i64 {
+        let events = self.with_areas(|areas| areas.events);
+        events.freed_frames.wrapping_sub(events.allocated_frames).cast_signed()
+    }
+}
+
 /// A consistent picture of a zone.
 #[derive(Clone, Debug)]
 pub struct ZoneReport {

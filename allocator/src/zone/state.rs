@@ -94,6 +94,7 @@ impl FirstFor {
 /// | 4 × type + 0 | at the low mark, CMA frames not counted, and such a request tries this zone first: a cache then needs no other test |
 /// | 4 × type + 1 | the same, CMA frames counted |
 /// | 4 × type + 2 | at the high mark, CMA frames counted |
+/// | 31 | (no test) the background thread reclaims memory of the zone (`ZONE_RECLAIM_ACTIVE`) |
 /// | 32 + 2 × type + 0 | at the low mark, CMA frames not counted, whichever zone is tried first |
 /// | 32 + 2 × type + 1 | the same, CMA frames counted |
 ///
@@ -108,6 +109,10 @@ impl FirstFor {
 /// assert!(state.above_low(ZoneType::Dma, none));
 /// assert!(!state.above_low(ZoneType::Normal, none) && state.is_willing(ZoneType::Normal, none));
 /// assert!(!state.above_high());
+///
+/// // While memory of the zone is reclaimed the answers are the same, and caches know.
+/// let active = state.with_reclaim_active();
+/// assert!(active.is_reclaim_active() && active.above_low(ZoneType::Dma, none) && !state.is_reclaim_active());
 ///
 /// let shared = SharedZoneState::new();
 /// assert!(!shared.get().is_willing(ZoneType::Dma, none), "at first it refuses all");
@@ -133,6 +138,21 @@ impl ZoneState {
             bits |= u64::from(test(highest, WmarkIndex::High, AllocFlags::CMA)) << (at + 2);
         }
         Self(bits)
+    }
+
+    /// The bit that says that memory of the zone is being reclaimed.
+    const RECLAIM_ACTIVE: u64 = 1 << 31;
+
+    /// Returns the same answers for a zone whose memory the background thread reclaims.
+    #[must_use]
+    pub const fn with_reclaim_active(self) -> Self {
+        Self(self.0 | Self::RECLAIM_ACTIVE)
+    }
+
+    /// Tells whether the background thread reclaims memory of the zone.
+    #[doc(alias = "ZONE_RECLAIM_ACTIVE")]
+    pub const fn is_reclaim_active(self) -> bool {
+        self.0 & Self::RECLAIM_ACTIVE != 0
     }
 
     /// Where the bits begin that are the same whichever zone is tried first.

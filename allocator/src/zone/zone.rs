@@ -52,7 +52,7 @@ pub struct Zone {
     max_order: Order,
     rule: WatermarkRule,
     areas: SpinLock<Areas>,
-    mirror: Mirror,
+    pub(super) mirror: Mirror,
     pub(super) extent: Extent,
     pending: PendingMap,
     frames: FrameTable,
@@ -71,10 +71,14 @@ pub(super) struct Areas {
     pub(super) closed: bool,
     /// Whether the allowed nodes include the zone's (`cpuset_zone_allowed`); if not, hits are not served without a look.
     admitted: bool,
+    /// Whether the background thread reclaims memory of the zone now (`ZONE_RECLAIM_ACTIVE`).
+    pub(super) reclaim_active: bool,
+    /// Whether the zone had more than its high mark when that was last asked of it while it was admitted.
+    above_high: bool,
     /// Frames that were freed since the last free told what became of it.
     unsettled: u64,
     /// While the free frames stay in this range, none of them CMA or highatomic, the state word is as it was published.
-    steady: Range<u64>,
+    pub(super) steady: Range<u64>,
 }
 
 impl Areas {
@@ -124,6 +128,8 @@ impl Zone {
                     events: ZoneEvents::default(),
                     closed: false,
                     admitted: true,
+                    reclaim_active: false,
+                    above_high: false,
                     unsettled: 0,
                     steady: 0..0,
                 },
@@ -233,7 +239,7 @@ impl Zone {
 
     /// Writes what others read without the lock.
     fn publish(&self, areas: &mut Areas) {
-        let Areas { buddy, marks, lowmem_reserve, closed, admitted, steady, .. } = areas;
+        let Areas { buddy, marks, lowmem_reserve, closed, admitted, reclaim_active, above_high, steady, .. } = areas;
         let free = buddy.free_frames();
         let free_cma = buddy.free_frames_of(MigrateType::Cma);
         let free_highatomic = buddy.free_frames_of(MigrateType::HighAtomic);
@@ -247,11 +253,15 @@ impl Zone {
             ZoneState::default()
         } else {
             let snapshot = self.snapshot_of(buddy, lowmem_reserve);
-            ZoneState::of(self.first_for, |highest, mark, flags| {
+            let state = ZoneState::of(self.first_for, |highest, mark, flags| {
                 zone_watermark_ok(self.rule, 0, wmark_pages(marks, mark), highest, flags, &snapshot)
-            })
+            });
+            if state.above_high() && !core::mem::replace(above_high, state.above_high()) {
+                self.mirror.count_rise();
+            }
+            state
         };
-        self.state.publish(state);
+        self.state.publish(if *reclaim_active { state.with_reclaim_active() } else { state });
         *steady = if plain { steady_range(free, marks, lowmem_reserve) } else { 0..0 };
     }
 
@@ -312,7 +322,7 @@ impl Zone {
             if pfn.is_some() {
                 areas.events.allocated_frames += u64::from(order.frames());
             }
-            self.note(areas, done);
+            self.note(areas, done, flags);
             pfn
         })
     }
@@ -337,12 +347,14 @@ impl Zone {
             let wanted = if contended { count.start().saturating_mul(2) } else { *count.start() };
             let count = wanted.min(*count.end()).min(room);
             let done = areas.buddy.rmqueue_bulk(order, count, migratetype, flags, self.grouping, batch);
-            self.note(areas, done);
+            self.note(areas, done, flags);
         });
     }
 
     /// Notes what the fallbacks did, and boosts the watermarks if a claim below a pageblock was attempted.
-    fn note(&self, areas: &mut Areas, done: Fallback) {
+    ///
+    /// Who may wake the background thread leaves word that it is to be woken for that: a zone calls nobody.
+    fn note(&self, areas: &mut Areas, done: Fallback, flags: AllocFlags) {
         areas.events.claimed += u64::from(done.claimed);
         areas.events.stolen += u64::from(done.stolen);
         for _ in 0..done.boosts {
@@ -356,6 +368,9 @@ impl Zone {
             if boost == Boost::Raised {
                 areas.events.boosts += 1;
                 trace::boost_watermark(self.span.start, areas.marks.boost);
+                if flags.contains(AllocFlags::KSWAPD) {
+                    self.mirror.set_boosted(true);
+                }
             }
         }
         if done.boosts > 0 {

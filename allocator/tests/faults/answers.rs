@@ -85,7 +85,7 @@ pub(crate) const SHAPES: [Shape; 13] = [
             (Mlock, ANY, NOT_LOCKED),
             // Where it could not be locked, it is made resident at least.
             (Madvise, LATER, DMA),
-            (ThreadSpawn, ANY, Fails("starting the maintenance thread")),
+            (ThreadSpawn, ANY, Fails("starting a background thread")),
         ],
     },
     Shape {

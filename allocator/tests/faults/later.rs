@@ -3,7 +3,7 @@
 use std::sync::Barrier;
 
 use gfp::{
-    Allocator, Builder, DebugModes, FindingHook, Gfp, Maintain, Order, Pfn, Returned,
+    Allocator, Builder, DebugModes, FindingHook, Gfp, Maintain, Order, Pfn, Pinned, Returned, Spread,
     error::{AllocError, Flaw},
     fault::{Errno, Occurrence, SystemCall, fail},
     platform::PlatformError,
@@ -213,5 +213,23 @@ fn a_maintenance_thread_whose_membarrier_is_refused_lives_on() {
         drop(refused);
         // It ends when it is told to: it is joined here.
         drop(allocator);
+    });
+}
+
+#[test]
+fn a_kswapd_that_cannot_be_pinned_runs_anywhere_and_says_so() {
+    alone(|| {
+        let refused = fail(SystemCall::SchedSetaffinity, Occurrence::Always, Errno::PERM);
+        let builder = builder().nodes(Spread::AllNodes).maintain(Maintain::EverySecond);
+        let Ok(allocator) = builder.build() else { return println!("left out: too many nodes for 64 MiB") };
+        // The threads started with this one's plans.
+        let pinned = || allocator.kswapds().into_iter().map(|kswapd| kswapd.pinned);
+        while pinned().any(|pinned| pinned == Pinned::NotAsked) {
+            thread::yield_now();
+        }
+        let is_told = |pinned| matches!(pinned, Pinned::Refused(error) if error.to_string().contains("sched_setaffinity"));
+        assert!(pinned().all(is_told), "{:?}", allocator.kswapds());
+        drop(refused);
+        use_it(&allocator).expect("room");
     });
 }

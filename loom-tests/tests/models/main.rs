@@ -8,6 +8,8 @@ use std::process::ExitCode;
 #[cfg(loom)]
 mod asymmetric;
 #[cfg(loom)]
+mod doorbell;
+#[cfg(loom)]
 mod isolation;
 #[cfg(loom)]
 mod ledger;
@@ -26,6 +28,8 @@ mod references;
 #[cfg(loom)]
 mod registry;
 #[cfg(loom)]
+mod revocable;
+#[cfg(loom)]
 mod seq_count;
 #[cfg(loom)]
 mod shared;
@@ -41,7 +45,9 @@ const TABLES: &[&[loom_tests::Model]] = &[
     spin::MODELS,
     owned::MODELS,
     registry::MODELS,
+    revocable::MODELS,
     pending::MODELS,
+    doorbell::MODELS,
     raw_parts::MODELS,
     references::MODELS,
     shared::MODELS,

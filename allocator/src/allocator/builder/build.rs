@@ -19,6 +19,7 @@ use crate::{
     node::{ZonePlan, zone_spans},
     pcp::sizing::HighFraction,
     platform::{Arena, Backing, Downgrade, PlatformError, Topology, arena::Residency, topology::Cpu},
+    reclaim::{NodeReclaimMode, Reclaim},
     zone::{PAGEBLOCK_FRAMES, ZoneSpan},
 };
 
@@ -49,6 +50,7 @@ impl Builder {
     /// An option that makes no sense, or what the system refused. Nothing is left behind then.
     pub fn build(mut self) -> Result<Allocator, BuildError> {
         let online_frames = self.online_frames()?;
+        let node_reclaim_mode = self.checked_node_reclaim_mode()?;
         self.arena.bytes = self.maximum.unwrap_or(self.arena.bytes);
         fork::install().map_err(|error| BuildError::platform("preparing for forks", error))?;
         let number = Number::take().map_err(|error| BuildError::platform("numbering it", error))?;
@@ -82,9 +84,18 @@ impl Builder {
         let domain = Domain::new(&options)
             .map_err(|error| BuildError::platform("reserving the frame table", error))?;
         let debug = Debug::new(self.debug, domain.frames(), &arena, self.on_finding)?;
-        let core = Core::new(domain, arena, nodes, debug, self.on_misuse, number);
-        Allocator::new(core, self.maintain)
-            .map_err(|error| BuildError::platform("starting the maintenance thread", error))
+        let reclaim = Reclaim::new(domain.zonelists().nodes(), node_reclaim_mode);
+        let core = Core::new(domain, reclaim, arena, nodes, debug, self.on_misuse, number);
+        Allocator::new(core, self.maintain, plan.homes(topology))
+            .map_err(|error| BuildError::platform("starting a background thread", error))
+    }
+
+    fn checked_node_reclaim_mode(&self) -> Result<NodeReclaimMode, BuildError> {
+        let bits = self.node_reclaim_mode;
+        NodeReclaimMode::from_bits(bits).ok_or_else(|| {
+            let problem = format!("{bits:#x} was asked; the bits are 1, 2 and 4");
+            BuildError::option("node_reclaim_mode", problem)
+        })
     }
 
     /// Returns how many frames at the arena's start are there at first.

@@ -1,12 +1,13 @@
 //! The thread that lets caches age.
 
-use std::sync::Weak;
-use std::time::Duration;
+use core::time::Duration;
 
-use super::core::Core;
+use super::worker::Worker;
 use crate::{
-    platform::{PlatformError, spawn},
-    sync::{Arc, Condvar, Mutex, thread::JoinHandle},
+    alloc::Busy,
+    allocator::core::Core,
+    platform::PlatformError,
+    sync::{Arc, Condvar, LockRank, Mutex},
 };
 
 /// How often caches age.
@@ -15,7 +16,7 @@ const PERIOD: Duration = Duration::from_secs(1);
 /// A running maintenance thread.
 #[derive(Debug)]
 pub(super) struct Maintenance {
-    thread: JoinHandle<()>,
+    worker: Worker,
     stop: Arc<Stop>,
 }
 
@@ -28,6 +29,7 @@ struct Stop {
 impl Stop {
     /// Waits for a period, and tells whether to stop.
     fn wait(&self) -> bool {
+        let _rank = LockRank::Leaf.acquire();
         let mut asked = self.asked.lock();
         if !*asked {
             self.changed.wait_for(&mut asked, PERIOD);
@@ -38,23 +40,28 @@ impl Stop {
 
 impl Maintenance {
     /// Starts the thread; it ends when it is stopped or the allocator is gone.
-    pub(super) fn start(core: Weak<Core>) -> Result<Self, PlatformError> {
+    pub(super) fn start(core: &Arc<Core>) -> Result<Self, PlatformError> {
         let stop = Arc::new(Stop::default());
-        let seen = Arc::clone(&stop);
-        let thread = spawn("gfp-maintenance", move || {
+        let (seen, core) = (Arc::clone(&stop), Arc::downgrade(core));
+        let worker = Worker::start("gfp-maintenance".to_owned(), move || {
             while !seen.wait() {
                 let Some(core) = core.upgrade() else { return };
+                let _busy = Busy::enter();
                 core.domain.age();
             }
         })?;
-        Ok(Self { thread, stop })
+        Ok(Self { worker, stop })
     }
 
-    /// Stops the thread and waits for its end: at most for one visit to all caches.
-    pub(super) fn stop(self) {
+    /// Has the thread end, after one visit to all caches at most.
+    pub(super) fn ask_to_stop(&self) {
+        let _rank = LockRank::Leaf.acquire();
         *self.stop.asked.lock() = true;
         self.stop.changed.notify_all();
-        // A panic of the thread has been reported on its own.
-        drop(self.thread.join());
+    }
+
+    /// Waits for its end.
+    pub(super) fn end(self) {
+        self.worker.end();
     }
 }

@@ -1,0 +1,135 @@
+//! All shrinkers of an allocator.
+
+use core::iter;
+
+use super::{
+    ObjectCount, RegisteredShrinker, ShrinkControl, Shrinker, ShrinkerReport, entry::Entry,
+    turn::do_shrink_slab,
+};
+use crate::{
+    alloc::Domain,
+    frame::Nid,
+    gfp::Gfp,
+    sync::{
+        Arc, Registry,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+/// What a round of shrinkers is for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ShrinkRound {
+    /// The mask of the request that memory is reclaimed for.
+    pub(crate) gfp: Gfp,
+    /// The node whose memory is wanted.
+    pub(crate) node: Nid,
+    /// How hard to try: 12 asks for little, 0 for everything.
+    pub(crate) priority: u8,
+}
+
+/// What a round of shrinkers did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Shrunk {
+    /// Objects that were looked at, as the shrinkers say.
+    pub(crate) scanned: u64,
+    /// Frames that were seen to come back; [`reclaim`](crate::reclaim) says what counts.
+    pub(crate) freed: u64,
+}
+
+/// The registered shrinkers of an allocator.
+///
+/// Nothing is held while one of them is called: the list is walked by numbers, which grow in the order of registration, so that
+/// shrinkers may come and go meanwhile.
+#[derive(Debug, Default)]
+pub(crate) struct Shrinkers {
+    registry: Arc<Registry<Entry>>,
+    /// The number of the next one.
+    next: AtomicU64,
+    /// Objects that were looked at, as the shrinkers say (`slabs_scanned`).
+    scanned: AtomicU64,
+}
+
+impl Shrinkers {
+    /// Adds a shrinker, which is called from now on until what is returned is dropped (`shrinker_register`).
+    ///
+    /// In the child of a fork, and once the allocator is closed, nobody calls it.
+    pub(crate) fn register(
+        &self,
+        name: &'static str,
+        shrinker: Box<dyn Shrinker>,
+        nodes: usize,
+    ) -> RegisteredShrinker {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let entry = Arc::new(Entry::new(number, name, shrinker, nodes));
+        // One that is refused is as one that was removed already.
+        let _: Result<_, _> = self.registry.register(Arc::clone(&entry));
+        RegisteredShrinker::new(Arc::clone(&self.registry), entry)
+    }
+
+    /// Asks each shrinker for its share, on the calling thread (`shrink_slab`).
+    ///
+    /// Takes nothing from the heap. On a thread that is inside a callback of a shrinker, nothing is done.
+    #[cold]
+    pub(crate) fn shrink_slab(&self, domain: &Domain, round: ShrinkRound) -> Shrunk {
+        let mut all = Shrunk::default();
+        for entry in self.walk() {
+            let shrunk = do_shrink_slab(&entry, domain, round);
+            all.scanned = all.scanned.saturating_add(shrunk.scanned);
+            all.freed += shrunk.freed;
+        }
+        self.scanned.fetch_add(all.scanned, Ordering::Relaxed);
+        all
+    }
+
+    /// Returns how many objects of a node all shrinkers say that they could free. One that does not tell nodes apart is counted for
+    /// every node: its objects may be anywhere.
+    #[cold]
+    pub(crate) fn count(&self, node: Nid) -> u64 {
+        let objects = self.walk().map(|entry| {
+            let control = ShrinkControl::new(Gfp::KERNEL, entry.nid(node));
+            match entry.call(|shrinker| shrinker.count_objects(&control)) {
+                Some(ObjectCount::Objects(objects)) => objects,
+                Some(ObjectCount::Empty) | None => 0,
+            }
+        });
+        objects.fold(0, u64::saturating_add)
+    }
+
+    /// Returns how many objects were looked at so far, as the shrinkers say.
+    pub(crate) fn scanned(&self) -> u64 {
+        self.scanned.load(Ordering::Relaxed)
+    }
+
+    /// Says what is known of each, in the order of registration.
+    pub(crate) fn reports(&self) -> Vec<ShrinkerReport> {
+        self.walk().map(|entry| entry.report()).collect()
+    }
+
+    /// Removes all shrinkers and lets go of their objects, of which each may hold pages; none is added any more.
+    pub(crate) fn close(&self) {
+        self.registry.close(|_| ());
+        for entry in self.walk() {
+            self.registry.unregister(&entry, |_| ());
+            entry.remove();
+        }
+    }
+
+    /// Calls and waits for nobody any more: for the child of a fork.
+    pub(crate) fn orphan(&self) {
+        self.registry.orphan();
+    }
+
+    /// Returns the shrinkers that are there now, one after another, in the order of registration. Those that come meanwhile are left for the next
+    /// walk: a shrinker that registers others must not make it endless.
+    fn walk(&self) -> impl Iterator<Item = Arc<Entry>> {
+        let mut numbers = 0..self.next.load(Ordering::Relaxed);
+        iter::from_fn(move || {
+            let entry = self.registry.with_entries(|entries| {
+                let ahead = entries.iter().filter(|entry| numbers.contains(&entry.number));
+                ahead.min_by_key(|entry| entry.number).map(Arc::clone)
+            })?;
+            numbers.start = entry.number + 1;
+            Some(entry)
+        })
+    }
+}

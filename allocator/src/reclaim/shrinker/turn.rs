@@ -1,0 +1,70 @@
+//! One shrinker's turn in a round (`do_shrink_slab`).
+
+use super::{
+    ObjectCount, ShrinkControl, Shrinker,
+    entry::Entry,
+    meter::{Meter, Place},
+    share::Share,
+    shrinkers::{ShrinkRound, Shrunk},
+};
+use crate::{alloc::Domain, sync::atomic::Ordering, trace};
+
+/// After so many scans in a row in which nothing came back, a turn ends.
+const MOST_FRUITLESS_SCANS: u32 = 1024;
+
+/// Asks a shrinker for its share (`do_shrink_slab`); the scanned are objects, the freed are frames.
+pub(super) fn do_shrink_slab(entry: &Entry, domain: &Domain, round: ShrinkRound) -> Shrunk {
+    let nid = entry.nid(round.node);
+    let mut control = ShrinkControl::new(round.gfp, nid);
+    entry.counts.fetch_add(1, Ordering::Relaxed);
+    let Some(ObjectCount::Objects(objects @ 1..)) = entry.call(|shrinker| shrinker.count_objects(&control))
+    else {
+        return Shrunk::default();
+    };
+    let asked = trace::ShrinkSlab { name: entry.name, node: nid, deferred: entry.take_deferred(nid) };
+    let mut share = Share::new(objects, asked.deferred, round.priority, entry.cost);
+    let (delta, total) = (share.delta(), share.total());
+    trace::mm_shrink_slab_start(asked, round.gfp, objects, delta, total, round.priority);
+
+    let shrunk = scan(entry, domain, &mut control, &mut share);
+
+    let left_over = share.left_over();
+    entry.defer(nid, left_over);
+    trace::mm_shrink_slab_end(asked, shrunk.freed, left_over, share.total());
+    shrunk
+}
+
+/// Has a shrinker scan its share, batch after batch, until it is done, stops, or is given up.
+fn scan(entry: &Entry, domain: &Domain, control: &mut ShrinkControl, share: &mut Share) -> Shrunk {
+    let mut shrunk = Shrunk::default();
+    if share.next_scan().is_none() {
+        return shrunk;
+    }
+    let mut meter = Meter::start(domain, entry.frees_elsewhere.load(Ordering::Relaxed));
+    let mut fruitless = 0;
+    while let Some(nr_to_scan) = share.next_scan() {
+        control.ask(nr_to_scan);
+        let scanned = entry.call(|shrinker: &dyn Shrinker| shrinker.scan_objects(control));
+        let stopped = !matches!(scanned, Some(Some(_)));
+        let nr_scanned = if stopped { 0 } else { control.nr_scanned() };
+        let claimed = scanned.flatten().unwrap_or(0);
+        // What came back has come back, whatever the shrinker says, and if it panicked.
+        let reading = meter.read(claimed);
+        if reading.place != Place::Nowhere {
+            entry.frees_elsewhere.store(reading.place == Place::Elsewhere, Ordering::Relaxed);
+        }
+        shrunk.freed += reading.frames;
+        entry.note_scan(nr_scanned, claimed, reading.frames);
+        share.scanned(nr_scanned);
+        shrunk.scanned = shrunk.scanned.saturating_add(nr_scanned);
+        if nr_scanned == 0 {
+            break;
+        }
+        fruitless = if reading.frames > 0 { 0 } else { fruitless + 1 };
+        if fruitless == MOST_FRUITLESS_SCANS {
+            entry.given_up.fetch_add(1, Ordering::Relaxed);
+            break;
+        }
+    }
+    shrunk
+}
