@@ -48,8 +48,8 @@
 //! | [`error`] | requests, frees and builds that failed |
 //! | [`frame`] | numbers, descriptors and batches of frames |
 //! | [`trace`] | USDT probes, named after the kernel's tracepoints |
-//! | [`zone`] | a range of frames: buddy, pageblocks, fallback, watermarks |
-//! | [`node`] | which zones a request tries, in which order: zonelists, node masks, memory policies |
+//! | [`zone`] | a range of frames: buddy, pageblocks, fallback, watermarks, the highatomic reserve |
+//! | [`node`] | which zones a request tries, in which order: zonelists, node masks, memory policies; what callers count of a node, dirty limits |
 //! | [`pcp`] | the thread's cache: lists, sizes, refill, drain, ageing |
 //! | [`alloc`] | a request and a free from the flags to the zone |
 //! | [`reclaim`] | memory that caches give back when it is short: [shrinkers](reclaim::Shrinker) |
@@ -81,6 +81,7 @@
 //! | [`zone::Zone::rmqueue_bulk`], [`zone::Zone::rmqueue_buddy`] | takes the zone's lock | `zone/zone.rs`, `sync/spin.rs` |
 //! | [`zone::buddy::Buddy::rmqueue`] | own type, else claims a pageblock, else steals a block | `zone/buddy/fallback.rs` |
 //! | [`zone::buddy::Buddy::rmqueue_smallest`] | the lowest block of the smallest order that fits; splits it | `zone/buddy/` |
+//! | [`zone::Zone::reserve_highatomic_pageblock`] | a high-order request that cannot wait was served: its pageblock is set aside for the next | `zone/highatomic.rs` |
 //! | nothing found | again at the minimum mark with the reserves of the flags; then, if the caller may block, drains all caches and tries once more | `alloc/freelist.rs` |
 //!
 //! A free is the way back: [`alloc::put_cached`] finds the list and pushes; what that leaves to be done,

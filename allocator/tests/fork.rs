@@ -61,7 +61,8 @@ fn a_child_has_no_kswapd_and_drops_the_allocator_of_one_that_runs() {
     let allocator = Allocator::builder(64 << 20).dma(0).build().expect("64 MiB");
     for _ in 0..20 {
         // One that is out of memory is awake, or about to be.
-        let held: Vec<_> = std::iter::from_fn(|| allocator.alloc_pages(Gfp::KERNEL, Order::new(9)).ok()).collect();
+        let held: Vec<_> =
+            std::iter::from_fn(|| allocator.alloc_pages(Gfp::KERNEL, Order::new(9)).ok()).collect();
         let ended = in_child(SECONDS, || {
             let threads = std::fs::read_dir("/proc/self/task").expect("/proc is mounted").count();
             assert_eq!(threads, 1);

@@ -51,7 +51,10 @@ fn of_node_0(allocator: &Allocator) -> KswapdReport {
 /// Takes all that requests get.
 fn exhaust(allocator: &Allocator, gfp: Gfp) -> Vec<Pages> {
     let orders = [9, 3, 0].map(Order::new);
-    orders.into_iter().flat_map(|order| iter::from_fn(move || allocator.alloc_pages(gfp, order).ok())).collect()
+    orders
+        .into_iter()
+        .flat_map(|order| iter::from_fn(move || allocator.alloc_pages(gfp, order).ok()))
+        .collect()
 }
 
 /// Has a request mix types in a pageblock, which boosts the zone's marks.

@@ -2,11 +2,11 @@
 
 use core::ops::Range;
 
-use super::{CmaArea, NumaCounters, Reclaimer, reclaiming::ReclaimingNodes};
+use super::{AllocContext, CmaArea, NumaCounters, Reclaimer, reclaiming::ReclaimingNodes};
 use crate::{
     frame::{AllocatorNumber, FrameTable, Nid, Order, Pfn, References, ZoneNumber},
     gfp::ZoneType,
-    node::{Cpuset, Distances, NodeMask, Reach, Target, ZoneRef, Zonelists},
+    node::{Cpuset, DirtyLimit, Distances, NodeCounters, NodeMask, Reach, Target, ZoneRef, Zonelists},
     pcp::{Caches, Handover, sizing::HighFraction},
     platform::pin::current_cpu,
     sync::{
@@ -37,6 +37,10 @@ pub struct DomainOptions {
     pub max_order: Order,
     /// Which version of the watermark test is used.
     pub rule: WatermarkRule,
+    /// Whether pageblocks are kept apart by type; `None` for whether the zones are large enough for it.
+    pub grouping: Option<Grouping>,
+    /// How many frames may be dirty.
+    pub dirty_limit: DirtyLimit,
     /// The minimum to keep free in KiB, or `None` for the kernel's formula.
     pub min_free_kbytes: Option<u64>,
     /// The distance of the marks in ten-thousandths of a zone, 1 to 3000.
@@ -62,6 +66,8 @@ pub struct Domain {
     cpuset: Cpuset,
     reclaiming: ReclaimingNodes,
     numa: NumaCounters,
+    pub(super) node_counters: NodeCounters,
+    pub(super) dirty_limit: DirtyLimit,
     frames: FrameTable,
     references: References,
     caches: Arc<Caches>,
@@ -93,7 +99,7 @@ impl Domain {
             .map(|span| ZoneSize { kind: span.kind, managed: span.online_frames() })
             .collect();
         let marks = watermarks(&sizes, options.min_free_kbytes, options.watermark_scale_factor);
-        let grouping = grouping_by_size(&sizes, &marks);
+        let grouping = options.grouping.unwrap_or_else(|| grouping_by_size(&sizes, &marks));
         let make_zone = |&span: &ZoneSpan| {
             let preferred = zonelists.node_zonelist(span.node, Reach::AllNodes).preferred();
             let first_for = FirstFor::collect(|highest| preferred[highest.index()] == Some(span.number));
@@ -118,6 +124,11 @@ impl Domain {
             let zone = zones.iter().find(|zone| zone.span().contains(range.start));
             zone.expect("an area lies in the arena").reserve_cma(range);
         }
+        let node_frames = |node| {
+            let here = options.spans.iter().filter(|span| span.node.index() == node);
+            here.map(ZoneSpan::frames).sum()
+        };
+        let node_counters = NodeCounters::new((0..zonelists.nodes()).map(node_frames));
         let cma = options.cma.iter().map(|(name, range)| CmaArea::new(name, range.clone()));
         let domain = Self {
             cma: cma.collect::<Result<_, _>>()?,
@@ -127,6 +138,8 @@ impl Domain {
             cpuset: Cpuset::default(),
             reclaiming: ReclaimingNodes::default(),
             numa: NumaCounters::new(options.spans.len()),
+            node_counters,
+            dirty_limit: options.dirty_limit,
             frames,
             references,
             caches: Arc::new(caches),
@@ -211,6 +224,13 @@ impl Domain {
     pub(crate) fn set_mems_allowed(&self, allowed: NodeMask) {
         self.cpuset.set(allowed);
         self.admit();
+    }
+
+    /// Gives up a pageblock that some zone which may serve a request keeps for high-order requests that cannot wait
+    /// (`unreserve_highatomic_pageblock`), and tells whether there was one. Each zone keeps its last unless `force` is set.
+    pub(crate) fn unreserve_highatomic_pageblock(&self, context: &AllocContext<'_>, force: bool) -> bool {
+        let mut zones = context.zonelist.zones(context.highest_zone, context.nodemask);
+        zones.any(|zone| self.zone(zone.number).unreserve_highatomic_pageblock(context.migratetype, force))
     }
 
     /// Says whether somebody reclaims memory of a node now.

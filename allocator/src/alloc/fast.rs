@@ -1,6 +1,6 @@
 //! The fast path: a block that lies in the caller's cache.
 
-use super::{Domain, prepare::reach};
+use super::{Domain, dirty::DirtyNodes, prepare::reach};
 use crate::{
     frame::{Block, Order, PcpList},
     gfp::{AllocFlags, Gfp, ZoneType, gfp_migratetype, gfp_zone},
@@ -41,8 +41,8 @@ pub fn take_cached(
     gfp: Gfp,
     order: Order,
 ) -> Option<Block> {
-    // The first zone of a node without memory is another node's.
-    if gfp.contains(Gfp::THISNODE) {
+    // The first zone of a node without memory is another node's; and a node may be over its limit of dirty pages.
+    if gfp.intersects(Gfp::THISNODE.union(Gfp::WRITE)) {
         return None;
     }
     let CachedRequest { highest, flags, list } = cached_request(gfp, order)?;
@@ -97,7 +97,10 @@ pub(super) fn take_cached_elsewhere(
     let CachedRequest { highest, flags, list } = cached_request(gfp, order)?;
     let mut cache = owner.enter().ok()?;
     let zonelist = domain.zonelists().node_zonelist(target.node, reach(gfp));
-    let mut zones = zonelist.zones(highest, target.first);
+    let mut dirty = DirtyNodes::default();
+    let mut zones = zonelist
+        .zones(highest, target.first)
+        .filter(|zone| !(gfp.contains(Gfp::WRITE) && dirty.is_over(domain, zone.node)));
     let (zone, block) =
         zones.find_map(|zone| Some((zone, cache.take_in_turn(zone.number, highest, flags, list, order)?)))?;
     block.map(|block| (zone, block))

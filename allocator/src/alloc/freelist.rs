@@ -1,8 +1,8 @@
 //! From a resolved request to a block: the walk over the zones, and what follows when it finds nothing.
 
 use super::{
-    AllocContext, Domain, NodeReclaim, Pressure, fast::take_cached_elsewhere, prepare_alloc_pages,
-    tally::note_past_cache,
+    AllocContext, Domain, NodeReclaim, Pressure, dirty::DirtyNodes, fast::take_cached_elsewhere,
+    prepare_alloc_pages, tally::note_past_cache,
 };
 use crate::{
     error::{AllocError, FailReason, Refusal, TriedZone},
@@ -158,6 +158,8 @@ fn alloc_pages_from_zones(asked: Asked<'_>, target: &Target) -> Result<(ZoneRef,
         {
             return Ok(found);
         }
+        // What is dirty is of no matter when memory is short.
+        let context = AllocContext { spread_dirty_pages: false, ..context };
         asked.pressure.alloc_pages_slowpath(asked, &context, error).map_err(|error| match interrupted {
             _ if domain.is_closed() => error.with_reason(FailReason::Closed),
             true => error.with_reason(FailReason::WouldBlock),
@@ -181,6 +183,7 @@ pub fn get_page_from_freelist(
 ) -> Option<(ZoneRef, Block)> {
     let domain = asked.domain;
     let mut flags = flags;
+    let mut dirty = DirtyNodes::default();
     let mut avoided = if domain.zonelists().nodes() > 1 { domain.reclaiming() } else { NodeMask::EMPTY };
     'again: loop {
         let mut passed_over = false;
@@ -188,6 +191,10 @@ pub fn get_page_from_freelist(
             let refuse = |refusal| TriedZone { node: u16::from(zone.node), zone: zone.kind, refusal };
             if flags.contains(AllocFlags::CPUSET) && !context.mems_allowed.contains(zone.node) {
                 error.record(refuse(Refusal::Cpuset));
+                continue;
+            }
+            if context.spread_dirty_pages && dirty.is_over(domain, zone.node) {
+                error.record(refuse(Refusal::DirtyLimit));
                 continue;
             }
             if avoided.contains(zone.node) {
@@ -204,6 +211,13 @@ pub fn get_page_from_freelist(
             if (willing || flags.contains(AllocFlags::NO_WATERMARKS))
                 && let Some(block) = rmqueue(asked, context, zone.number, flags)
             {
+                if flags.contains(AllocFlags::HIGHATOMIC) && context.order > Order::ZERO {
+                    domain.zone(zone.number).reserve_highatomic_pageblock(
+                        block.pfn(),
+                        block.order(),
+                        asked.waiting,
+                    );
+                }
                 return Some((zone, block));
             }
             error.record(refuse(if !willing {

@@ -11,7 +11,7 @@
 //!     get_page_from_freelist, prepare_alloc_pages, put_cached, take_cached,
 //! };
 //! use gfp::frame::AllocatorNumber;
-//! use gfp::node::{Distances, NodeFrames, Target, ZonePlan, zone_spans};
+//! use gfp::node::{DirtyLimit, Distances, NodeFrames, Target, ZonePlan, zone_spans};
 //! use gfp::pcp::{Caches, Handover, sizing::HighFraction};
 //! use gfp::zone::{Waiting, watermark::WatermarkRule};
 //!
@@ -32,6 +32,8 @@
 //!     cpu_nodes: Box::new([]),
 //!     max_order: Order::new(10),
 //!     rule: WatermarkRule::AnySuitable,
+//!     grouping: None,
+//!     dirty_limit: DirtyLimit::default(),
 //!     min_free_kbytes: None,
 //!     watermark_scale_factor: 10,
 //!     cpus: 1,
@@ -80,6 +82,7 @@
 mod bulk;
 mod busy;
 mod cma;
+mod dirty;
 mod domain;
 mod fast;
 mod free;

@@ -34,6 +34,8 @@ pub struct AllocContext<'a> {
     /// The zone that is tried first (`preferred_zoneref`).
     #[doc(alias = "preferred_zoneref")]
     pub preferred: ZoneRef,
+    /// Whether nodes that are over their limit of dirty pages are passed over; only in the first attempt.
+    pub spread_dirty_pages: bool,
     /// How the first attempt goes about it.
     pub alloc_flags: AllocFlags,
 }
@@ -75,6 +77,7 @@ pub fn prepare_alloc_pages<'a>(
         migratetype,
         list,
         preferred,
+        spread_dirty_pages: gfp.contains(Gfp::WRITE),
         alloc_flags,
     })
 }

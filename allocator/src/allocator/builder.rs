@@ -7,8 +7,9 @@ use std::ffi::CStr;
 
 use super::{DebugModes, FindingHook, MisuseHook, Spread};
 use crate::{
+    node::DirtyLimit,
     platform::{ArenaOptions, ArenaSource, Backing, Binding, Downgrade, DumpPolicy, Prefault, Topology},
-    zone::{sizing::WATERMARK_SCALE_FACTOR, watermark::WatermarkRule},
+    zone::{Grouping, sizing::WATERMARK_SCALE_FACTOR, watermark::WatermarkRule},
 };
 
 /// Who lets caches age, and keeps memory free.
@@ -41,6 +42,8 @@ pub struct Builder {
     watermark_scale_factor: u64,
     cpus: Option<u32>,
     high_fraction: u32,
+    grouping: Option<Grouping>,
+    pub(super) dirty_limit: DirtyLimit,
     maintain: Maintain,
     on_misuse: Option<MisuseHook>,
     debug: DebugModes,
@@ -71,6 +74,8 @@ impl Builder {
             watermark_scale_factor: WATERMARK_SCALE_FACTOR,
             cpus: None,
             high_fraction: 0,
+            grouping: None,
+            dirty_limit: DirtyLimit::default(),
             maintain: Maintain::default(),
             on_misuse: None,
             debug: DebugModes::empty(),
@@ -323,6 +328,21 @@ impl Builder {
     #[must_use]
     pub const fn percpu_pagelist_high_fraction(mut self, fraction: u32) -> Self {
         self.high_fraction = fraction;
+        self
+    }
+
+    /// Keeps pageblocks apart by migrate type, or does not (`page_group_by_mobility_disabled`), instead of only where the arena is
+    /// large enough for it.
+    ///
+    /// ```
+    /// # use gfp::{Allocator, zone::Grouping};
+    /// let allocator = Allocator::builder(64 << 20).grouping(Grouping::Disabled).build()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    #[doc(alias = "page_group_by_mobility_disabled")]
+    pub const fn grouping(mut self, grouping: Grouping) -> Self {
+        self.grouping = Some(grouping);
         self
     }
 

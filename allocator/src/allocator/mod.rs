@@ -7,6 +7,7 @@ mod contig;
 mod convert;
 mod core;
 mod debug;
+mod dirty;
 mod exact;
 mod fork;
 mod handle;

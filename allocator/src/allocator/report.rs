@@ -5,6 +5,7 @@ use crate::{
     alloc::{Busy, NumaEvents},
     frame::{FRAME_BYTES, Order, PAGEBLOCK_ORDER},
     gfp::MigrateType,
+    node::NodeStatItem,
     pcp::CachedTotals,
     platform::arena::Residency,
     stats::{
@@ -99,6 +100,7 @@ impl Allocator {
         self.node_stats().iter().for_each(|node| vmstat.add_node(node));
         self.core().reclaim.fill(&mut vmstat);
         vmstat.slabs_scanned = self.core().reclaim.shrinkers.scanned();
+        vmstat.nr_dirty_threshold = self.core().domain.dirty_threshold();
         vmstat
     }
 
@@ -235,7 +237,16 @@ impl Allocator {
         for zone in self.core().domain.zones() {
             let node = nid(zone.span());
             if nodes.last().is_none_or(|last| last.node != node) {
-                nodes.push(NodeStat { node, unevictable: 0 });
+                let counters = self.core().domain.node_counters();
+                let count = |item| counters.get(zone.span().node, item);
+                nodes.push(NodeStat {
+                    node,
+                    inactive_file: count(NodeStatItem::InactiveFile),
+                    active_file: count(NodeStatItem::ActiveFile),
+                    unevictable: 0,
+                    dirty: count(NodeStatItem::FileDirty),
+                    writeback: count(NodeStatItem::Writeback),
+                });
             }
             nodes.last_mut().expect("just added").unevictable += self.locked_frames(zone.span());
         }

@@ -39,6 +39,7 @@
 #![deny(unsafe_code)]
 
 mod cpuset;
+mod dirty;
 #[cfg(not(loom))]
 mod in_force;
 mod layout;
@@ -48,6 +49,7 @@ mod policy;
 mod zonelist;
 
 pub use cpuset::Cpuset;
+pub use dirty::{DirtyLimit, NodeCounters, NodeStatError, NodeStatItem};
 #[cfg(not(loom))]
 pub(crate) use in_force::InForce;
 pub use layout::{NodeFrames, ZonePlan, zone_spans};

@@ -279,7 +279,9 @@ pub(crate) fn sched_setaffinity_to_any(cpus: impl Iterator<Item = u32>) -> Resul
     check(SystemCall::SchedSetaffinity)?;
     let mut set = rustix::thread::CpuSet::new();
     // The set has 1024 bits.
-    for cpu in cpus.filter_map(|cpu| usize::try_from(cpu).ok()).filter(|&cpu| cpu < rustix::thread::CpuSet::MAX_CPU) {
+    for cpu in
+        cpus.filter_map(|cpu| usize::try_from(cpu).ok()).filter(|&cpu| cpu < rustix::thread::CpuSet::MAX_CPU)
+    {
         set.set(cpu);
     }
     rustix::thread::sched_setaffinity(None, &set)

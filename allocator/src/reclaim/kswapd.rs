@@ -284,8 +284,7 @@ impl Node for View<'_> {
     }
 
     fn target(&self, highest: ZoneType) -> u64 {
-        let of_zone =
-            |zone: &Zone| wmark_pages(&zone.watermarks(), WmarkIndex::High).max(SWAP_CLUSTER_MAX);
+        let of_zone = |zone: &Zone| wmark_pages(&zone.watermarks(), WmarkIndex::High).max(SWAP_CLUSTER_MAX);
         self.domain.zones_of(self.node, highest).filter(|zone| zone.managed() > 0).map(of_zone).sum()
     }
 

@@ -56,7 +56,8 @@ impl Reclaim {
         if domain.has_cpus(node) && node != domain.numa_mem_id() {
             return NodeReclaim::NoScan;
         }
-        let managed: u64 = domain.zones().iter().filter(|zone| zone.span().node == node).map(Zone::managed).sum();
+        let managed: u64 =
+            domain.zones().iter().filter(|zone| zone.span().node == node).map(Zone::managed).sum();
         if self.reclaimable_pages(node) <= managed * MIN_UNMAPPED_PERCENT / 100 {
             return NodeReclaim::Full;
         }

@@ -31,7 +31,8 @@ impl Wish {
     /// Returns the largest order and the highest zone of all that was wished for; `None` if nothing was.
     pub(super) fn of_bits(bits: u32) -> Option<Self> {
         let orders = bits & ((1 << ZONES_AT) - 1);
-        let highest = ZoneType::ALL.into_iter().rev().find(|kind| bits >> ZONES_AT >> kind.index() & 1 == 1)?;
+        let highest =
+            ZoneType::ALL.into_iter().rev().find(|kind| bits >> ZONES_AT >> kind.index() & 1 == 1)?;
         let order = orders.checked_ilog2()?;
         Some(Self { order: Order::try_new(order)?, highest })
     }

@@ -68,5 +68,12 @@ fn alloc_pages_slowpath(
     }
     reclaim.try_to_free_pages(domain, context);
     domain.caches().drain_all();
-    get_page_from_freelist(asked, context, flags, &mut error).ok_or(error)
+    loop {
+        if let Some(found) = get_page_from_freelist(asked, context, flags, &mut error) {
+            return Ok(found);
+        }
+        if !domain.unreserve_highatomic_pageblock(context, true) {
+            return Err(error);
+        }
+    }
 }

@@ -41,6 +41,11 @@ pub(super) fn sample() -> ZoneStat {
     }
 }
 
+/// Returns a node with a different number in every field.
+pub(super) fn sample_node() -> NodeStat {
+    NodeStat { node: 0, inactive_file: 41, active_file: 42, unevictable: 4154, dirty: 43, writeback: 44 }
+}
+
 /// Returns a zone that exists only as a name.
 pub(super) fn unpopulated() -> ZoneStat {
     ZoneStat {
@@ -202,9 +207,17 @@ pub(crate) fn parse_zoneinfo(text: &str) -> Option<Zoneinfo> {
     }
     let nodes = sections.iter().filter(|(_, _, lines)| lines.contains(&"  per-node stats"));
     let nodes = nodes.map(|(node, _, lines)| {
-        let (_, unevictable) =
-            lines.iter().filter_map(|line| parse_row(line)).find(|row| row.0 == "nr_unevictable")?;
-        Some(NodeStat { node: *node, unevictable })
+        let row = |name: &str| {
+            lines.iter().filter_map(|line| parse_row(line)).find(|row| row.0 == name).map(|row| row.1)
+        };
+        Some(NodeStat {
+            node: *node,
+            inactive_file: row("nr_inactive_file")?,
+            active_file: row("nr_active_file")?,
+            unevictable: row("nr_unevictable")?,
+            dirty: row("nr_dirty")?,
+            writeback: row("nr_writeback")?,
+        })
     });
     Some(Zoneinfo {
         nodes: nodes.collect::<Option<_>>()?,

@@ -2,7 +2,10 @@
 
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{proc_text::sample, *};
+use super::{
+    proc_text::{sample, sample_node},
+    *,
+};
 use crate::gfp::{MigrateType, ZoneType};
 
 /// Writes and reads back, and returns what was written.
@@ -26,7 +29,7 @@ fn zones_and_migrate_types_have_the_kernels_names() {
 
 #[test]
 fn structures_come_back_as_they_were() {
-    let nodes = vec![NodeStat { node: 0, unevictable: 4154 }];
+    let nodes = vec![sample_node()];
     let json = round_trip(&Zoneinfo { nodes, zones: vec![sample()] });
     assert_eq!(json["zones"][0]["pagesets"][0]["high_max"], 26_624);
     assert_eq!(

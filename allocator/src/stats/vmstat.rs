@@ -15,7 +15,7 @@ use crate::gfp::{NR_ZONE_TYPES, ZoneType};
 /// for zone in allocator.zone_stats() {
 ///     sum.add_zone(&zone);
 /// }
-/// sum.add_node(&NodeStat { node: 0, unevictable: 3 });
+/// sum.add_node(&NodeStat { unevictable: 3, ..NodeStat::default() });
 /// assert_eq!((sum.nr_free_pages, sum.nr_unevictable), (allocator.vmstat().nr_free_pages, 3));
 /// # Ok::<(), gfp::BuildError>(())
 /// ```
@@ -34,8 +34,18 @@ pub struct VmStat {
     pub nr_free_cma: u64,
     /// Where requests were meant to be served and where they were.
     pub numa: NumaStat,
+    /// Pages of files that were not used lately.
+    pub nr_inactive_file: u64,
+    /// Pages of files that were used lately.
+    pub nr_active_file: u64,
     /// Frames that are never paged out, as the nodes count them.
     pub nr_unevictable: u64,
+    /// Pages that must be flushed before their frames can be given up.
+    pub nr_dirty: u64,
+    /// Pages that are being flushed.
+    pub nr_writeback: u64,
+    /// How many pages may be dirty or being flushed.
+    pub nr_dirty_threshold: u64,
     /// Allocated frames by the type of the zone that served them, in the order of [`ZoneType::ALL`].
     pub pgalloc: [u64; NR_ZONE_TYPES],
     /// Requests that had to reclaim by themselves, by the highest zone type they could use, in that order.
@@ -79,7 +89,11 @@ impl VmStat {
 
     /// Adds the gauges of `node`.
     pub const fn add_node(&mut self, node: &NodeStat) {
+        self.nr_inactive_file += node.inactive_file;
+        self.nr_active_file += node.active_file;
         self.nr_unevictable += node.unevictable;
+        self.nr_dirty += node.dirty;
+        self.nr_writeback += node.writeback;
     }
 }
 
@@ -105,7 +119,12 @@ impl fmt::Display for VmStat {
         for (name, count) in self.numa.rows() {
             writeln!(f, "{name} {count}")?;
         }
+        writeln!(f, "nr_inactive_file {}", self.nr_inactive_file)?;
+        writeln!(f, "nr_active_file {}", self.nr_active_file)?;
         writeln!(f, "nr_unevictable {}", self.nr_unevictable)?;
+        writeln!(f, "nr_dirty {}", self.nr_dirty)?;
+        writeln!(f, "nr_writeback {}", self.nr_writeback)?;
+        writeln!(f, "nr_dirty_threshold {}", self.nr_dirty_threshold)?;
         for (name, counts) in [("pgalloc", self.pgalloc), ("allocstall", self.allocstall)] {
             for (zone, count) in ZoneType::ALL.into_iter().zip(counts) {
                 writeln!(f, "{name}_{} {count}", suffix(zone))?;
@@ -156,8 +175,18 @@ mod tests {
     #[test]
     fn zones_and_nodes_add_up() {
         let mut stat = VmStat::default();
-        stat.add_node(&NodeStat { node: 0, unevictable: 5 });
-        stat.add_node(&NodeStat { node: 1, unevictable: 6 });
+        stat.add_node(&NodeStat { unevictable: 5, dirty: 1, active_file: 10, ..NodeStat::default() });
+        stat.add_node(&NodeStat {
+            unevictable: 6,
+            dirty: 2,
+            inactive_file: 7,
+            writeback: 9,
+            ..NodeStat::default()
+        });
+        assert_eq!(
+            (stat.nr_dirty, stat.nr_active_file, stat.nr_inactive_file, stat.nr_writeback),
+            (3, 10, 7, 9)
+        );
         stat.add_zone(&sample());
         stat.add_zone(&sample());
         assert_eq!(stat.nr_free_pages, 2 * sample().free);

@@ -2,6 +2,7 @@
 
 use crate::{
     gfp::{NR_ZONE_TYPES, ZoneType},
+    node::NodeStatItem,
     zone::watermark::Watermarks,
 };
 
@@ -60,20 +61,34 @@ pub struct ZoneStat {
 
 /// A node as the statistics show it; amounts in frames.
 ///
-/// Of what the kernel counts by node, an allocator without reclaim has only this.
+/// Of what the kernel counts by node, this is what an allocator has.
 #[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct NodeStat {
     /// The node.
     pub node: u32,
+    /// Pages of files that were not used lately, as callers count them.
+    pub inactive_file: u64,
+    /// Pages of files that were used lately, as callers count them.
+    pub active_file: u64,
     /// Frames that are never paged out.
     pub unevictable: u64,
+    /// Pages that must be flushed before their frames can be given up, as callers count them.
+    pub dirty: u64,
+    /// Pages that are being flushed, as callers count them.
+    pub writeback: u64,
 }
 
 impl NodeStat {
     /// Returns the counters with the kernel's names, in its order.
-    pub(super) const fn rows(&self) -> [(&'static str, u64); 1] {
-        [("nr_unevictable", self.unevictable)]
+    pub(super) const fn rows(&self) -> [(&'static str, u64); 5] {
+        [
+            (NodeStatItem::InactiveFile.name(), self.inactive_file),
+            (NodeStatItem::ActiveFile.name(), self.active_file),
+            ("nr_unevictable", self.unevictable),
+            (NodeStatItem::FileDirty.name(), self.dirty),
+            (NodeStatItem::Writeback.name(), self.writeback),
+        ]
     }
 }
 

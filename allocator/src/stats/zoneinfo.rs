@@ -114,7 +114,11 @@ Node 0, zone  Movable
         protection: (0, 0, 0, 0, 0)
 Node 0, zone   Normal
   per-node stats
+      nr_inactive_file 41
+      nr_active_file 42
       nr_unevictable 4154
+      nr_dirty     43
+      nr_writeback 44
   pages free     282959
         boost    512
         min      6496
@@ -160,7 +164,7 @@ Node 0, zone   Normal
 
     #[test]
     fn the_format_is_that_of_linux_7() {
-        let nodes = vec![NodeStat { node: 0, unevictable: 4154 }];
+        let nodes = vec![proc_text::sample_node()];
         let text = Zoneinfo { nodes, zones: vec![proc_text::unpopulated(), sample()] }.to_string();
         assert_eq!(text, EXPECTED);
     }
@@ -172,7 +176,8 @@ Node 0, zone   Normal
         second.zone = ZoneType::Dma32;
         second.node_unreclaimable = true;
         let third = ZoneStat { zone: ZoneType::Normal, ..second.clone() };
-        let nodes = vec![NodeStat { node: 0, unevictable: 4154 }, NodeStat { node: 1, unevictable: 8308 }];
+        let nodes =
+            vec![proc_text::sample_node(), NodeStat { node: 1, dirty: 8308, ..proc_text::sample_node() }];
         let written = Zoneinfo { nodes, zones: vec![proc_text::unpopulated(), sample(), second, third] };
         assert_eq!(proc_text::parse_zoneinfo(&written.to_string()), Some(written));
     }

@@ -175,8 +175,7 @@ mod tests {
                 while done.load(Ordering::Relaxed) < RINGERS * RINGS {
                     done.fetch_add(wanted.swap(0, Ordering::Relaxed), Ordering::Relaxed);
                     let may_sleep = |_| {
-                        wanted.load(Ordering::Relaxed) == 0
-                            && done.load(Ordering::Relaxed) < RINGERS * RINGS
+                        wanted.load(Ordering::Relaxed) == 0 && done.load(Ordering::Relaxed) < RINGERS * RINGS
                     };
                     if bell.sleep(None, may_sleep) == Slept::Woken {
                         sleeps.fetch_add(1, Ordering::Relaxed);

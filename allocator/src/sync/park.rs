@@ -45,12 +45,7 @@ mod system {
         }
 
         /// Sleeps until woken or for `at_most` if `word` still holds `expected`; may return for no reason.
-        pub(in crate::sync) fn wait_for(
-            &self,
-            word: &AtomicU32,
-            expected: u32,
-            at_most: Duration,
-        ) -> Waited {
+        pub(in crate::sync) fn wait_for(&self, word: &AtomicU32, expected: u32, at_most: Duration) -> Waited {
             let limit = futex::Timespec {
                 tv_sec: i64::try_from(at_most.as_secs()).unwrap_or(i64::MAX),
                 tv_nsec: at_most.subsec_nanos().into(),

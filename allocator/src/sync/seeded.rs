@@ -87,6 +87,10 @@ pub enum SeededBug {
     IsolatedCountedLate,
     /// A cache that is new keeps the limits that it was made with.
     NewCacheKeepsLimits,
+    /// Whoever sets a pageblock aside does not look again, with the zone's lock held, whether there is room for it.
+    HighatomicCapAskedOnce,
+    /// Whoever gives up a pageblock does not look again, with the zone's lock held, whether it is the last.
+    HighatomicLeastAskedOnce,
     /// A zone's state word is written after the lock was given back.
     StatePublishedUnlocked,
     /// A zone's state word is written before the change that it answers for.

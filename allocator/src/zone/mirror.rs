@@ -24,12 +24,35 @@ pub(super) struct Extent {
     pub(super) isolated_pageblocks: OwnedCounter,
 }
 
+/// The frames of a zone that not every request may use.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Special {
+    /// Free frames in CMA pageblocks.
+    pub(super) free_cma: u64,
+    /// Free frames in highatomic pageblocks.
+    pub(super) free_highatomic: u64,
+    /// Frames of highatomic pageblocks, free or not.
+    pub(super) reserved_highatomic: u64,
+}
+
+impl Special {
+    /// Reads them from the free areas.
+    pub(super) fn of(buddy: &Buddy) -> Self {
+        Self {
+            free_cma: buddy.free_frames_of(MigrateType::Cma),
+            free_highatomic: buddy.free_frames_of(MigrateType::HighAtomic),
+            reserved_highatomic: buddy.reserved_highatomic(),
+        }
+    }
+}
+
 /// Copies of what the lock protects, written by its holder and read without it.
 #[derive(Debug, Default)]
 pub(super) struct Mirror {
     free: AtomicU64,
     free_cma: AtomicU64,
     free_highatomic: AtomicU64,
+    reserved_highatomic: AtomicU64,
     available: [AtomicU32; TYPES],
     min: AtomicU64,
     low: AtomicU64,
@@ -80,10 +103,16 @@ impl Mirror {
         }
     }
 
-    /// Copies the free frames of the types that not every request may use.
-    pub(super) fn set_special(&self, free_cma: u64, free_highatomic: u64) {
-        self.free_cma.store(free_cma, Ordering::Relaxed);
-        self.free_highatomic.store(free_highatomic, Ordering::Relaxed);
+    /// Returns the frames of highatomic pageblocks.
+    pub(super) fn reserved_highatomic(&self) -> u64 {
+        self.reserved_highatomic.load(Ordering::Relaxed)
+    }
+
+    /// Copies the frames of the types that not every request may use.
+    pub(super) fn set_special(&self, special: &Special) {
+        self.free_cma.store(special.free_cma, Ordering::Relaxed);
+        self.free_highatomic.store(special.free_highatomic, Ordering::Relaxed);
+        self.reserved_highatomic.store(special.reserved_highatomic, Ordering::Relaxed);
     }
 
     /// Returns the orders that have free blocks.
@@ -101,7 +130,7 @@ impl Mirror {
             free: self.free(),
             free_cma: self.free_cma.load(Ordering::Relaxed),
             free_highatomic: self.free_highatomic.load(Ordering::Relaxed),
-            reserved_highatomic: 0,
+            reserved_highatomic: self.reserved_highatomic(),
             lowmem_reserve: self.lowmem_reserve(),
             max_order: max_order.get(),
             counts,

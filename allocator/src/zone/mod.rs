@@ -57,6 +57,7 @@
 #![deny(unsafe_code)]
 
 pub mod buddy;
+mod highatomic;
 mod mirror;
 #[cfg(not(loom))]
 mod pressure;
@@ -64,6 +65,7 @@ mod range;
 mod report;
 pub mod sizing;
 mod state;
+mod steady;
 #[cfg(all(test, not(any(loom, shuttle))))]
 mod tests;
 pub mod watermark;

@@ -1,13 +1,13 @@
 //! What reclaim and a zone tell each other.
 
-use super::Zone;
+use super::{Zone, steady::Steady};
 
 impl Zone {
     /// Says whether the background thread reclaims memory of the zone now (`ZONE_RECLAIM_ACTIVE`): caches hold less meanwhile.
     pub(crate) fn set_reclaim_active(&self, now: bool) {
         self.with_areas(|areas| {
             areas.reclaim_active = now;
-            areas.steady = 0..0;
+            areas.steady = Steady::default();
         });
     }
 

@@ -211,7 +211,11 @@ pub fn zone_watermark_fast<C: FreeCounts + ?Sized>(
 /// Returns the free frames that a request with `alloc_flags` may not count on.
 #[doc(alias = "__zone_watermark_unusable_free")]
 #[inline]
-fn unusable<C: ?Sized>(rule: WatermarkRule, alloc_flags: AllocFlags, zone: &FreeSnapshot<'_, C>) -> u64 {
+pub(super) fn unusable<C: ?Sized>(
+    rule: WatermarkRule,
+    alloc_flags: AllocFlags,
+    zone: &FreeSnapshot<'_, C>,
+) -> u64 {
     let highatomic = match rule {
         WatermarkRule::HalvePerOrder => 0,
         WatermarkRule::Harder => {

@@ -1,20 +1,22 @@
 //! One zone: its free areas behind its lock, and what is known of them without it.
 
-use core::ops::{Range, RangeInclusive};
+use core::ops::RangeInclusive;
 
 use super::{
     buddy::{Buddy, Fallback, Grouping, PAGEBLOCK_FRAMES, RmqueueMode},
-    mirror::{Extent, Mirror},
+    mirror::{Extent, Mirror, Special},
     report::{ZoneEvents, ZoneReport, ZoneSpan},
     sizing::{self, Boost},
     state::{FirstFor, SharedZoneState, ZoneState},
+    steady::Steady,
     watermark::{
-        FreeSnapshot, WatermarkRule, Watermarks, wmark_pages, zone_watermark_fast, zone_watermark_ok,
+        FreeSnapshot, WatermarkRule, Watermarks, unusable, wmark_pages, zone_watermark_fast,
+        zone_watermark_ok,
     },
 };
 use crate::{
     frame::{FrameBatch, FrameState, FrameTable, Mobility, Order, PcpList, Pfn},
-    gfp::{AllocFlags, MigrateType, NR_ZONE_TYPES, WmarkIndex, ZoneType},
+    gfp::{AllocFlags, MigrateType, NR_ZONE_TYPES, ZoneType},
     sync::{LockRank, PendingMap, SeededBug, SpinGuard, SpinLock, ZeroedSliceError, seeded},
     trace,
 };
@@ -77,8 +79,8 @@ pub(super) struct Areas {
     above_high: bool,
     /// Frames that were freed since the last free told what became of it.
     unsettled: u64,
-    /// While the free frames stay in this range, none of them CMA or highatomic, the state word is as it was published.
-    pub(super) steady: Range<u64>,
+    /// How far the free frames may change without a change of the state word.
+    pub(super) steady: Steady,
 }
 
 impl Areas {
@@ -131,7 +133,7 @@ impl Zone {
                     reclaim_active: false,
                     above_high: false,
                     unsettled: 0,
-                    steady: 0..0,
+                    steady: Steady::default(),
                 },
             ),
             mirror: Mirror::default(),
@@ -196,7 +198,11 @@ impl Zone {
     }
 
     /// Runs `change` under the lock, after freeing what waits in the pending map, and publishes what it changed.
-    fn locked<R>(&self, mut areas: SpinGuard<'_, Areas>, change: impl FnOnce(&mut Areas, bool) -> R) -> R {
+    pub(super) fn locked<R>(
+        &self,
+        mut areas: SpinGuard<'_, Areas>,
+        change: impl FnOnce(&mut Areas, bool) -> R,
+    ) -> R {
         if self.pending.is_flagged() {
             self.free_pending(&mut areas);
         }
@@ -211,7 +217,7 @@ impl Zone {
         self.locked(self.areas.lock(), |areas, _| change(areas))
     }
 
-    fn acquire(&self, waiting: Waiting) -> Option<SpinGuard<'_, Areas>> {
+    pub(super) fn acquire(&self, waiting: Waiting) -> Option<SpinGuard<'_, Areas>> {
         match waiting {
             Waiting::Allowed => Some(self.areas.lock()),
             Waiting::Never => self.areas.try_lock(),
@@ -239,20 +245,19 @@ impl Zone {
 
     /// Writes what others read without the lock.
     fn publish(&self, areas: &mut Areas) {
-        let Areas { buddy, marks, lowmem_reserve, closed, admitted, reclaim_active, above_high, steady, .. } = areas;
-        let free = buddy.free_frames();
-        let free_cma = buddy.free_frames_of(MigrateType::Cma);
-        let free_highatomic = buddy.free_frames_of(MigrateType::HighAtomic);
+        let Areas {
+            buddy, marks, lowmem_reserve, closed, admitted, reclaim_active, above_high, steady, ..
+        } = areas;
+        let (free, special) = (buddy.free_frames(), Special::of(buddy));
         self.mirror.set_free(buddy);
-        let plain = free_cma + free_highatomic == 0;
-        if plain && steady.contains(&free) {
+        if steady.holds(free, special) {
             return;
         }
-        self.mirror.set_special(free_cma, free_highatomic);
+        self.mirror.set_special(&special);
+        let snapshot = self.snapshot_of(buddy, lowmem_reserve);
         let state = if *closed || !*admitted {
             ZoneState::default()
         } else {
-            let snapshot = self.snapshot_of(buddy, lowmem_reserve);
             let state = ZoneState::of(self.first_for, |highest, mark, flags| {
                 zone_watermark_ok(self.rule, 0, wmark_pages(marks, mark), highest, flags, &snapshot)
             });
@@ -262,7 +267,9 @@ impl Zone {
             state
         };
         self.state.publish(if *reclaim_active { state.with_reclaim_active() } else { state });
-        *steady = if plain { steady_range(free, marks, lowmem_reserve) } else { 0..0 };
+        let charges =
+            [AllocFlags::empty(), AllocFlags::CMA].map(|flags| unusable(self.rule, flags, &snapshot));
+        *steady = Steady::around(free, special, charges, marks, lowmem_reserve);
     }
 
     fn snapshot_of<'a>(
@@ -270,11 +277,12 @@ impl Zone {
         buddy: &'a Buddy,
         lowmem_reserve: &[u64; NR_ZONE_TYPES],
     ) -> FreeSnapshot<'a, Buddy> {
+        let Special { free_cma, free_highatomic, reserved_highatomic } = Special::of(buddy);
         FreeSnapshot {
             free: buddy.free_frames(),
-            free_cma: buddy.free_frames_of(MigrateType::Cma),
-            free_highatomic: buddy.free_frames_of(MigrateType::HighAtomic),
-            reserved_highatomic: 0,
+            free_cma,
+            free_highatomic,
+            reserved_highatomic,
             lowmem_reserve: *lowmem_reserve,
             max_order: self.max_order.get(),
             counts: buddy,
@@ -374,7 +382,7 @@ impl Zone {
             }
         }
         if done.boosts > 0 {
-            areas.steady = 0..0;
+            areas.steady = Steady::default();
             self.mirror.set_marks(&areas.marks);
         }
     }
@@ -475,7 +483,7 @@ impl Zone {
         self.with_areas(|areas| {
             areas.marks = Watermarks { boost: 0, ..marks };
             areas.lowmem_reserve = lowmem_reserve;
-            areas.steady = 0..0;
+            areas.steady = Steady::default();
             self.mirror.set_marks(&areas.marks);
             self.mirror.set_lowmem_reserve(&lowmem_reserve);
         });
@@ -487,7 +495,7 @@ impl Zone {
         let early = seeded(SeededBug::AdmittedAskedEarly).then(&is_admitted);
         self.with_areas(|areas| {
             areas.admitted = early.unwrap_or_else(is_admitted);
-            areas.steady = 0..0;
+            areas.steady = Steady::default();
         });
     }
 
@@ -522,7 +530,7 @@ impl Zone {
         if boost > 0 {
             self.with_areas(|areas| {
                 areas.marks.boost = areas.marks.boost.saturating_sub(boost);
-                areas.steady = 0..0;
+                areas.steady = Steady::default();
                 self.mirror.set_marks(&areas.marks);
             });
         }
@@ -543,7 +551,7 @@ impl Zone {
         self.with_areas(|areas| {
             areas.closed = true;
             areas.unsettled = 0;
-            areas.steady = 0..0;
+            areas.steady = Steady::default();
             self.managed() - areas.buddy.idle_frames()
         })
     }
@@ -572,22 +580,4 @@ impl Zone {
     pub fn pageblock_type(&self, pfn: Pfn) -> MigrateType {
         self.with_areas(|areas| areas.buddy.pageblock_type(pfn))
     }
-}
-
-/// Returns the range around `free` in which no order-0 watermark test changes its answer.
-///
-/// A test passes above its threshold, which is a mark plus a reserve.
-fn steady_range(free: u64, marks: &Watermarks, lowmem_reserve: &[u64; NR_ZONE_TYPES]) -> Range<u64> {
-    let mut steady = 0..u64::MAX;
-    for mark in [WmarkIndex::Low, WmarkIndex::High] {
-        for reserve in lowmem_reserve {
-            let threshold = wmark_pages(marks, mark) + reserve;
-            if free > threshold {
-                steady.start = steady.start.max(threshold + 1);
-            } else {
-                steady.end = steady.end.min(threshold + 1);
-            }
-        }
-    }
-    steady
 }

@@ -9,6 +9,7 @@ use std::process::ExitCode;
 mod asymmetric;
 #[cfg(loom)]
 mod doorbell;
+mod highatomic;
 #[cfg(loom)]
 mod isolation;
 #[cfg(loom)]
@@ -56,6 +57,7 @@ const TABLES: &[&[loom_tests::Model]] = &[
     places::MODELS,
     seq_count::MODELS,
     ledger::MODELS,
+    highatomic::MODELS,
     zone::MODELS,
 ];
 

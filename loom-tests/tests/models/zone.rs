@@ -135,20 +135,25 @@ pub(crate) fn small_zone() -> Zone {
     zone_of(frame_table())
 }
 
-fn frame_table() -> FrameTable {
+pub(crate) fn frame_table() -> FrameTable {
     FrameTable::new(AllocatorNumber::new(1).expect("not 0"), 8).expect("models have memory")
 }
 
 fn zone_of(frames: FrameTable) -> Zone {
+    zone_with(frames, 8, Order::new(3))
+}
+
+/// Makes a zone of so many frames, all free, with marks of 0; the table has descriptors for those that anybody looks at.
+pub(crate) fn zone_with(table: FrameTable, frames: u32, max_order: Order) -> Zone {
     let span = ZoneSpan {
         kind: ZoneType::Normal,
         node: Nid::new(0),
         number: ZoneNumber::new(0),
         start: Pfn::new(0),
-        end: Pfn::new(8),
-        online_end: Pfn::new(8),
+        end: Pfn::new(frames),
+        online_end: Pfn::new(frames),
     };
-    Zone::new(span, Order::new(3), WatermarkRule::default(), frames, first_for(), Grouping::ByMobility)
+    Zone::new(span, max_order, WatermarkRule::default(), table, first_for(), Grouping::ByMobility)
         .expect("models have memory")
 }
 

@@ -13,10 +13,7 @@ pub(super) use kswapd::Home;
 
 use self::{kswapd::Kswapd, maintenance::Maintenance};
 use super::core::Core;
-use crate::{
-    platform::PlatformError,
-    sync::Arc,
-};
+use crate::{platform::PlatformError, sync::Arc};
 
 /// The running threads of an allocator.
 #[derive(Debug)]

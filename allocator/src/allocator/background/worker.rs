@@ -40,10 +40,7 @@ impl Drop for SaysSo {
 
 impl Worker {
     /// Starts a thread.
-    pub(super) fn start(
-        name: String,
-        run: impl FnOnce() + Send + 'static,
-    ) -> Result<Self, PlatformError> {
+    pub(super) fn start(name: String, run: impl FnOnce() + Send + 'static) -> Result<Self, PlatformError> {
         let ended = Arc::new(Ended::default());
         let says_so = SaysSo(Arc::clone(&ended));
         let thread = spawn(name, move || {

@@ -16,7 +16,7 @@ use crate::{
     },
     error::BuildError,
     frame::{AllocatorNumber, FRAME_BYTES, FRAME_SHIFT, MAX_MAX_ORDER, MIN_MAX_ORDER, Order, Pfn},
-    node::{ZonePlan, zone_spans},
+    node::{DirtyLimit, ZonePlan, zone_spans},
     pcp::sizing::HighFraction,
     platform::{Arena, Backing, Downgrade, PlatformError, Topology, arena::Residency, topology::Cpu},
     reclaim::{NodeReclaimMode, Reclaim},
@@ -154,6 +154,12 @@ impl Builder {
             let problem = format!("{} was asked; it must be 1 to 3000", self.watermark_scale_factor);
             return Err(BuildError::option("watermark_scale_factor", problem));
         }
+        if let DirtyLimit::Ratio(percent @ 101..) = self.dirty_limit {
+            return Err(BuildError::option(
+                "vm_dirty_ratio",
+                format!("{percent} was asked; it must be 0 to 100"),
+            ));
+        }
         let high_fraction = HighFraction::new(self.high_fraction)
             .map_err(|error| BuildError::option("percpu_pagelist_high_fraction", error.to_string()))?;
         let frames = |bytes: usize| (bytes >> FRAME_SHIFT) as u64;
@@ -180,6 +186,8 @@ impl Builder {
             cpu_nodes: nodes.cpu_nodes.clone(),
             max_order: Order::new(self.max_order),
             rule: self.rule,
+            grouping: self.grouping,
+            dirty_limit: self.dirty_limit,
             min_free_kbytes: self.min_free_kbytes,
             watermark_scale_factor: self.watermark_scale_factor,
             cpus: self.cpus.unwrap_or(cpus).max(1),

@@ -68,6 +68,13 @@ impl Coverage {
         }
     }
 
+    /// Counts changes of what is set aside, from its size before and after a request.
+    pub(super) fn reserve(&mut self, before: u64, after: u64) {
+        if before != after {
+            self.count("highatomic", if before < after { "set aside" } else { "given up" });
+        }
+    }
+
     /// Counts what became of a block that was freed into a cache.
     pub(super) fn put(&mut self, branch: &'static str) {
         if branch == "cached" {
@@ -139,6 +146,9 @@ impl Coverage {
                 let count = of(kind, branch);
                 assert!(count * 100 >= all, "{kind}: {branch} came up {count} times in {all}\n{self:#?}");
             }
+        }
+        for branch in ["set aside", "given up", "served"] {
+            assert!(of("highatomic", branch) > 0, "{branch} never came up\n{self:#?}");
         }
         for branch in ["drain_all", "check", "thread exit"] {
             assert!(of("step", branch) > 0, "{branch} never came up\n{self:#?}");

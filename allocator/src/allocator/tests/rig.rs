@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     Allocator, Builder, Gfp, Maintain, Order, Pages,
-    error::{AllocError, FailReason, Refusal},
+    error::{AllocError, FailReason},
     frame::{FRAME_BYTES, LIST_FRAMES_MAX, PcpList},
     gfp::{MigrateType, ZoneType, gfp_migratetype},
     pcp::{
@@ -272,6 +272,8 @@ impl Rig {
         let [claimed, stolen, boosts] =
             [claimed, stolen, boosts].map(|of| sum(of, &after) - sum(of, &before));
         self.coverage.fallbacks(claimed, stolen, boosts);
+        let [before, after] = [&before, &after].map(|views| sum(|view| view.reserved_highatomic, views));
+        self.coverage.reserve(before, after);
     }
 
     /// Returns the zone that a sound request tries first.
@@ -298,6 +300,7 @@ impl Rig {
         caches: &[Option<CacheView>],
     ) {
         let highest = asked.highest().expect("a request that contradicts itself is refused");
+        self.check_type(asked, &pages);
         let zone = self.zone_of(&pages);
         let view = &before[zone];
         assert!(view.kind <= highest && view.kind != ZoneType::Movable, "{asked:?} got {:?}", view.kind);
@@ -331,6 +334,17 @@ impl Rig {
         }
         stamps(&mut pages).for_each(|word| *word = stamp);
         self.held.push(Held { pages, stamp, thread });
+    }
+
+    /// Checks that nobody has what is set aside who may not have it.
+    fn check_type(&mut self, asked: Asked, pages: &Pages) {
+        let zone = &self.allocator.core().domain.zones()[self.zone_of(pages)];
+        if zone.pageblock_type(pages.pfn()) == MigrateType::HighAtomic {
+            // A block may have waited in a cache since before its pageblock was set aside.
+            let cached = self.list(asked).is_some();
+            assert!(asked.may_have_highatomic() || cached, "{asked:?} got {pages:?}, which is set aside");
+            self.coverage.count("highatomic", "served");
+        }
     }
 
     /// Checks that no zone was passed over that would have been willing at the low mark.
@@ -367,8 +381,7 @@ impl Rig {
         let expected: Vec<_> = usable.iter().map(|view| (0, view.kind)).collect();
         assert_eq!(tried, expected, "{error}");
         for (zone, view) in error.tried().zip(usable) {
-            assert_eq!(zone.refusal, Refusal::Watermark, "{error}");
-            assert!(refused_by_the_rules(asked, view), "{error}, but {view:?}");
+            assert_eq!(refused_by_the_rules(asked, view), Some(zone.refusal), "{error}, but {view:?}");
             if asked.gfp.allows_blocking() {
                 assert_eq!(view.cached, 0, "{error}, but {} frames are in caches", view.cached);
             }
@@ -435,6 +448,14 @@ impl Rig {
             };
             assert_eq!(report.nr_free.iter().map(listed).sum::<u64>(), report.free);
             assert_eq!(zone.nr_free_pages(), report.free);
+            let reserved = u64::from(report.pageblocks[MigrateType::HighAtomic.index()]) * 512;
+            let hundredth = report.managed / 100;
+            let cap = if hundredth < 512 { 0 } else { hundredth.div_ceil(512) * 512 };
+            assert!(
+                reserved <= cap && report.free_highatomic <= reserved,
+                "{reserved} of {cap} are set aside"
+            );
+            assert_eq!(zone.reserved_highatomic(), reserved);
             let pageblocks = report.span.end.get().div_ceil(512) - report.span.start.get() / 512;
             assert_eq!(report.pageblocks.iter().sum::<u32>(), pageblocks);
         }
@@ -478,6 +499,10 @@ impl Rig {
             self.mark(&pages, false);
         }
         self.allocator.drain_all();
+        for zone in self.allocator.core().domain.zones() {
+            while zone.unreserve_highatomic_pageblock(MigrateType::Movable, true) {}
+            assert_eq!(zone.reserved_highatomic(), 0, "all of it is free");
+        }
         self.check();
         let conservation = self.allocator.conservation();
         assert_eq!((conservation.allocated(), conservation.cached()), (0, 0), "{conservation}");

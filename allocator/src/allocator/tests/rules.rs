@@ -2,7 +2,7 @@
 
 use crate::{
     Gfp,
-    error::FailReason,
+    error::{FailReason, Refusal},
     gfp::{BadRequest, MigrateType, NR_ZONE_TYPES, ZoneType, gfp_zone},
     zone::{ZoneEvents, ZoneReport, watermark::Watermarks},
 };
@@ -19,12 +19,17 @@ pub(super) struct Asked {
 pub(super) struct ZoneView {
     pub(super) kind: ZoneType,
     pub(super) free: u64,
+    /// Those that are set aside for high-order requests that cannot wait, and all that are, free or not.
+    pub(super) free_highatomic: u64,
+    pub(super) reserved_highatomic: u64,
     /// Frames in the caches of all threads.
     pub(super) cached: u64,
     pub(super) marks: Watermarks,
     pub(super) reserve: [u64; NR_ZONE_TYPES],
     /// A bit for each order of which there is a free block.
     pub(super) orders: u32,
+    /// The same of what is set aside.
+    pub(super) highatomic_orders: u32,
     pub(super) events: ZoneEvents,
 }
 
@@ -115,12 +120,25 @@ impl Asked {
     /// Returns what must stay free for this request, of a minimum.
     const fn least(self, min: u64) -> u64 {
         let high = self.gfp.contains(Gfp::HIGH);
-        let non_block = !self.gfp.contains(Gfp::DIRECT_RECLAIM) && !self.gfp.contains(Gfp::NOMEMALLOC);
-        match (high, non_block) {
+        match (high, self.is_non_block()) {
             (true, true) => min - min / 2 - (min - min / 2) / 4,
             (true, false) => min - min / 2,
             _ => min,
         }
+    }
+
+    const fn is_non_block(self) -> bool {
+        !self.gfp.contains(Gfp::DIRECT_RECLAIM) && !self.gfp.contains(Gfp::NOMEMALLOC)
+    }
+
+    /// Tells whether, in its second attempt, the request may count on what is set aside; not that it may have it.
+    const fn has_reserves(self) -> bool {
+        self.gfp.contains(Gfp::HIGH) || self.is_non_block()
+    }
+
+    /// Tells whether it may have what is set aside.
+    pub(super) const fn may_have_highatomic(self) -> bool {
+        self.is_non_block() && (self.order == 0 || self.gfp.contains(Gfp::HIGH))
     }
 
     /// Tells whether more than `mark` and the zone's reserve stay of `free` frames, all of the block but one counted off.
@@ -134,6 +152,7 @@ impl Asked {
         let Watermarks { min, boost, .. } = view.marks;
         // A boost does not keep an order-0 request from the reserve that it is entitled to.
         let unboosted = self.order == 0 && self.gfp.contains(Gfp::HIGH);
+        let free = if self.has_reserves() { free } else { free - view.free_highatomic };
         self.leaves(free, self.least(min + boost), view)
             || (unboosted && self.leaves(free, self.least(min), view))
     }
@@ -142,28 +161,33 @@ impl Asked {
 impl ZoneView {
     /// Puts together what the zone says of itself with what is known to be out of it.
     pub(super) fn new(report: &ZoneReport, live: u64) -> Self {
-        let has = |order: usize| MigrateType::PCP.iter().any(|kind| report.nr_free[kind.index()][order] > 0);
-        let orders =
-            (0..report.nr_free[0].len()).fold(0, |bits, order| bits | u32::from(has(order)) << order);
+        let orders_of = |kinds: &[MigrateType]| {
+            let has = |order: usize| kinds.iter().any(|kind| report.nr_free[kind.index()][order] > 0);
+            (0..report.nr_free[0].len()).fold(0, |bits, order| bits | u32::from(has(order)) << order)
+        };
         Self {
             kind: report.span.kind,
             free: report.free,
+            free_highatomic: report.free_highatomic,
+            reserved_highatomic: u64::from(report.pageblocks[MigrateType::HighAtomic.index()]) * 512,
             cached: report.span.frames() - report.free - live,
             marks: report.marks,
             reserve: report.lowmem_reserve,
-            orders,
+            orders: orders_of(&MigrateType::PCP),
+            highatomic_orders: orders_of(&[MigrateType::HighAtomic]),
             events: report.events,
         }
     }
 
     /// Tells whether the zone would serve the request at the low mark if types were of no matter.
     pub(super) fn is_willing(&self, asked: Asked) -> bool {
-        asked.leaves(self.free, self.marks.low + self.marks.boost, self) && self.orders >> asked.order != 0
+        asked.leaves(self.free - self.free_highatomic, self.marks.low + self.marks.boost, self)
+            && self.orders >> asked.order != 0
     }
 
     /// Tells whether a single frame may be taken at the low mark.
     pub(super) fn is_above_low(&self, highest: ZoneType) -> bool {
-        self.free > self.marks.low + self.marks.boost + self.reserve[highest.index()]
+        self.free - self.free_highatomic > self.marks.low + self.marks.boost + self.reserve[highest.index()]
     }
 }
 
@@ -171,24 +195,33 @@ impl ZoneView {
 pub(super) fn granted_by_the_rules(asked: Asked, view: &ZoneView, in_list: usize) -> Option<&'static str> {
     let highest = asked.highest().ok()?;
     let low = view.marks.low + view.marks.boost;
-    if asked.leaves(view.free, low, view) {
+    let plain = ZoneView { free_highatomic: 0, ..*view };
+    let usable = view.free - view.free_highatomic;
+    if asked.leaves(usable, low, view) {
         Some("at the low mark")
     } else if in_list > 0 && view.is_above_low(highest) {
         Some("cached, at the low mark of order 0")
-    } else if asked.leaves(view.free, view.marks.min + view.marks.boost, view) {
+    } else if asked.leaves(usable, view.marks.min + view.marks.boost, view) {
         Some("at the minimum")
     } else if asked.passes_min(view.free, view) {
         Some("with a reserve")
     } else if asked.ignores_marks() {
         Some("without marks")
-    } else if asked.gfp.allows_blocking() && asked.passes_min(view.free + view.cached, view) {
+    } else if asked.gfp.allows_blocking() && asked.passes_min(view.free + view.cached, &plain) {
+        // When the caches were empty, what was set aside was given up too.
         Some("after a drain")
     } else {
         None
     }
 }
 
-/// Tells whether a zone in this state has nothing for a request.
-pub(super) fn refused_by_the_rules(asked: Asked, view: &ZoneView) -> bool {
-    view.orders >> asked.order == 0 || !(asked.ignores_marks() || asked.passes_min(view.free, view))
+/// Says how a zone in this state refuses a request that it has nothing for.
+pub(super) fn refused_by_the_rules(asked: Asked, view: &ZoneView) -> Option<Refusal> {
+    let orders = view.orders | if asked.may_have_highatomic() { view.highatomic_orders } else { 0 };
+    if orders >> asked.order != 0 {
+        return (!asked.ignores_marks() && !asked.passes_min(view.free, view)).then_some(Refusal::Watermark);
+    }
+    // The test of a single frame does not look whose the free frames are.
+    let passed = asked.order == 0 && asked.passes_min(view.free, view);
+    Some(if passed { Refusal::NoBlock } else { Refusal::Watermark })
 }

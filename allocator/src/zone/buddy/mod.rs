@@ -9,6 +9,7 @@
 mod counts;
 mod fallback;
 mod free;
+mod highatomic;
 mod index;
 mod isolate;
 mod leaf;

@@ -105,6 +105,17 @@ impl Coverage {
         self.count("range", if done { "taken" } else { "in use" });
     }
 
+    pub(super) fn reserved(&mut self, order: u8, done: bool) {
+        self.count("reserve", "all");
+        let size = if order > 9 { "large" } else { "small" };
+        self.count("reserve", if done { size } else { "refused" });
+    }
+
+    pub(super) fn unreserved(&mut self, done: bool) {
+        self.count("unreserve", "all");
+        self.count("unreserve", if done { "done" } else { "nothing there" });
+    }
+
     /// Adds what one case did to the sum over all.
     pub(super) fn add_to_total(&self) {
         let mut total = TOTAL.lock();
@@ -154,6 +165,8 @@ impl Coverage {
             branches.push(("pageblock", format!("{change:?} done")));
             branches.push(("pageblock", format!("{change:?} refused")));
         }
+        branches.extend(["small", "large", "refused"].map(|branch| ("reserve", branch.to_owned())));
+        branches.extend(["done", "nothing there"].map(|branch| ("unreserve", branch.to_owned())));
         branches.extend(["taken", "in use"].map(|branch| ("range", branch.to_owned())));
         for (kind, branch) in branches {
             let all = self.counts[&(kind, "all".to_owned())];

@@ -58,6 +58,14 @@ pub(super) enum Step {
         pageblock: u32,
         change: Change,
     },
+    /// Sets aside what a block that is held lies in.
+    Reserve {
+        position: u32,
+    },
+    /// Gives up some of what is set aside.
+    Unreserve {
+        kind: MigrateType,
+    },
     /// Takes frames by address; those that are in use already make it fail.
     TakeRange {
         position: u32,
@@ -74,6 +82,8 @@ enum Deed {
     TurnedOver { pfn: u32, from: MigrateType, to: MigrateType },
     Changed { pfn: u32, change: Change, done: bool },
     TookRange { start: u32, end: u32, done: bool },
+    Reserved { held: Held, done: bool },
+    Unreserved { kind: MigrateType, done: bool },
     Nothing,
 }
 
@@ -131,6 +141,8 @@ impl Reference {
             SetAside,
             Pageblock,
             TakeRange,
+            Reserve,
+            Unreserve,
         }
         let frees = if above { 80 } else { 25 };
         let (step, word) = pick(
@@ -146,6 +158,8 @@ impl Reference {
                 (2, Kind::SetAside),
                 (6, Kind::Pageblock),
                 (2, Kind::TakeRange),
+                (2, Kind::Reserve),
+                (3, Kind::Unreserve),
             ],
         );
         // Where much is free, large blocks can be had.
@@ -202,6 +216,8 @@ impl Reference {
                 // In a few, so that one change meets another.
                 Step::Pageblock { pageblock: small(word, 8), change }
             }
+            Kind::Reserve => Step::Reserve { position: small(word, u32::MAX) },
+            Kind::Unreserve => Step::Unreserve { kind },
             Kind::TakeRange => {
                 let most = if plenty { 3000 } else { 40 };
                 Step::TakeRange { position: small(word >> 16, u32::MAX), frames: 1 + small(word, most) }
@@ -255,12 +271,7 @@ impl Reference {
             Step::Free { .. } if self.held.is_empty() => Deed::Nothing,
             Step::Free { position } => {
                 // Every eighth is one of the largest, of which there are few.
-                let position = if position % 8 == 0 {
-                    (0..self.held.len()).max_by_key(|&at| self.held[at].order).unwrap_or(0)
-                } else {
-                    position as usize % self.held.len()
-                };
-                let held = self.held.swap_remove(position);
+                let held = self.held.swap_remove(self.place(position, 8));
                 self.give_back(vec![held], false)
             }
             Step::FreeBatch { position, count, together } => {
@@ -284,6 +295,12 @@ impl Reference {
                 let pfn = self.model.pageblock(pageblock);
                 Deed::Changed { pfn, change, done: self.model.change(pfn, change) }
             }
+            Step::Reserve { .. } if self.held.is_empty() => Deed::Nothing,
+            Step::Reserve { position } => {
+                let held = self.held[self.place(position, 2)];
+                Deed::Reserved { held, done: self.model.reserve(held) }
+            }
+            Step::Unreserve { kind } => Deed::Unreserved { kind, done: self.model.unreserve(kind) },
             Step::TakeRange { position, frames } => {
                 let (start, total) = (self.model.start, self.model.end - self.model.start);
                 let start = start + position % total;
@@ -293,6 +310,14 @@ impl Reference {
                 self.held.extend(taken.into_iter().flatten());
                 Deed::TookRange { start, end, done }
             }
+        }
+    }
+
+    /// Returns the place of a block that is held; every so many times one of the largest.
+    fn place(&self, position: u32, largest_of: u32) -> usize {
+        match position % largest_of {
+            0 => (0..self.held.len()).max_by_key(|&at| self.held[at].order).unwrap_or(0),
+            _ => position as usize % self.held.len(),
         }
     }
 
@@ -505,6 +530,15 @@ impl StateMachineTest for Machine {
                 let taken = tested.buddy.take_range(Pfn::new(start), Pfn::new(end));
                 assert_eq!(taken.is_ok(), done, "frames {start:#x} to {end:#x}: {taken:?}");
                 tested.coverage.took_range(done);
+            }
+            &Deed::Reserved { held, done } => {
+                let (pfn, order) = (Pfn::new(held.pfn), Order::new(held.order));
+                assert_eq!(tested.buddy.reserve_highatomic(pfn, order), done, "{held:?}");
+                tested.coverage.reserved(held.order, done);
+            }
+            &Deed::Unreserved { kind, done } => {
+                assert_eq!(tested.buddy.unreserve_highatomic(kind), done, "for {kind}");
+                tested.coverage.unreserved(done);
             }
         }
         tested.coverage.steps += 1;

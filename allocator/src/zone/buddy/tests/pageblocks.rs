@@ -110,6 +110,37 @@ impl Model {
         }
     }
 
+    /// Sets aside the pageblocks that a block lies in, if all of them are whole and of types that merge.
+    pub(super) fn reserve(&mut self, held: Held) -> bool {
+        let first = held.pfn / BLOCK_FRAMES * BLOCK_FRAMES;
+        let last = held.pfn + (1 << held.order) - 1;
+        let pageblocks: Vec<u32> = (first..=last).step_by(BLOCK_FRAMES as usize).collect();
+        let may = pageblocks.iter().all(|&at| {
+            let whole = at >= self.start && at + BLOCK_FRAMES <= self.end;
+            whole && MigrateType::PCP.contains(&self.kind(at))
+        });
+        if may {
+            pageblocks.into_iter().for_each(|at| self.turn_over(at, MigrateType::HighAtomic));
+        }
+        may
+    }
+
+    /// Turns what is around the lowest of the smallest free blocks that are set aside over to a type, if there is one.
+    pub(super) fn unreserve(&mut self, kind: MigrateType) -> bool {
+        let aside = MigrateType::HighAtomic;
+        let smallest =
+            (0..=self.max_order).find_map(|order| Some((order, *self.listed(order, aside).first()?)));
+        let Some((order, pfn)) = smallest else { return false };
+        if order < BLOCK_ORDER {
+            self.turn_over(pfn, kind);
+        } else {
+            self.set(order, aside).remove(&pfn);
+            self.retag(pfn, order, kind);
+            self.merge(pfn, order);
+        }
+        true
+    }
+
     /// Takes all frames from `start` to before `end` if all are free, and returns the aligned blocks of at most 128 that they
     /// are.
     pub(super) fn take_range(&mut self, start: u32, end: u32) -> Option<Vec<Held>> {
