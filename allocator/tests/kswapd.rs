@@ -65,9 +65,8 @@ fn boost(allocator: &Allocator) -> Vec<Pages> {
     for at in (0..halves.len()).rev().step_by(2).take(12).collect::<Vec<_>>() {
         drop(halves.remove(at));
     }
-    for _ in 0..4 {
-        halves.extend(allocator.alloc_pages(Gfp::KERNEL, Order::new(4)));
-    }
+    // A pageblock that was whole may serve the first of them.
+    halves.extend((0..8).filter_map(|_| allocator.alloc_pages(Gfp::KERNEL, Order::new(7)).ok()));
     halves
 }
 

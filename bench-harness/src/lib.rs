@@ -4,6 +4,7 @@ pub mod commands;
 pub mod environment;
 pub mod measure;
 pub mod pollution;
+pub mod pressure;
 pub mod replay;
 pub mod report;
 pub mod rival;

@@ -6,6 +6,7 @@ use anyhow::Result;
 use bench_harness::{
     commands::{
         bench::{self, BenchArgs},
+        pressure::{self, PressureArgs},
         replay::{self, ReplayArgs},
         soak::{self, SoakArgs},
         stat::{self, StatArgs},
@@ -16,7 +17,8 @@ use bench_harness::{
 };
 use clap::{Parser, Subcommand};
 
-/// Linux's physical page allocator as a library: shows the machine, measures, replays traces, soaks, shows its statistics.
+/// Linux's physical page allocator as a library: shows the machine, measures, replays traces, soaks, puts it under pressure, shows
+/// its statistics.
 #[derive(Parser)]
 #[command(name = "gfp", version)]
 struct Cli {
@@ -31,6 +33,7 @@ enum Command {
     Bench(BenchArgs),
     Replay(ReplayArgs),
     Soak(SoakArgs),
+    Pressure(PressureArgs),
     Stat(StatArgs),
 }
 
@@ -59,6 +62,10 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Soak(args) => {
             let mut records = records(args.json.as_deref())?;
             soak::run(&args, &mut |record| records.write(&record))
+        }
+        Command::Pressure(args) => {
+            let mut records = records(args.json.as_deref())?;
+            pressure::run(&args, &mut |record| records.write(&record))
         }
         Command::Stat(args) => {
             let mut records = records(args.json.as_deref())?;

@@ -1,8 +1,9 @@
 //! Fallback pollution: how many pageblocks end up with more than one kind of block in them, with grouping by type and without.
 //!
 //! A pageblock with a few blocks that cannot move among many that can is lost to compaction and to huge pages. The load keeps
-//! movable, unmovable and reclaimable blocks of orders 0 to 3 in an arena that is nearly full; which kind is asked for most
-//! changes all the time, so that each kind outgrows its pageblocks again and again.
+//! movable, unmovable and reclaimable blocks of orders 0 to 3, and frees any of them, so that no pageblock empties by itself. How many
+//! are of each kind changes all the time. Nothing is reclaimed and nothing moved: what is mixed once stays so for long, and
+//! in an arena that is so full that a kind cannot grow within its own pageblocks, all become mixed in the end.
 
 use anyhow::{Context, Result};
 use gfp::{Allocator, Gfp, Handle, Maintain, Order, Pages, zone::Grouping};
@@ -11,14 +12,16 @@ use crate::workload::Rng;
 
 /// Frames of a pageblock.
 const PAGEBLOCK: u32 = 512;
-/// Every so many operations the kind that is asked for most is another one.
+/// So many operations a phase lasts, in which one request of ten is of one kind.
 const PHASE: u64 = 100_000;
+/// How full the arena is, in hundredths, from one run to the next.
+pub const FULL_PERCENT: [u64; 4] = [60, 70, 80, 90];
 /// Every so many operations the pageblocks are looked at.
 const SAMPLE: u64 = 50_000;
 /// Every so many operations a second is over, for what an allocator does by time.
 const SECOND: u64 = 10_000;
 
-/// A kind of block: a third of the requests and more while its phase lasts.
+/// The kinds of blocks: three in five, and twice one in five of the requests; while its phase lasts, a kind has more.
 const KINDS: [Gfp; 3] = [Gfp::HIGHUSER_MOVABLE, Gfp::KERNEL, Gfp::KERNEL.union(Gfp::RECLAIMABLE)];
 
 /// The load.
@@ -30,14 +33,12 @@ pub struct Load {
     pub operations: u64,
     /// Size of the arena in bytes.
     pub bytes: usize,
-    /// How many hundredths of the arena's frames are in use.
-    pub full_percent: u64,
 }
 
 impl Default for Load {
-    /// 10⁷ operations in 256 MiB of which nine tenths are in use.
+    /// 10⁷ operations in 256 MiB.
     fn default() -> Self {
-        Self { seed: 1, operations: 10_000_000, bytes: 256 << 20, full_percent: 90 }
+        Self { seed: 1, operations: 10_000_000, bytes: 256 << 20 }
     }
 }
 
@@ -53,6 +54,13 @@ pub struct Pollution {
 }
 
 impl Pollution {
+    /// Adds what became of the pageblocks of another run.
+    pub const fn add(&mut self, other: Self) {
+        self.used += other.used;
+        self.mixed += other.mixed;
+        self.failed += other.failed;
+    }
+
     /// Returns the share of mixed pageblocks among those that hold something.
     #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "counts of pageblocks")]
@@ -68,11 +76,11 @@ struct Held {
 }
 
 impl Load {
-    /// Runs the load on an allocator of its own, and looks at the pageblocks from the time on when the arena is full.
+    /// Runs the load on an allocator of its own of which so many hundredths are in use, and looks at the pageblocks from the time on when the arena is full.
     ///
     /// # Errors
     /// When the allocator cannot be built.
-    pub fn run(&self, grouping: Grouping) -> Result<Pollution> {
+    pub fn run(&self, grouping: Grouping, full_percent: u64) -> Result<Pollution> {
         let allocator = Allocator::builder(self.bytes)
             .dma(0)
             .cpus(1)
@@ -89,7 +97,7 @@ impl Load {
             if operation % SECOND == 0 {
                 allocator.age();
             }
-            let is_full = in_use * 100 >= frames * self.full_percent;
+            let is_full = in_use * 100 >= frames * full_percent;
             was_full |= is_full;
             if was_full && operation % SAMPLE == 0 {
                 pollution.look(&held, frames);
@@ -110,10 +118,10 @@ impl Load {
     }
 }
 
-/// Asks for a block: half of them of the phase's kind, the others of any.
+/// Asks for a block.
 fn ask(handle: &Handle, rng: &mut Rng, operation: u64) -> Option<Held> {
     let phase = usize::try_from(operation / PHASE % 3).expect("below 3");
-    let kind = if rng.below(2) == 0 { phase } else { rng.below(3) };
+    let kind = if rng.below(10) == 0 { phase } else { [0, 0, 0, 1, 2][rng.below(5)] };
     // Small ones more often: 8 of 15, 4, 2 and 1.
     let order = [0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 3][rng.below(15)];
     let pages = handle.alloc_pages(KINDS[kind], Order::new(order)).ok()?;
@@ -140,10 +148,10 @@ mod tests {
     #[test]
     fn grouping_at_least_halves_the_share_of_mixed_pageblocks() {
         let load = Load { operations: 1_000_000, bytes: 64 << 20, ..Load::default() };
-        let [with, without] =
-            [Grouping::ByMobility, Grouping::Disabled].map(|grouping| load.run(grouping).unwrap());
+        let run = |grouping| load.run(grouping, 70).unwrap();
+        let [with, without] = [Grouping::ByMobility, Grouping::Disabled].map(run);
         assert!(without.mixed > 0 && with.used > 0, "{with:?} {without:?}");
         assert!(2.0 * with.share() <= without.share(), "{with:?} {without:?}");
-        assert_eq!(with, load.run(Grouping::ByMobility).unwrap(), "it follows from the seed");
+        assert_eq!(with, run(Grouping::ByMobility), "it follows from the seed");
     }
 }

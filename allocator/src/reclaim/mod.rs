@@ -1,13 +1,5 @@
 //! Reclaim: getting memory back from those who offer it.
 //!
-//! | file | idea |
-//! |---|---|
-//! | `shrinker` | those who offer it: caches of the application |
-//! | `kswapd`, `balance` | the thread of each node, and how much it reclaims |
-//! | `wish` | what it is asked for |
-//! | `direct`, `throttle` | reclaim on the thread of a request, and when that waits for kswapd |
-//! | `node_reclaim` | reclaim before a request goes to another node |
-//! | `events`, `report` | what is counted and told |
 //! Whoever keeps pages that it could do without implements [`Shrinker`] and registers it
 //! ([`Allocator::register_shrinker`](crate::Allocator::register_shrinker)). When memory is short it is asked how many objects it has,
 //! and is told to give up a share of them.
@@ -45,6 +37,17 @@
 //! A shrinker whose scans free nothing is asked again, as in the kernel, but not for ever: its turn ends after 1024 scans in a row
 //! in which nothing came back, and what it was not asked for is put off. That, and that more than 2^61 objects count as 2^61, is all
 //! that differs from the kernel's arithmetic (`do_shrink_slab`, 6.x).
+//!
+//! # Who asks
+//!
+//! | file | idea |
+//! |---|---|
+//! | `shrinker` | those who offer it: caches of the application |
+//! | `kswapd`, `balance` | the thread of each node, and how much it reclaims |
+//! | `wish` | what it is asked for |
+//! | `direct`, `throttle` | reclaim on the thread of a request, and when that waits for kswapd |
+//! | `node_reclaim` | reclaim before a request goes to another node |
+//! | `events`, `report` | what is counted and told |
 
 #![deny(unsafe_code)]
 
@@ -65,13 +68,7 @@ pub use shrinker::{ObjectCount, RegisteredShrinker, ShrinkControl, Shrinker, Shr
 pub(crate) use shrinker::{ShrinkRound, Shrinkers, Shrunk};
 
 use self::{balance::DEF_PRIORITY, bit_lock::BitLock, events::Events, kswapd::Kswapd, throttle::Throttled};
-use crate::{
-    alloc::{AllocContext, Domain},
-    frame::{Nid, Order},
-    gfp::Gfp,
-    pcp::local,
-    stats::VmStat,
-};
+use crate::{alloc::Domain, frame::Nid, gfp::Gfp, pcp::local, stats::VmStat};
 use core::num::NonZeroUsize;
 
 /// What an allocator knows of reclaim.
@@ -107,16 +104,6 @@ impl Reclaim {
 
     fn pgdat(&self, node: Nid) -> &Pgdat {
         &self.pgdats[node.index()]
-    }
-
-    /// Wakes the kswapds of all nodes that may serve a request (`wake_all_kswapds`). Never waits.
-    pub(crate) fn wake_all_kswapds(&self, domain: &Domain, context: &AllocContext<'_>, order: Order) {
-        let mut last = None;
-        for zone in context.zonelist.zones(context.highest_zone, context.nodemask) {
-            if last.replace(zone.node) != Some(zone.node) {
-                self.wakeup_kswapd(domain, zone.number, context.gfp, order, context.highest_zone);
-            }
-        }
     }
 
     /// Returns the frames of a node that could be reclaimed (`zone_reclaimable_pages`).

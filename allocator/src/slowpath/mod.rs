@@ -58,7 +58,7 @@ fn alloc_pages_slowpath(
         flags |= AllocFlags::TRYLOCK;
     }
     if flags.contains(AllocFlags::KSWAPD) && waiting == Waiting::Allowed {
-        reclaim.wake_all_kswapds(domain, context, context.order);
+        wake_all_kswapds(reclaim, domain, context);
     }
     if let Some(found) = get_page_from_freelist(asked, context, flags, &mut error) {
         return Ok(found);
@@ -74,6 +74,16 @@ fn alloc_pages_slowpath(
         }
         if !domain.unreserve_highatomic_pageblock(context, true) {
             return Err(error);
+        }
+    }
+}
+
+/// Wakes the kswapds of all nodes that may serve a request (`wake_all_kswapds`).
+fn wake_all_kswapds(reclaim: &Reclaim, domain: &Domain, context: &AllocContext<'_>) {
+    let mut last = None;
+    for zone in context.zonelist.zones(context.highest_zone, context.nodemask) {
+        if last.replace(zone.node) != Some(zone.node) {
+            reclaim.wakeup_kswapd(domain, zone.number, context.gfp, context.order, context.highest_zone);
         }
     }
 }

@@ -66,14 +66,14 @@ pub struct VmStat {
     pub zone_reclaim_success: u64,
     /// Those for which it was not.
     pub zone_reclaim_failed: u64,
+    /// Objects that shrinkers looked at, as they say.
+    pub slabs_scanned: u64,
     /// Naps of kswapds that somebody ended: memory fell below a low mark again soon.
     pub kswapd_low_wmark_hit_quickly: u64,
     /// Times that a kswapd did not go to sleep because memory fell below a high mark during its nap, or before it.
     pub kswapd_high_wmark_hit_quickly: u64,
     /// Times that a kswapd began to reclaim.
     pub pageoutrun: u64,
-    /// Objects that shrinkers looked at, as they say.
-    pub slabs_scanned: u64,
 }
 
 impl VmStat {
@@ -139,13 +139,13 @@ impl fmt::Display for VmStat {
             ("pgscan_direct_throttle", self.pgscan_direct_throttle),
             ("zone_reclaim_success", self.zone_reclaim_success),
             ("zone_reclaim_failed", self.zone_reclaim_failed),
+            ("slabs_scanned", self.slabs_scanned),
             ("kswapd_low_wmark_hit_quickly", self.kswapd_low_wmark_hit_quickly),
             ("kswapd_high_wmark_hit_quickly", self.kswapd_high_wmark_hit_quickly),
             ("pageoutrun", self.pageoutrun),
         ] {
             writeln!(f, "{name} {count}")?;
         }
-        writeln!(f, "slabs_scanned {}", self.slabs_scanned)?;
         writeln!(f, "nr_unstable 0")
     }
 }

@@ -52,6 +52,13 @@ thread_local! {
 /// assert!(numbers.is_revoked() && numbers.try_access().is_none());
 /// assert_eq!(numbers.revoke(), None, "it is gone");
 ///
+/// // Without waiting for those who use it.
+/// let later = Revocable::new(7);
+/// let access = later.try_access().expect("nobody has revoked it");
+/// later.revoke_later();
+/// assert_eq!((*access, later.is_revoked()), (7, true));
+/// drop(access);
+///
 /// // From inside: it goes when the last access ends.
 /// let itself = Revocable::new(String::from("callback"));
 /// let access = itself.try_access().expect("nobody has revoked it");
@@ -124,6 +131,14 @@ impl<T> Revocable<T> {
         // One waiter is woken by the last user, the next one here.
         self.parker.waker(&self.state).wake_one();
         self.take()
+    }
+
+    /// Takes the value away without waiting: nobody begins to use it any more, and the last of those who do drops it.
+    pub fn revoke_later(&self) {
+        let before = self.state.fetch_or(REVOKED | LEFT_BEHIND, Ordering::Acquire);
+        if before & USERS == 0 {
+            drop(self.take());
+        }
     }
 
     /// Tells whether nobody may begin to use the value any more.
@@ -220,7 +235,7 @@ mod tests {
             has_entered.recv().expect("the user sends");
             let revoker = scope.spawn(|| value.revoke());
             while !value.is_revoked() {
-                thread::yield_now();
+                crate::sync::thread::yield_now();
             }
             assert!(value.try_access().is_none());
             assert!(!revoker.is_finished(), "it has a user");

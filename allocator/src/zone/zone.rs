@@ -261,7 +261,8 @@ impl Zone {
             let state = ZoneState::of(self.first_for, |highest, mark, flags| {
                 zone_watermark_ok(self.rule, 0, wmark_pages(marks, mark), highest, flags, &snapshot)
             });
-            if state.above_high() && !core::mem::replace(above_high, state.above_high()) {
+            let was_above_high = core::mem::replace(above_high, state.above_high());
+            if state.above_high() && !was_above_high {
                 self.mirror.count_rise();
             }
             state

@@ -1,6 +1,7 @@
 //! The commands of `gfp`.
 
 pub mod bench;
+pub mod pressure;
 pub mod replay;
 pub mod soak;
 pub mod stat;

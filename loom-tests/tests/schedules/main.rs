@@ -17,13 +17,15 @@ mod parts;
 #[cfg(shuttle)]
 mod scenarios;
 #[cfg(shuttle)]
+mod shrinkers;
+#[cfg(shuttle)]
 mod stamps;
 #[cfg(shuttle)]
 mod worker;
 
 #[cfg(shuttle)]
 fn main() -> ExitCode {
-    loom_tests::run(&[scenarios::MODELS, &[owned::MODEL]].concat())
+    loom_tests::run(&[scenarios::MODELS, &[shrinkers::MODEL, owned::MODEL]].concat())
 }
 
 #[cfg(not(shuttle))]

@@ -14,7 +14,7 @@ use crate::worker::AREA;
 /// Two use the same cache or zone.
 pub(crate) const BOTH: &str = "two have the cell at once";
 /// Somebody waits for ever, and others for it.
-const STUCK: &str = "exceeded max_steps|deadlock!";
+pub(crate) const STUCK: &str = "exceeded max_steps|deadlock!";
 /// Frames are counted twice, or not at all.
 const COUNT: &str = " = |attempt to add with overflow";
 

@@ -101,6 +101,11 @@ impl Entry {
         drop(self.object.revoke());
     }
 
+    /// Lets no callback begin any more, and waits for none: the last to return drops the object.
+    pub(super) fn remove_later(&self) {
+        self.object.revoke_later();
+    }
+
     /// Takes what was put off for a node (`xchg_nr_deferred`).
     pub(super) fn take_deferred(&self, nid: Nid) -> u64 {
         self.deferred.get(nid.index()).map_or(0, |deferred| deferred.swap(0, Ordering::Relaxed))

@@ -21,6 +21,8 @@ mod meter;
 mod registered;
 mod share;
 mod shrinkers;
+#[cfg(test)]
+mod tests;
 mod turn;
 
 pub use contract::{ObjectCount, ShrinkControl, Shrinker};

@@ -105,12 +105,13 @@ impl Shrinkers {
         self.walk().map(|entry| entry.report()).collect()
     }
 
-    /// Removes all shrinkers and lets go of their objects, of which each may hold pages; none is added any more.
+    /// Removes all shrinkers and lets go of their objects, of which each may hold pages; none is added any more. Waits for no callback: that
+    /// of a background thread may take as long as it likes.
     pub(crate) fn close(&self) {
         self.registry.close(|_| ());
         for entry in self.walk() {
             self.registry.unregister(&entry, |_| ());
-            entry.remove();
+            entry.remove_later();
         }
     }
 

@@ -34,7 +34,7 @@ pub(super) fn do_shrink_slab(entry: &Entry, domain: &Domain, round: ShrinkRound)
     shrunk
 }
 
-/// Has a shrinker scan its share, batch after batch, until it is done, stops, or is given up.
+/// Has a shrinker scan its share, batch after batch, until it is done, stops, or is given up, or the allocator ends.
 fn scan(entry: &Entry, domain: &Domain, control: &mut ShrinkControl, share: &mut Share) -> Shrunk {
     let mut shrunk = Shrunk::default();
     if share.next_scan().is_none() {
@@ -42,7 +42,7 @@ fn scan(entry: &Entry, domain: &Domain, control: &mut ShrinkControl, share: &mut
     }
     let mut meter = Meter::start(domain, entry.frees_elsewhere.load(Ordering::Relaxed));
     let mut fruitless = 0;
-    while let Some(nr_to_scan) = share.next_scan() {
+    while let Some(nr_to_scan) = share.next_scan().filter(|_| !domain.is_closed()) {
         control.ask(nr_to_scan);
         let scanned = entry.call(|shrinker: &dyn Shrinker| shrinker.scan_objects(control));
         let stopped = !matches!(scanned, Some(Some(_)));

@@ -1,0 +1,181 @@
+//! Rounds of shrinkers over two nodes without memory behind their frames.
+
+use super::{ObjectCount, ShrinkControl, ShrinkRound, Shrinker, Shrinkers, shrinkers::Shrunk};
+use crate::{
+    alloc::{Domain, DomainOptions},
+    frame::{AllocatorNumber, Nid, Order},
+    gfp::{Gfp, MemallocScope, Scopes, current_scopes},
+    node::{Distances, NodeFrames, NodeMask, ZonePlan, zone_spans},
+    pcp::{Handover, sizing::HighFraction},
+    sync::{Arc, Mutex},
+    zone::watermark::WatermarkRule,
+};
+
+const NODES: [Nid; 2] = [Nid::new(0), Nid::new(1)];
+
+fn domain() -> Domain {
+    let frames = 1 << 12;
+    let plan = ZonePlan {
+        nodes: NODES.map(|node| NodeFrames { node, frames }).into(),
+        dma_frames: 0,
+        highmem_frames: 0,
+        movable_frames: 0,
+        online_frames: 2 * frames,
+    };
+    Domain::new(&DomainOptions {
+        allocator: AllocatorNumber::new(1).expect("not 0"),
+        spans: zone_spans(&plan).expect("nothing is set aside"),
+        distances: Distances::collect(2, |from, to| if from == to { 10 } else { 20 }),
+        nodes_with_cpus: NodeMask::ALL,
+        cpu_nodes: Box::new([]),
+        max_order: Order::new(10),
+        rule: WatermarkRule::AnySuitable,
+        min_free_kbytes: None,
+        watermark_scale_factor: 10,
+        cpus: 1,
+        high_fraction: HighFraction::AUTO,
+        cache_slice_frames: 0,
+        cma: Vec::new(),
+        handover: Handover::Direct,
+    })
+    .expect("address space for two small nodes")
+}
+
+fn round(node: Nid, priority: u8) -> ShrinkRound {
+    ShrinkRound { gfp: Gfp::NOFS, node, priority }
+}
+
+/// What a shrinker was asked: the node, and how many objects; 0 while they are counted.
+type Asked = Arc<Mutex<Vec<(Nid, u64)>>>;
+
+/// Writes down what it is asked.
+struct Writes {
+    asked: Asked,
+    objects: u64,
+    numa_aware: bool,
+}
+
+impl Writes {
+    fn note(&self, control: &ShrinkControl) {
+        assert_eq!(control.gfp(), Gfp::NOFS);
+        assert!(current_scopes().contains(Scopes::MEMALLOC));
+        self.asked.lock().push((control.nid(), control.nr_to_scan()));
+    }
+}
+
+impl Shrinker for Writes {
+    fn count_objects(&self, control: &ShrinkControl) -> ObjectCount {
+        self.note(control);
+        ObjectCount::Objects(self.objects)
+    }
+    fn scan_objects(&self, control: &mut ShrinkControl) -> Option<u64> {
+        self.note(control);
+        Some(0)
+    }
+    fn batch(&self) -> u64 {
+        1000
+    }
+    fn numa_aware(&self) -> bool {
+        self.numa_aware
+    }
+}
+
+fn writes(objects: u64, numa_aware: bool) -> (Asked, Box<dyn Shrinker>) {
+    let asked = Asked::default();
+    (Arc::clone(&asked), Box::new(Writes { asked, objects, numa_aware }))
+}
+
+#[test]
+fn who_tells_nodes_apart_is_asked_for_the_node_and_puts_off_by_node() {
+    let (shrinkers, domain) = (Shrinkers::default(), domain());
+    let (aware, shrinker) = writes(400, true);
+    let aware_registered = shrinkers.register("aware", shrinker, NODES.len());
+    let (unaware, shrinker) = writes(400, false);
+    let unaware_registered = shrinkers.register("unaware", shrinker, NODES.len());
+
+    // A quarter of 400, times 4 by 2 seeks, is 200 objects; less than a batch and less than all, so it is put off.
+    for node in NODES {
+        assert_eq!(shrinkers.shrink_slab(&domain, round(node, 2)), Shrunk::default());
+    }
+    assert_eq!(*aware.lock(), NODES.map(|node| (node, 0)));
+    assert_eq!(*unaware.lock(), [(NODES[0], 0); 2], "once a round");
+    assert_eq!(aware_registered.report().deferred_objects, 400, "200 on each node");
+    assert_eq!(unaware_registered.report().deferred_objects, 400, "of both rounds together");
+
+    // What was put off is asked for with the next share: 200 and 800 on node 1, 400 and 800 of all, but at most twice all.
+    aware.lock().clear();
+    unaware.lock().clear();
+    assert_eq!(shrinkers.shrink_slab(&domain, round(NODES[1], 0)), Shrunk { scanned: 1600, freed: 0 });
+    assert_eq!(*aware.lock(), [(NODES[1], 0), (NODES[1], 800)]);
+    assert_eq!(*unaware.lock(), [(NODES[0], 0), (NODES[0], 800)]);
+    assert_eq!(aware_registered.report().deferred_objects, 400, "200 on node 0, 200 left on node 1");
+    assert_eq!(unaware_registered.report().deferred_objects, 400);
+    assert_eq!(shrinkers.scanned(), 1600);
+}
+
+#[test]
+fn objects_are_counted_by_node_where_they_can_be() {
+    let shrinkers = Shrinkers::default();
+    struct Many(u64);
+    impl Shrinker for Many {
+        fn count_objects(&self, control: &ShrinkControl) -> ObjectCount {
+            match control.nid().index() {
+                0 => ObjectCount::Objects(self.0),
+                _ => ObjectCount::Empty,
+            }
+        }
+        fn scan_objects(&self, _: &mut ShrinkControl) -> Option<u64> {
+            None
+        }
+        fn numa_aware(&self) -> bool {
+            self.0 == 5
+        }
+    }
+    let _aware = shrinkers.register("aware", Box::new(Many(5)), NODES.len());
+    let unaware = shrinkers.register("unaware", Box::new(Many(7)), NODES.len());
+    assert_eq!(NODES.map(|node| shrinkers.count(node)), [12, 7], "those of the other one may be anywhere");
+    let liar = shrinkers.register("liar", Box::new(Many(u64::MAX)), NODES.len());
+    assert_eq!(shrinkers.count(NODES[0]), u64::MAX);
+    drop((unaware, liar));
+    assert_eq!(NODES.map(|node| shrinkers.count(node)), [5, 0]);
+}
+
+#[test]
+fn a_thread_that_reclaims_is_served_and_one_inside_a_callback_is_not() {
+    struct Nests {
+        shrinkers: Arc<Shrinkers>,
+        domain: Arc<Domain>,
+    }
+    impl Shrinker for Nests {
+        fn count_objects(&self, _: &ShrinkControl) -> ObjectCount {
+            assert_eq!(self.shrinkers.count(NODES[0]), 0);
+            ObjectCount::Objects(10)
+        }
+        fn scan_objects(&self, _: &mut ShrinkControl) -> Option<u64> {
+            assert_eq!(self.shrinkers.shrink_slab(&self.domain, round(NODES[0], 0)), Shrunk::default());
+            None
+        }
+    }
+    let (shrinkers, domain) = (Arc::new(Shrinkers::default()), Arc::new(domain()));
+    let (asked, shrinker) = writes(10, false);
+    let _first = shrinkers.register("first", shrinker, NODES.len());
+    let nests = Nests { shrinkers: Arc::clone(&shrinkers), domain: Arc::clone(&domain) };
+    let second = shrinkers.register("nests", Box::new(nests), NODES.len());
+    let _reclaims = MemallocScope::enter();
+    assert_eq!(shrinkers.shrink_slab(&domain, round(NODES[0], 0)), Shrunk { scanned: 20, freed: 0 });
+    assert_eq!(*asked.lock(), [(NODES[0], 0), (NODES[0], 20)], "once");
+    assert_eq!((second.report().scans, second.report().panics), (1, 0));
+}
+
+#[test]
+fn nobody_is_called_once_all_are_gone() {
+    let (shrinkers, domain) = (Shrinkers::default(), domain());
+    let (asked, shrinker) = writes(10, false);
+    let registered = shrinkers.register("before", shrinker, NODES.len());
+    shrinkers.close();
+    assert_eq!(Arc::strong_count(&asked), 1, "its object is gone");
+    let late = shrinkers.register("behind", writes(10, false).1, NODES.len());
+    assert_eq!(shrinkers.shrink_slab(&domain, round(NODES[0], 0)), Shrunk::default());
+    assert!(asked.lock().is_empty() && shrinkers.reports().is_empty());
+    drop((registered, late));
+}
