@@ -52,9 +52,10 @@
 //! | [`node`] | which zones a request tries, in which order: zonelists, node masks, memory policies; what callers count of a node, dirty limits |
 //! | [`pcp`] | the thread's cache: lists, sizes, refill, drain, ageing |
 //! | [`alloc`] | a request and a free from the flags to the zone |
-//! | [`reclaim`] | memory that caches give back when it is short: [shrinkers](reclaim::Shrinker) |
-//! | [`stats`] | vmstat, buddyinfo, zoneinfo, pagetypeinfo and fragmentation in the kernel's formats |
-//! | `reclaim` | memory from those who offer it: kswapd, direct reclaim, node reclaim |
+//! | [`stats`] | vmstat, buddyinfo, zoneinfo, pagetypeinfo, fragmentation and Mem-Info in the kernel's formats |
+//! | `compact` | compaction, which moves nothing yet |
+//! | [`reclaim`] | memory from those who offer it: [shrinkers](reclaim::Shrinker), kswapd, direct reclaim, node reclaim; what happens when it has run out |
+//! | [`slowpath`] | the state machine of a request that found nothing at the low mark |
 //! | `allocator` | the face: [`Allocator`], [`Builder`], [`Handle`], [`Pages`]; `allocator/debug/`: [`DebugModes`] |
 //!
 //! # One allocation
@@ -82,7 +83,7 @@
 //! | [`zone::buddy::Buddy::rmqueue`] | own type, else claims a pageblock, else steals a block | `zone/buddy/fallback.rs` |
 //! | [`zone::buddy::Buddy::rmqueue_smallest`] | the lowest block of the smallest order that fits; splits it | `zone/buddy/` |
 //! | [`zone::Zone::reserve_highatomic_pageblock`] | a high-order request that cannot wait was served: its pageblock is set aside for the next | `zone/highatomic.rs` |
-//! | nothing found | again at the minimum mark with the reserves of the flags; then, if the caller may block, drains all caches and tries once more | `alloc/freelist.rs` |
+//! | nothing found | the [slow path](slowpath): again at the minimum mark with the reserves of the flags; then, if the caller may block, reclaims, drains all caches and tries again as long as that may help; then asks the [application](Builder::on_oom) | `slowpath/`, `reclaim/` |
 //!
 //! A free is the way back: [`alloc::put_cached`] finds the list and pushes; what that leaves to be done,
 //! [`alloc::free_unref_page`] does: overflow goes to [`zone::Zone::free_bulk`], an order without a list to
@@ -106,7 +107,7 @@ pub mod platform;
 #[cfg(not(loom))]
 pub mod reclaim;
 #[cfg(not(loom))]
-mod slowpath;
+pub mod slowpath;
 pub mod stats;
 pub mod sync;
 pub mod trace;
@@ -118,12 +119,12 @@ pub use allocator::PageAlloc;
 pub use allocator::{
     Allocator, AllocatorId, Bound, Builder, CallerBlocks, CmaStat, ContigPages, DebugCounts, DebugModes,
     ExactPages, FindingHook, Handle, Maintain, MisuseHook, NodeReport, PageFrag, PageFragCache, PageOwner,
-    PageOwnerReport, Pages, PolicyError, PolicyScope, RawParts, Returned, SharedPages, SharedZeroedPages,
-    Spread, ZeroedPages,
+    PageOwnerReport, Pages, PolicyError, PolicyScope, RawParts, Request, Returned, SharedPages,
+    SharedZeroedPages, Spread, ZeroedPages,
 };
 pub use error::{AllocError, BuildError, FreeError, RangeError};
 pub use frame::{Nid, Order, Pfn};
-pub use gfp::Gfp;
+pub use gfp::{CancelScope, CancelToken, Gfp};
 pub use node::{MemPolicy, NodeMask, PolicyState};
 #[cfg(not(loom))]
 pub use reclaim::{KswapdReport, Pinned};

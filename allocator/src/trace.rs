@@ -13,6 +13,7 @@
 //! | `mm_page_alloc_extfrag` | pfn, alloc_order, fallback_order, alloc_migratetype, fallback_migratetype, change_ownership | when a request was served from another type's free areas |
 //! | `boost_watermark` | zone's first pfn, boost in frames | when a claim below a pageblock raised a zone's marks |
 //! | `drain_all_pages` | frames, skipped caches | when the caches of all threads have been drained |
+//! | `slowpath_step` | step, order, gfp, allocator | before each [step](crate::slowpath::Step) of a request that found nothing at the low mark |
 //! | `free_pending` | pfn, order | when the holder of a zone's lock frees a block that was left to it |
 //! | `mm_vmscan_wakeup_kswapd` | nid, zid, order, gfp | when a request has woken a kswapd |
 //! | `mm_vmscan_kswapd_wake` | nid, zid, order | when a kswapd begins to reclaim, up to a zone |
@@ -62,6 +63,7 @@
 //! let asked = trace::ShrinkSlab { name: "inodes", node: Nid::new(0), deferred: 0 };
 //! trace::mm_shrink_slab_start(asked, Gfp::KERNEL, 1000, 500, 500, 2);
 //! trace::mm_shrink_slab_end(asked, 384, 116, 116);
+//! trace::slowpath_step(allocator, 9, order, Gfp::KERNEL);
 //! ```
 
 use core::hint::cold_path;
@@ -245,4 +247,9 @@ pub fn mm_shrink_slab_end(asked: ShrinkSlab, freed: u64, left_over: u64, total: 
     let (text, length) = (name.as_ptr(), name.len());
     let nid = node.index();
     probe!(gfp, mm_shrink_slab_end, text, length, nid, freed, deferred, left_over, total);
+}
+
+/// A request of an allocator is at a step of the slow path; its number is that of [`Step`](crate::slowpath::Step).
+pub fn slowpath_step(allocator: AllocatorNumber, step: u8, order: Order, gfp: Gfp) {
+    probe!(gfp, slowpath_step, step, order.get(), gfp.bits(), allocator.get());
 }

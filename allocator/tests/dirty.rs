@@ -111,7 +111,9 @@ fn requests_that_write_are_spread_as_nodes_fill_up() {
 #[test]
 fn when_all_nodes_are_over_their_limits_a_request_is_served_all_the_same() {
     let allocator = builder(2).vm_dirty_ratio(0).build().expect("address space");
-    [0, 1].map(|node| change(&allocator, node, NodeStatItem::FileDirty, 1));
+    for node in 0..2 {
+        change(&allocator, node, NodeStatItem::FileDirty, 1);
+    }
     assert_eq!(node_of(&allocator, on(&allocator, 1, WRITE)), 1, "by the node that was asked");
     assert_eq!(node_of(&allocator, on(&allocator, 0, Gfp::ATOMIC | Gfp::WRITE)), 0);
 }

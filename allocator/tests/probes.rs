@@ -90,6 +90,7 @@ fn every_probe_is_there_with_its_arguments_at_each_of_its_places() {
         ("mm_vmscan_node_reclaim_end", 1),
         ("mm_shrink_slab_start", 9),
         ("mm_shrink_slab_end", 7),
+        ("slowpath_step", 4),
     ]);
     if cfg!(feature = "usdt") {
         expected.extend([("mm_page_alloc", 5), ("mm_page_free", 3)]);

@@ -288,13 +288,15 @@ proptest! {
     /// have a right to the reserve.
     #[test]
     fn every_set_of_rights_leaves_its_share_of_the_minimum(
-        blocks in prop_oneof![5u64..40, 50u64..120],
+        blocks in 5u64..40,
+        // From 200 MiB on there is a highatomic reserve.
+        large: bool,
         order in 0u8..=5,
         min_free_kbytes in 16u64..4096,
         boosted: bool,
         (min_reserve, non_block, oom, highatomic) in any::<(bool, bool, bool, bool)>(),
     ) {
-        let frames = blocks * 1024;
+        let frames = (if large { 3 * blocks + 50 } else { blocks }) * 1024;
         let domain = domain(frames, min_free_kbytes);
         if boosted {
             boost(&domain);

@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 
 use gfp::{
-    AllocError, Allocator, Gfp, Maintain, Nid, Order, Pages, Spread,
+    AllocError, Allocator, CancelToken, Gfp, Maintain, Nid, Order, Pages, Spread,
     error::FailReason,
     gfp::{ZoneType, check_request},
     platform::{NodeId, Topology},
@@ -43,6 +43,8 @@ pub fn check(bytes: &[u8]) {
     let handle = allocator.handle().expect("memory for a cache");
     let mut held = Vec::<Pages>::new();
     let mut input = Input::new(bytes);
+    let cancelled = CancelToken::new();
+    cancelled.cancel();
     while !input.is_empty() {
         let gfp = Gfp::from_bits_retain(input.u32());
         let (order, node) = (input.u8() % 20, input.u8() % 5);
@@ -53,6 +55,8 @@ pub fn check(bytes: &[u8]) {
         check_flags(gfp, order);
         let Some(size) = Order::try_new(order.into()) else { continue };
         let nid = Nid::new(node.into());
+        // It may wait for ever for what nobody else frees.
+        let _given_up = gfp.contains(Gfp::NOFAIL).then(|| cancelled.enter());
         let result = match way {
             Way::Allocator => allocator.alloc_pages(gfp, size),
             Way::Handle => handle.alloc_pages(gfp, size),
@@ -147,6 +151,7 @@ fn looked_at<T>(frame: &mut [T]) -> impl Iterator<Item = &mut T> {
 fn refused(error: &AllocError, gfp: Gfp, order: u8) {
     match error.reason() {
         FailReason::BadRequest(_) => assert!(!means_something(gfp, order), "{error}"),
+        FailReason::Cancelled => assert!(gfp.contains(Gfp::NOFAIL), "{error}"),
         FailReason::NoMemory | FailReason::NoZone | FailReason::NoNode => {}
         _ => panic!("one thread alone is refused: {error}"),
     }

@@ -40,9 +40,12 @@ impl Domain {
     #[cold]
     pub(crate) fn node_dirty_ok(&self, node: Nid) -> bool {
         let of = |item| self.node_counters.get(node, item);
-        let limit =
-            self.dirty_limit.of_node(self.node_dirtyable_memory(node), self.global_dirtyable_memory());
-        of(NodeStatItem::FileDirty) + of(NodeStatItem::Writeback) <= limit
+        let now = of(NodeStatItem::FileDirty) + of(NodeStatItem::Writeback);
+        let limit = || {
+            let all = || self.global_dirtyable_memory();
+            self.dirty_limit.of_node(self.node_dirtyable_memory(node), all)
+        };
+        now == 0 || now <= limit()
     }
 }
 

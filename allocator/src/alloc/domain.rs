@@ -11,7 +11,7 @@ use crate::{
     platform::pin::current_cpu,
     sync::{
         Arc, Mutex, MutexGuard, ZeroedSliceError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
     zone::{
         FirstFor, Grouping, PAGEBLOCK_FRAMES, Zone, ZoneSpan,
@@ -81,6 +81,8 @@ pub struct Domain {
     cma: Box<[CmaArea]>,
     /// Held by whoever changes the sizes of zones.
     resizing: Mutex<()>,
+    /// How often the sizes of zones have changed.
+    resized: AtomicU32,
 }
 
 impl Domain {
@@ -150,6 +152,7 @@ impl Domain {
             min_free_kbytes: options.min_free_kbytes,
             watermark_scale_factor: options.watermark_scale_factor,
             resizing: Mutex::new(()),
+            resized: AtomicU32::new(0),
         };
         domain.set_watermarks();
         Ok(domain)
@@ -174,6 +177,15 @@ impl Domain {
     pub(super) fn setup_per_zone_wmarks(&self) {
         self.set_watermarks();
         self.caches.refit();
+        self.resized.fetch_add(1, Ordering::Release);
+    }
+
+    /// Returns how often the sizes of zones have changed: a request that failed looks again if they have since it began
+    /// (`zonelist_iter_begin`). The lists themselves never change.
+    #[doc(alias = "zonelist_iter_begin")]
+    #[doc(alias = "check_retry_zonelist")]
+    pub(crate) fn resized(&self) -> u32 {
+        self.resized.load(Ordering::Acquire)
     }
 
     /// Waits until nobody else changes the sizes of zones.

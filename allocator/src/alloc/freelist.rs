@@ -60,12 +60,12 @@ pub(crate) fn alloc_pages(asked: Asked<'_>) -> Result<Block, AllocError> {
     alloc_pages_target(asked, &own_target(asked, local).unwrap_or(Target::node(local)))
 }
 
-/// Asks the thread's policy, if it has one. While a drainer has the cache that the policy is in, the request waits for it: a
-/// thread that is bound to nodes gets nothing from others. Who may not wait asks without a policy then.
+/// Asks the thread's policy, if it has one. While a drainer has the cache that the policy is in, a request that may block waits for
+/// it: a thread that is bound to nodes gets nothing from others. Who may not wait asks without a policy then.
 fn own_target(asked: Asked<'_>, local: Nid) -> Option<Target> {
     let owner = asked.owner?;
     let inside = match asked.waiting {
-        Waiting::Allowed if InForce::any() => owner.enter_behind_drainer(),
+        Waiting::Allowed if InForce::any() && asked.gfp.allows_blocking() => owner.enter_behind_drainer(),
         _ => owner.enter(),
     };
     let mut cache = inside.ok()?;
@@ -145,26 +145,23 @@ fn alloc_pages_from_zones(asked: Asked<'_>, target: &Target) -> Result<(ZoneRef,
     let (owner, trylock) =
         if interrupted { (None, AllocFlags::TRYLOCK) } else { (owner, AllocFlags::empty()) };
     let asked = Asked { owner, gfp, waiting: if interrupted { Waiting::Never } else { waiting }, ..asked };
-    domain.cpuset().retry_on_change(|mems_allowed| {
-        let context = AllocContext { mems_allowed, ..context };
-        let mut error = AllocError::new(gfp, order.get(), FailReason::NoMemory);
-        let flags = context.alloc_flags | trylock;
-        let preferred_many = (target.first != target.allowed).then(|| {
-            let first = AllocContext { nodemask: target.first, ..context };
-            get_page_from_freelist(asked, &first, flags, &mut error)
-        });
-        if let Some(found) =
-            preferred_many.flatten().or_else(|| get_page_from_freelist(asked, &context, flags, &mut error))
-        {
-            return Ok(found);
-        }
-        // What is dirty is of no matter when memory is short.
-        let context = AllocContext { spread_dirty_pages: false, ..context };
-        asked.pressure.alloc_pages_slowpath(asked, &context, error).map_err(|error| match interrupted {
-            _ if domain.is_closed() => error.with_reason(FailReason::Closed),
-            true => error.with_reason(FailReason::WouldBlock),
-            false => error,
-        })
+    let mut error = AllocError::new(gfp, order.get(), FailReason::NoMemory);
+    let flags = context.alloc_flags | trylock;
+    let preferred_many = (target.first != target.allowed).then(|| {
+        let first = AllocContext { nodemask: target.first, ..context };
+        get_page_from_freelist(asked, &first, flags, &mut error)
+    });
+    if let Some(found) =
+        preferred_many.flatten().or_else(|| get_page_from_freelist(asked, &context, flags, &mut error))
+    {
+        return Ok(found);
+    }
+    // What is dirty is of no matter when memory is short.
+    let context = AllocContext { spread_dirty_pages: false, ..context };
+    asked.pressure.alloc_pages_slowpath(asked, &context, error).map_err(|error| match interrupted {
+        _ if domain.is_closed() => error.with_reason(FailReason::Closed),
+        true => error.with_reason(FailReason::WouldBlock),
+        false => error,
     })
 }
 

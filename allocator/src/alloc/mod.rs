@@ -7,7 +7,7 @@
 //! use core::num::NonZeroUsize;
 //! use gfp::{Gfp, Nid, NodeMask, Order, error::{AllocError, FailReason}};
 //! use gfp::alloc::{
-//!     Asked, Domain, DomainOptions, NoPressure, alloc_pages_nodemask, free_pages_ok, free_unref_page,
+//!     Asked, Domain, DomainOptions, NoPressure, NodeReclaim, Pressure, alloc_pages_nodemask, free_pages_ok, free_unref_page,
 //!     get_page_from_freelist, prepare_alloc_pages, put_cached, take_cached,
 //! };
 //! use gfp::frame::AllocatorNumber;
@@ -66,6 +66,11 @@
 //! let (zone, block) = found.expect("nearly all is free");
 //! assert_eq!((zone, block.order()), (context.preferred, Order::new(4)));
 //! assert!(error.tried().next().is_none(), "no zone refused");
+//!
+//! // What it does if there is nothing, is up to the layers above; here there are none.
+//! pressure.wakeup_kswapd(&domain, zone.number, gfp, context.order, context.highest_zone);
+//! assert_eq!(pressure.node_reclaim(&domain, node, node, gfp, context.order), NodeReclaim::NoScan);
+//! assert_eq!(pressure.alloc_pages_slowpath(asked, &context, error), Err(error));
 //! free_pages_ok(&domain, block, waiting).expect("it was in use");
 //!
 //! // Once a second; and at the end, when the last block has come back.

@@ -29,12 +29,79 @@ pub enum NodeReclaim {
 /// Where a request turns to when memory is short: the one way from here to the layers above.
 ///
 /// It is passed by reference with the request and called off the way of a hit only.
+///
+/// ```
+/// # use core::sync::atomic::{AtomicU32, Ordering};
+/// # use gfp::{AllocError, Gfp, Nid, NodeMask, Order, frame::{AllocatorNumber, Block, ZoneNumber}};
+/// # use gfp::alloc::{AllocContext, Asked, Domain, DomainOptions, NodeReclaim, Pressure, alloc_pages_nodemask};
+/// # use gfp::gfp::ZoneType;
+/// # use gfp::node::{Distances, NodeFrames, ZonePlan, ZoneRef, zone_spans};
+/// # use gfp::pcp::{Handover, sizing::HighFraction};
+/// # use gfp::zone::{Waiting, watermark::WatermarkRule};
+/// /// Counts who turns to it, and has nothing to offer.
+/// #[derive(Debug, Default)]
+/// struct Counts([AtomicU32; 3]);
+///
+/// impl Pressure for Counts {
+///     fn wakeup_kswapd(&self, _: &Domain, _: ZoneNumber, _: Gfp, _: Order, _: ZoneType) {
+///         self.0[0].fetch_add(1, Ordering::Relaxed);
+///     }
+///     fn node_reclaim(&self, _: &Domain, _: Nid, _: Nid, _: Gfp, _: Order) -> NodeReclaim {
+///         self.0[1].fetch_add(1, Ordering::Relaxed);
+///         NodeReclaim::NoScan
+///     }
+///     fn alloc_pages_slowpath(
+///         &self,
+///         asked: Asked<'_>,
+///         context: &AllocContext<'_>,
+///         error: AllocError,
+///     ) -> Result<(ZoneRef, Block), AllocError> {
+///         self.0[2].fetch_add(1, Ordering::Relaxed);
+///         self.wakeup_kswapd(asked.domain, context.preferred.number, asked.gfp, asked.order, context.highest_zone);
+///         Err(error)
+///     }
+/// }
+///
+/// # let (node, frames) = (Nid::new(0), 1 << 14);
+/// # let plan = ZonePlan {
+/// #     nodes: vec![NodeFrames { node, frames }],
+/// #     dma_frames: 0,
+/// #     highmem_frames: 0,
+/// #     movable_frames: 0,
+/// #     online_frames: frames,
+/// # };
+/// # let domain = Domain::new(&DomainOptions {
+/// #     allocator: AllocatorNumber::new(1).expect("not 0"),
+/// #     spans: zone_spans(&plan).expect("nothing is set aside"),
+/// #     distances: Distances::collect(1, |_, _| 10),
+/// #     nodes_with_cpus: NodeMask::of(node),
+/// #     cpu_nodes: Box::new([]),
+/// #     max_order: Order::new(10),
+/// #     rule: WatermarkRule::AnySuitable,
+/// #     min_free_kbytes: None,
+/// #     watermark_scale_factor: 10,
+/// #     cpus: 1,
+/// #     high_fraction: HighFraction::AUTO,
+/// #     cache_slice_frames: 0,
+/// #     cma: Vec::new(),
+/// #     handover: Handover::Direct,
+/// # })?;
+/// // A domain as in the example of [`alloc`](super), all of which is taken.
+/// let pressure = &Counts::default();
+/// let (gfp, order, waiting) = (Gfp::KERNEL, Order::new(10), Waiting::Allowed);
+/// let asked = Asked { domain: &domain, pressure, owner: None, gfp, order, waiting };
+/// while alloc_pages_nodemask(asked, None, NodeMask::ALL).is_ok() {}
+/// assert_eq!(pressure.0.each_ref().map(|count| count.load(Ordering::Relaxed)), [1, 1, 1]);
+/// # Ok::<(), gfp::sync::ZeroedSliceError>(())
+/// ```
 pub trait Pressure: fmt::Debug + Sync {
     /// Lets the background thread of a zone's node know that a request finds too little there (`wakeup_kswapd`). Never waits.
     fn wakeup_kswapd(&self, domain: &Domain, zone: ZoneNumber, gfp: Gfp, order: Order, highest: ZoneType);
 
     /// Reclaims memory of a node before a request whose preferred node is `preferred` goes on to another zone
     /// (`zone_allows_reclaim`, `node_reclaim`).
+    #[doc(alias = "zone_reclaim")]
+    #[doc(alias = "zone_allows_reclaim")]
     fn node_reclaim(&self, domain: &Domain, node: Nid, preferred: Nid, gfp: Gfp, order: Order)
     -> NodeReclaim;
 
@@ -42,6 +109,7 @@ pub trait Pressure: fmt::Debug + Sync {
     ///
     /// # Errors
     /// `error`, with the zones that refused last and why the request was given up.
+    #[doc(alias = "__alloc_pages_slowpath")]
     fn alloc_pages_slowpath(
         &self,
         asked: Asked<'_>,

@@ -5,10 +5,12 @@ mod build;
 use core::ptr::NonNull;
 use std::ffi::CStr;
 
-use super::{DebugModes, FindingHook, MisuseHook, Spread};
+use super::{DebugModes, FindingHook, MisuseHook, Spread, core::Hooks};
 use crate::{
     node::DirtyLimit,
     platform::{ArenaOptions, ArenaSource, Backing, Binding, Downgrade, DumpPolicy, Prefault, Topology},
+    reclaim::{OomAction, OomReport},
+    slowpath::AllocFailure,
     zone::{Grouping, sizing::WATERMARK_SCALE_FACTOR, watermark::WatermarkRule},
 };
 
@@ -45,7 +47,7 @@ pub struct Builder {
     grouping: Option<Grouping>,
     pub(super) dirty_limit: DirtyLimit,
     maintain: Maintain,
-    on_misuse: Option<MisuseHook>,
+    hooks: Hooks,
     debug: DebugModes,
     on_finding: Option<FindingHook>,
     spread: Spread,
@@ -77,7 +79,7 @@ impl Builder {
             grouping: None,
             dirty_limit: DirtyLimit::default(),
             maintain: Maintain::default(),
-            on_misuse: None,
+            hooks: Hooks::default(),
             debug: DebugModes::empty(),
             on_finding: None,
             spread: Spread::OneNode,
@@ -493,7 +495,50 @@ impl Builder {
     /// ```
     #[must_use]
     pub fn on_misuse(mut self, hook: MisuseHook) -> Self {
-        self.on_misuse = Some(hook);
+        self.hooks.on_misuse = Some(hook);
+        self
+    }
+
+    /// Installs what is called when memory has run out for a request that could be served if somebody freed something: it frees something,
+    /// chooses a scope to cancel, or lets the request fail, which is what happens without a hook. It runs on the request's thread, one
+    /// call at a time; it may free, and allocate a little, from the reserves; a panic ends there and lets the request fail.
+    ///
+    /// It is not called for requests that may not wait, of an order above 3, with NORETRY, RETRY_MAYFAIL or THISNODE, without
+    /// FS, or for zones below NORMAL.
+    ///
+    /// ```
+    /// use std::sync::Mutex;
+    /// use gfp::{Allocator, Gfp, Pages, reclaim::OomAction};
+    ///
+    /// static CACHE: Mutex<Vec<Pages>> = Mutex::new(Vec::new());
+    /// let allocator = Allocator::builder(16 << 20)
+    ///     .on_oom(|report| {
+    ///         eprintln!("{report}");
+    ///         let page = CACHE.lock().expect("no panic").pop();
+    ///         if page.is_some() { OomAction::Freed } else { OomAction::Fail }
+    ///     })
+    ///     .build()?;
+    /// CACHE.lock()?.push(allocator.alloc_page(Gfp::KERNEL)?);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn on_oom(mut self, hook: impl Fn(&OomReport) -> OomAction + Send + Sync + 'static) -> Self {
+        self.hooks.on_oom = Some(Box::new(hook));
+        self
+    }
+
+    /// Installs what is called when a request fails, at most once in 10 s, with what was asked and what memory there is. Not called for requests
+    /// with NOWARN, [`GFP_NOWAIT`](crate::Gfp::NOWAIT) among them. It runs on the request's thread; it may free, and allocate a little, from the
+    /// reserves; a panic ends there.
+    ///
+    /// ```
+    /// # use gfp::Allocator;
+    /// let allocator = Allocator::builder(64 << 20).on_alloc_failure(|failure| eprintln!("{failure}")).build()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn on_alloc_failure(mut self, callback: impl Fn(&AllocFailure) + Send + Sync + 'static) -> Self {
+        self.hooks.on_alloc_failure = Some(Box::new(callback));
         self
     }
 

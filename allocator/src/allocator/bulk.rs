@@ -15,7 +15,7 @@ use crate::{
 /// Fills the empty places, and returns how many are filled then.
 fn fill(
     core: &Core,
-    owner: &Owner<ThreadCache>,
+    owner: Option<&Owner<ThreadCache>>,
     busy: &Busy,
     gfp: Gfp,
     slots: &mut [Option<Pages>],
@@ -26,12 +26,12 @@ fn fill(
     let mut places = slots.iter_mut().filter(|slot| slot.is_none());
     // What is missing shows in the number that is returned, as in the kernel.
     let plain = gfp.without(Gfp::ZERO);
-    if core.is_checked() {
+    let Some(owner) = owner.filter(|_| !core.is_checked()) else {
         // One by one: each goes to its owner by the slow path.
-        let one = || core.alloc_through(Some(owner), plain, Order::ZERO, busy.waiting(), caller).ok();
+        let one = || core.alloc_through(owner, plain, Order::ZERO, busy.waiting(), caller).ok();
         places.map_while(|place| one().map(|block| *place = Some(Pages::new(block)))).for_each(|()| got += 1);
         return full + got;
-    }
+    };
     let put = |block| {
         if let Some(place) = places.next() {
             // It was empty: there is nothing to be dropped.
@@ -56,7 +56,7 @@ fn zero_new(slots: &mut [Option<Pages>], was_empty: impl Fn(usize) -> bool) {
 impl Core {
     fn alloc_bulk(
         &self,
-        owner: &Owner<ThreadCache>,
+        owner: Option<&Owner<ThreadCache>>,
         busy: &Busy,
         gfp: Gfp,
         slots: &mut [Option<Pages>],
@@ -109,7 +109,7 @@ impl Handle {
     #[track_caller]
     pub fn alloc_pages_bulk(&self, gfp: Gfp, slots: &mut [Option<Pages>]) -> usize {
         let busy = Busy::enter();
-        self.allocator().core().alloc_bulk(self.owner(), &busy, gfp, slots, Location::caller())
+        self.allocator().core().alloc_bulk(Some(self.owner()), &busy, gfp, slots, Location::caller())
     }
 
     /// Frees the blocks, of any order, into this thread's cache, which is entered once for all that it has room for, and empties
@@ -132,7 +132,7 @@ impl Handle {
 }
 
 impl Allocator {
-    /// Allocates as [`Handle::alloc_pages_bulk`] does, through the calling thread's cache; without one, nothing.
+    /// Allocates as [`Handle::alloc_pages_bulk`] does, through the calling thread's cache if there is one.
     ///
     /// ```
     /// # use gfp::{Allocator, Gfp};
@@ -146,10 +146,7 @@ impl Allocator {
     pub fn alloc_pages_bulk(&self, gfp: Gfp, slots: &mut [Option<Pages>]) -> usize {
         let core = self.core();
         let busy = Busy::enter();
-        match core.owner(&busy) {
-            Some(owner) => core.alloc_bulk(&owner, &busy, gfp, slots, Location::caller()),
-            None => slots.iter().flatten().count(),
-        }
+        core.alloc_bulk(core.owner_for(&busy, gfp).as_ref(), &busy, gfp, slots, Location::caller())
     }
 
     /// Frees as [`Handle::free_pages_bulk`] does, through the calling thread's cache.

@@ -15,7 +15,8 @@ use crate::{
     gfp::Gfp,
     pcp::{Put, ThreadCache, local},
     platform::Arena,
-    reclaim::Reclaim,
+    reclaim::{NodeReclaimMode, OomHook, Reclaim},
+    slowpath::{FailureHook, SlowPath},
     sync::{
         Arc, Owner,
         atomic::{AtomicU64, Ordering},
@@ -27,10 +28,22 @@ use crate::{
 /// got more references than can be counted.
 pub type MisuseHook = Box<dyn Fn(&FreeError) + Send + Sync>;
 
+/// What an allocator calls when something happens.
+#[derive(Default)]
+pub(super) struct Hooks {
+    /// With every misuse.
+    pub(super) on_misuse: Option<MisuseHook>,
+    /// When memory has run out.
+    pub(super) on_oom: Option<OomHook>,
+    /// When a request fails.
+    pub(super) on_alloc_failure: Option<FailureHook>,
+}
+
 /// The inside of an allocator: lives until it is closed and its last block has come back.
 pub(super) struct Core {
     pub(super) domain: Domain,
     pub(super) reclaim: Reclaim,
+    pub(super) slowpath: SlowPath,
     pub(super) arena: Arena,
     pub(super) nodes: Vec<NodeReport>,
     pub(super) debug: Option<Box<Debug>>,
@@ -43,16 +56,20 @@ pub(super) struct Core {
 impl Core {
     pub(super) fn new(
         domain: Domain,
-        reclaim: Reclaim,
+        node_reclaim_mode: NodeReclaimMode,
         arena: Arena,
         nodes: Vec<NodeReport>,
         debug: Option<Box<Debug>>,
-        on_misuse: Option<MisuseHook>,
+        hooks: Hooks,
         number: Number,
     ) -> Arc<Self> {
         let id = AllocatorId::next();
         let misuses = AtomicU64::new(0);
-        let core = Arc::new(Self { domain, reclaim, arena, nodes, debug, on_misuse, misuses, id, number });
+        let Hooks { on_misuse, on_oom, on_alloc_failure } = hooks;
+        let reclaim = Reclaim::new(domain.zonelists().nodes(), node_reclaim_mode, on_oom);
+        let slowpath = SlowPath::new(on_alloc_failure);
+        let core =
+            Arc::new(Self { domain, reclaim, slowpath, arena, nodes, debug, on_misuse, misuses, id, number });
         core.number.publish(NonNull::from(&*core).cast());
         core
     }
@@ -159,11 +176,17 @@ impl Core {
         }
     }
 
+    /// Returns the calling thread's cache for a request: as [`owner`](Self::owner), but a request that may not block makes none, because
+    /// that waits for whoever has the list of caches.
+    pub(super) fn owner_for(&self, busy: &Busy, gfp: Gfp) -> Option<Owner<ThreadCache>> {
+        if gfp.allows_blocking() { self.owner(busy) } else { local::find(self.key()) }
+    }
+
     /// Allocates for a thread that has no cache at hand.
     #[cold]
     pub(super) fn alloc_slow(&self, gfp: Gfp, order: Order, caller: Caller) -> Result<Block, AllocError> {
         let busy = Busy::enter();
-        let owner = self.owner(&busy);
+        let owner = self.owner_for(&busy, gfp);
         self.alloc_through(owner.as_ref(), gfp, order, busy.waiting(), caller)
     }
 
@@ -175,7 +198,7 @@ impl Core {
         order: Order,
         waiting: Waiting,
     ) -> Asked<'a> {
-        Asked { domain: &self.domain, pressure: &self.reclaim, owner, gfp, order, waiting }
+        Asked { domain: &self.domain, pressure: self, owner, gfp, order, waiting }
     }
 
     /// Allocates through a cache, if there is one.

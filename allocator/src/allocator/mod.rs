@@ -19,9 +19,11 @@ mod numbers;
 mod page_alloc;
 mod page_frag;
 mod pages;
+mod pressure;
 mod ranges;
 mod raw;
 mod report;
+mod request;
 mod shared;
 mod shrinkers;
 mod spread;
@@ -63,6 +65,7 @@ pub use self::{
     pages::{Pages, ZeroedPages},
     ranges::Returned,
     raw::RawParts,
+    request::Request,
     shared::{SharedPages, SharedZeroedPages},
     spread::{Bound, NodeReport, Spread},
 };
@@ -71,6 +74,11 @@ pub use self::{
 ///
 /// Clones are the same allocator. Any number of allocators may exist in a process. When the last clone and the last
 /// [`Handle`] are gone it is closed: requests fail, and the mapping goes with the last block.
+///
+/// Unless it is built [without](Maintain::ByHand), it has threads: `gfp-maintenance`, which lets caches age once a second, and for each
+/// node with memory `gfp-kswapdN`, which sleeps until memory is short. They end when it is closed. One that is in a callback of a
+/// [shrinker](crate::reclaim::Shrinker) then is waited for for a second; after that it is left to end when the callback returns, and
+/// the mapping stays until it has.
 ///
 /// After a fork, all of this is the parent's, who notices nothing. In the child, requests fail with
 /// [`FailReason::Closed`](crate::error::FailReason::Closed), frees do nothing, reports show no caches, and nothing ever waits

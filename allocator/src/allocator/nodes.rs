@@ -67,7 +67,7 @@ impl Allocator {
     ) -> Result<Pages, AllocError> {
         let core = self.core();
         let busy = Busy::enter();
-        let owner = core.owner(&busy);
+        let owner = core.owner_for(&busy, gfp);
         let asked = core.asked(owner.as_ref(), gfp, order, busy.waiting());
         let block = core.hand_out(gfp, caller, busy.waiting(), || alloc(asked))?;
         Ok(Pages::new(block).zeroed_by(gfp))

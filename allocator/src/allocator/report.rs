@@ -8,11 +8,13 @@ use crate::{
     node::NodeStatItem,
     pcp::CachedTotals,
     platform::arena::Residency,
+    slowpath::SlowpathReport,
     stats::{
-        Buddyinfo, BuddyinfoZone, Conservation, ConservationZone, ExtfragIndex, MigrateTypeStat, NodeStat,
-        NumaStat, PagesetStat, Pagetypeinfo, PagetypeinfoZone, UnusableIndex, VmStat, ZoneStat, Zoneinfo,
+        Buddyinfo, BuddyinfoZone, Conservation, ConservationZone, ExtfragIndex, MemInfo, MigrateTypeStat,
+        NodeStat, NumaStat, PagesetStat, Pagetypeinfo, PagetypeinfoZone, UnusableIndex, VmStat, ZoneStat,
+        Zoneinfo,
     },
-    zone::{PAGEBLOCK_FRAMES, Zone, ZoneReport, ZoneSpan},
+    zone::{PAGEBLOCK_FRAMES, Waiting, Zone, ZoneReport, ZoneSpan},
 };
 
 impl Allocator {
@@ -101,7 +103,34 @@ impl Allocator {
         self.core().reclaim.fill(&mut vmstat);
         vmstat.slabs_scanned = self.core().reclaim.shrinkers.scanned();
         vmstat.nr_dirty_threshold = self.core().domain.dirty_threshold();
+        vmstat.oom_kill = self.core().reclaim.oom.counts().killed;
         vmstat
+    }
+
+    /// Returns what there is of memory, as the kernel prints it when a request fails.
+    ///
+    /// ```
+    /// # use gfp::Allocator;
+    /// # let allocator = Allocator::builder(64 << 20).build()?;
+    /// println!("{}", allocator.mem_info());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[doc(alias = "show_mem")]
+    pub fn mem_info(&self) -> MemInfo {
+        let _busy = Busy::enter();
+        self.core().reclaim.mem_info(&self.core().domain, Waiting::Allowed)
+    }
+
+    /// Returns what requests did that found nothing at the low mark, step by step, and what came of them.
+    ///
+    /// ```
+    /// # use gfp::{Allocator, slowpath::Step};
+    /// # let allocator = Allocator::builder(64 << 20).build()?;
+    /// assert_eq!(allocator.slowpath_report().steps.of(Step::Fail), 0);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn slowpath_report(&self) -> SlowpathReport {
+        self.core().slowpath.report(&self.core().reclaim)
     }
 
     /// Returns the free blocks of each zone by order; shown as `/proc/buddyinfo` does.

@@ -5,3 +5,4 @@ mod formats;
 mod machine;
 mod rig;
 mod rules;
+mod waiting;

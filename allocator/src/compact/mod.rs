@@ -9,8 +9,6 @@ use crate::{alloc::AllocContext, gfp::Gfp};
 /// How hard a compaction tries (`enum compact_priority`), hardest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum CompactPriority {
-    /// The whole zone, hints ignored.
-    SyncFull,
     /// May wait, but not for writing.
     SyncLight,
     /// Never waits.

@@ -67,6 +67,10 @@ pub enum FailReason {
     BadRequest(BadRequest),
     /// No allowed zone could serve it, now and with all the effort that the mask permits.
     NoMemory,
+    /// What its thread was inside of was cancelled: a [`CancelToken`](crate::CancelToken), or because memory ran out.
+    Cancelled,
+    /// Nothing was found before its deadline.
+    DeadlineExceeded,
     /// A zone might have served it, but the request may not wait for a lock.
     WouldBlock,
     /// No zone is allowed at all: the node mask, the cpuset and THISNODE leave none.
@@ -79,6 +83,15 @@ pub enum FailReason {
     Guarded,
     /// The allocator was dropped, or belongs to the parent of this process.
     Closed,
+}
+
+/// What a request did for memory before it was given up.
+#[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
+pub struct ReclaimEffort {
+    /// How often it reclaimed by itself; at most this many are counted.
+    pub rounds: u32,
+    /// Frames that were freed then, for it or for others; at most this many are counted.
+    pub frames: u32,
 }
 
 /// A request that got no memory: what was asked, what was tried, and why each zone refused.
@@ -109,6 +122,7 @@ pub struct AllocError {
     gfp: Gfp,
     tried: [Option<TriedZone>; MAX_TRIED],
     reason: FailReason,
+    reclaim: ReclaimEffort,
     order: u8,
     /// Zones tried, saturating.
     count: u8,
@@ -122,7 +136,8 @@ impl AllocError {
     #[cold]
     #[must_use]
     pub const fn new(gfp: Gfp, order: u8, reason: FailReason) -> Self {
-        Self { gfp, tried: [None; MAX_TRIED], reason, order, count: 0 }
+        let reclaim = ReclaimEffort { rounds: 0, frames: 0 };
+        Self { gfp, tried: [None; MAX_TRIED], reason, reclaim, order, count: 0 }
     }
 
     /// Adds a zone that was tried and refused.
@@ -139,6 +154,30 @@ impl AllocError {
             *slot = Some(zone);
         }
         self.count = self.count.saturating_add(1);
+    }
+
+    /// Adds a round of reclaim that freed so many frames.
+    ///
+    /// ```
+    /// use gfp::{Gfp, error::{AllocError, FailReason, ReclaimEffort}};
+    ///
+    /// let mut error = AllocError::new(Gfp::KERNEL, 0, FailReason::NoMemory);
+    /// error.record_reclaim(12);
+    /// error.record_reclaim(0);
+    /// assert_eq!(error.reclaim(), ReclaimEffort { rounds: 2, frames: 12 });
+    /// assert!(error.to_string().contains("; 12 frames were reclaimed in 2 rounds; "));
+    /// ```
+    #[cold]
+    pub fn record_reclaim(&mut self, frames: u64) {
+        let ReclaimEffort { rounds, frames: before } = &mut self.reclaim;
+        *rounds = rounds.saturating_add(1);
+        *before = before.saturating_add(u32::try_from(frames).unwrap_or(u32::MAX));
+    }
+
+    /// Returns what the request did for memory. An example is at [`record_reclaim`](Self::record_reclaim).
+    #[must_use]
+    pub const fn reclaim(&self) -> ReclaimEffort {
+        self.reclaim
     }
 
     /// Returns `self` with another reason, as when a later step knows better.
@@ -183,6 +222,10 @@ impl AllocError {
                 "free neighbouring blocks, ask for a lower order, or build a larger arena"
             }
             FailReason::NoMemory => "free blocks, register a shrinker, or build a larger arena",
+            FailReason::Cancelled => {
+                "give up what it was for, or leave the scope of the token that was cancelled"
+            }
+            FailReason::DeadlineExceeded => "allow it more time, free blocks, or build a larger arena",
             FailReason::WouldBlock => "retry, or use a request that may wait for locks",
             FailReason::NoZone => "widen the node mask or cpuset, or drop THISNODE",
             FailReason::NoNode => "name one of the allocator's nodes",
@@ -204,6 +247,8 @@ impl fmt::Display for FailReason {
         match self {
             Self::BadRequest(bad) => bad.fmt(f),
             Self::NoMemory => f.write_str("no zone could serve it"),
+            Self::Cancelled => f.write_str("it was cancelled"),
+            Self::DeadlineExceeded => f.write_str("its deadline has passed"),
             Self::WouldBlock => f.write_str("it would have had to wait for a lock"),
             Self::NoZone => f.write_str("no zone is allowed"),
             Self::NoNode => f.write_str("there is no such node"),
@@ -226,6 +271,13 @@ impl fmt::Display for AllocError {
         }
         if self.count > 0 {
             f.write_str(")")?;
+        }
+        match self.reclaim {
+            ReclaimEffort { rounds: 0, .. } => {}
+            ReclaimEffort { rounds: 1, frames } => write!(f, "; {frames} frames were reclaimed in a round")?,
+            ReclaimEffort { rounds, frames } => {
+                write!(f, "; {frames} frames were reclaimed in {rounds} rounds")?
+            }
         }
         write!(f, "; {}", self.advice())
     }

@@ -13,7 +13,7 @@ mod get;
 mod range;
 mod trace;
 
-pub use alloc::{AllocError, FailReason, MAX_TRIED, Refusal, TriedZone};
+pub use alloc::{AllocError, FailReason, MAX_TRIED, ReclaimEffort, Refusal, TriedZone};
 pub use build::BuildError;
 #[cfg(not(loom))]
 pub use finding::{Finding, Flaw};

@@ -173,9 +173,9 @@ pub const fn gfp_to_alloc_flags(gfp: Gfp, order: u8) -> AllocFlags {
     flags.union(cma(gfp))
 }
 
-/// Returns the right to ignore watermarks, or no flags (kernel: `__gfp_pfmemalloc_flags`, 6.x).
+/// Returns the right to ignore watermarks, or to a part of the reserve, or no flags (kernel: `__gfp_pfmemalloc_flags`, 6.x).
 ///
-/// NOMEMALLOC forbids it; otherwise MEMALLOC in the mask or in the thread's `scopes` grants it.
+/// NOMEMALLOC forbids both; otherwise MEMALLOC in the mask or in the thread's `scopes` grants the first, and OOM_VICTIM the second.
 #[doc(alias = "__gfp_pfmemalloc_flags")]
 #[doc(alias = "gfp_pfmemalloc_allowed")]
 #[must_use]
@@ -184,6 +184,8 @@ pub const fn reserve_flags(gfp: Gfp, scopes: Scopes) -> AllocFlags {
         AllocFlags::empty()
     } else if gfp.contains(Gfp::MEMALLOC) || scopes.contains(Scopes::MEMALLOC) {
         AllocFlags::NO_WATERMARKS
+    } else if scopes.contains(Scopes::OOM_VICTIM) {
+        AllocFlags::OOM
     } else {
         AllocFlags::empty()
     }
@@ -237,6 +239,14 @@ mod tests {
         assert_eq!(reserve_flags(Gfp::KERNEL, Scopes::NOIO), AllocFlags::empty());
         let refused = Gfp::KERNEL | Gfp::MEMALLOC | Gfp::NOMEMALLOC;
         assert_eq!(reserve_flags(refused, Scopes::MEMALLOC), AllocFlags::empty());
+    }
+
+    #[test]
+    fn a_victim_gets_a_part_and_who_frees_memory_all() {
+        assert_eq!(reserve_flags(Gfp::KERNEL, Scopes::OOM_VICTIM), AllocFlags::OOM);
+        assert_eq!(reserve_flags(Gfp::KERNEL | Gfp::NOMEMALLOC, Scopes::OOM_VICTIM), AllocFlags::empty());
+        let both = Scopes::OOM_VICTIM | Scopes::MEMALLOC;
+        assert_eq!(reserve_flags(Gfp::KERNEL, both), AllocFlags::NO_WATERMARKS);
     }
 
     #[test]

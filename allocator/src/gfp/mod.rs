@@ -11,6 +11,7 @@
 //! | the same once that failed | [`gfp_to_alloc_flags`], [`reserve_flags`] |
 //! | what the calling thread may not do now | [`current_gfp_context`] |
 //! | what the whole process may not do now | [`gfp_allowed_mask`] |
+//! | what ends the thread's requests early | [`CancelToken`], [`current_stop`] |
 //!
 //! All of it is `const` where it depends on the mask alone, so a mask known at compile time costs nothing.
 //! Bit values, names and derivations are those of Linux 6.x.
@@ -34,6 +35,7 @@
 //! ```
 
 mod alloc_flags;
+mod cancel;
 mod flags;
 mod migrate;
 mod request;
@@ -42,6 +44,9 @@ mod text;
 mod zone_type;
 
 pub use alloc_flags::{AllocFlags, WmarkIndex, gfp_to_alloc_flags, reserve_flags};
+#[cfg(not(loom))]
+pub(crate) use cancel::DeadlineScope;
+pub use cancel::{CancelScope, CancelToken, Stop, current_stop, unless_stopped};
 pub use flags::{Gfp, gfp_allowed_mask, gfp_nested_mask, set_gfp_allowed_mask};
 pub use migrate::{MigrateType, MovableAndReclaimable, NR_MIGRATE_TYPES, PCPTYPES, gfp_migratetype};
 pub use request::{BadRequest, check_request};

@@ -44,6 +44,10 @@ bitflags::bitflags! {
         /// Requests may use all reserves and never reclaim: the thread is freeing memory.
         #[doc(alias = "PF_MEMALLOC")]
         const MEMALLOC = 4;
+        /// Requests may use a part of the reserve: memory ran out, and the thread was chosen to come to an end. No guard opens this
+        /// one; a [`CancelToken`](super::CancelToken) does.
+        #[doc(alias = "TIF_MEMDIE")]
+        const OOM_VICTIM = 8;
     }
 }
 

@@ -20,11 +20,11 @@ use crate::{
 /// cpuset.set(NodeMask::of(Nid::new(0)));
 /// assert!(!cpuset.cpuset_zone_allowed(node));
 /// // The node is allowed just after the request has looked for it: it looks again.
-/// let found = cpuset.retry_on_change(|allowed| {
-///     cpuset.set(NodeMask::ALL);
-///     if allowed.contains(node) { Ok(node) } else { Err("not allowed") }
-/// });
-/// assert_eq!(found, Ok(node));
+/// let mems = cpuset.read_mems_allowed_begin();
+/// assert!(!mems.allowed().contains(node));
+/// cpuset.set(NodeMask::ALL);
+/// assert!(cpuset.read_mems_allowed_retry(mems));
+/// assert!(cpuset.read_mems_allowed_begin().allowed().contains(node));
 /// ```
 #[derive(Debug)]
 #[doc(alias = "mems_allowed")]
@@ -32,6 +32,31 @@ pub struct Cpuset {
     allowed: AtomicU64,
     /// Grows by one with every change, so that two that undo each other are noticed.
     changes: AtomicU32,
+}
+
+/// The allowed nodes as they were when a request began (`cpuset_mems_cookie`).
+///
+/// ```
+/// use gfp::{Nid, NodeMask, node::Cpuset};
+///
+/// let cpuset = Cpuset::default();
+/// let before = cpuset.read_mems_allowed_begin();
+/// cpuset.set(NodeMask::of(Nid::new(0)));
+/// assert_eq!(before.allowed(), NodeMask::ALL);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[doc(alias = "cpuset_mems_cookie")]
+pub struct MemsAllowed {
+    allowed: NodeMask,
+    changes: u32,
+}
+
+impl MemsAllowed {
+    /// Returns the nodes.
+    #[must_use]
+    pub const fn allowed(self) -> NodeMask {
+        self.allowed
+    }
 }
 
 impl Default for Cpuset {
@@ -63,62 +88,45 @@ impl Cpuset {
         self.changes.fetch_add(1, Ordering::Release);
     }
 
-    /// Runs a request with the allowed nodes, and again when it failed and they are others by then
-    /// (`read_mems_allowed_begin`, `read_mems_allowed_retry`).
+    /// Returns the allowed nodes, for a request that looks again when it fails (`read_mems_allowed_begin`).
+    pub fn read_mems_allowed_begin(&self) -> MemsAllowed {
+        let changes = self.changes();
+        MemsAllowed { allowed: self.allowed(), changes }
+    }
+
+    /// Tells whether a request that failed has to run again, because other nodes were allowed since it began
+    /// (`read_mems_allowed_retry`).
     ///
     /// Neither look is enough: the count is behind for a moment, and the nodes may have changed there and back.
-    ///
-    /// # Errors
-    /// That of the last run, all of which had the nodes that are allowed at its end.
-    #[doc(alias = "read_mems_allowed_retry")]
-    pub fn retry_on_change<T, E>(&self, request: impl Fn(NodeMask) -> Result<T, E>) -> Result<T, E> {
-        loop {
-            let before = self.changes();
-            let allowed = self.allowed();
-            let result = request(allowed);
-            let stale = || self.allowed() != allowed || self.changes() != before;
-            if result.is_ok() || seeded(SeededBug::CpusetSkipsRetry) || !stale() {
-                return result;
-            }
-        }
+    #[doc(alias = "check_retry_cpuset")]
+    pub fn read_mems_allowed_retry(&self, seen: MemsAllowed) -> bool {
+        let stale = self.allowed() != seen.allowed || self.changes() != seen.changes;
+        stale && !seeded(SeededBug::CpusetSkipsRetry)
     }
 }
 
 #[cfg(all(test, not(any(loom, shuttle))))]
 mod tests {
     use super::*;
-    use std::cell::RefCell;
 
     const OLD: NodeMask = NodeMask::of(Nid::new(5));
     const NEW: NodeMask = NodeMask::of(Nid::new(1));
 
     #[test]
-    fn a_request_that_fails_during_a_change_runs_again_with_the_new_nodes() {
+    fn a_request_runs_again_with_the_new_nodes_also_when_they_changed_there_and_back() {
         let cpuset = Cpuset::default();
         assert!(cpuset.cpuset_zone_allowed(Nid::new(5)));
         cpuset.set(OLD);
-        let seen = RefCell::new(Vec::new());
-        let failed: Result<(), ()> = cpuset.retry_on_change(|allowed| {
-            match seen.borrow().len() {
-                0 => cpuset.set(NEW),
-                // There and back.
-                1 => [OLD, NEW].into_iter().for_each(|nodes| cpuset.set(nodes)),
-                _ => {}
-            }
-            seen.borrow_mut().push(allowed);
-            Err(())
-        });
-        assert_eq!((failed, seen.into_inner()), (Err(()), vec![OLD, NEW, NEW]));
+        let first = cpuset.read_mems_allowed_begin();
+        assert!(!cpuset.read_mems_allowed_retry(first), "nothing has changed");
+        cpuset.set(NEW);
+        assert!(cpuset.read_mems_allowed_retry(first));
+        let second = cpuset.read_mems_allowed_begin();
+        [OLD, NEW].into_iter().for_each(|nodes| cpuset.set(nodes));
+        assert!(cpuset.read_mems_allowed_retry(second), "there and back");
+        let third = cpuset.read_mems_allowed_begin();
+        assert!(!cpuset.read_mems_allowed_retry(third));
+        assert_eq!([first, second, third].map(MemsAllowed::allowed), [OLD, NEW, NEW]);
         assert!(!cpuset.cpuset_zone_allowed(Nid::new(5)));
-    }
-
-    #[test]
-    fn a_request_that_is_served_during_a_change_is_served() {
-        let cpuset = Cpuset::default();
-        let served: Result<NodeMask, ()> = cpuset.retry_on_change(|allowed| {
-            cpuset.set(NEW);
-            Ok(allowed)
-        });
-        assert_eq!(served, Ok(NodeMask::ALL));
     }
 }

@@ -2,25 +2,6 @@
 //!
 //! An allocator does not see what is written into its frames. Whoever has pages that must be flushed before their frames are of use
 //! to others says so, and requests for pages that will be written to go to nodes that have few of them.
-//!
-//! ```
-//! use gfp::{Nid, node::{DirtyLimit, NodeCounters, NodeStatError, NodeStatItem}};
-//!
-//! let (node, dirty) = (Nid::new(0), NodeStatItem::FileDirty);
-//! let counters = NodeCounters::new([1000]);
-//! counters.modify(node, dirty, 30)?;
-//! counters.modify(node, dirty, -10)?;
-//! assert_eq!((counters.get(node, dirty), dirty.name()), (20, "nr_dirty"));
-//! let wrong = counters.modify(node, dirty, -21);
-//! assert_eq!(wrong, Err(NodeStatError::OutOfRange { node, item: dirty, count: 20, delta: -21 }));
-//! assert_eq!(counters.modify(Nid::new(1), dirty, 1), Err(NodeStatError::NoNode { node: Nid::new(1) }));
-//!
-//! // A fifth of what could be dirty; or so many bytes of all nodes together, a share of which is this node's.
-//! assert_eq!(DirtyLimit::default().of_node(999, 5000), 199);
-//! let two_pages = DirtyLimit::Bytes(4097);
-//! assert_eq!((two_pages.of_all(5000), two_pages.of_node(2500, 5000)), (2, 1));
-//! # Ok::<(), NodeStatError>(())
-//! ```
 
 use core::fmt;
 
@@ -33,6 +14,12 @@ use crate::{
 };
 
 /// What is counted of a node by those who use its frames (`enum node_stat_item`), in frames.
+///
+/// ```
+/// use gfp::node::NodeStatItem;
+///
+/// assert_eq!(NodeStatItem::FileDirty.name(), "nr_dirty");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum NodeStatItem {
     /// Pages of files, or whatever a cache keeps, that were used lately.
@@ -117,6 +104,20 @@ struct Counts {
 }
 
 /// The counts of all nodes (`pgdat->vm_stat`).
+///
+/// ```
+/// use gfp::{Nid, node::{NodeCounters, NodeStatError, NodeStatItem}};
+///
+/// let (node, item) = (Nid::new(0), NodeStatItem::FileDirty);
+/// let counters = NodeCounters::new([1000]);
+/// counters.modify(node, item, 30)?;
+/// counters.modify(node, item, -10)?;
+/// assert_eq!(counters.get(node, item), 20);
+/// let wrong = counters.modify(node, item, -21);
+/// assert_eq!(wrong, Err(NodeStatError::OutOfRange { node, item, count: 20, delta: -21 }));
+/// assert_eq!(counters.modify(Nid::new(1), item, 1), Err(NodeStatError::NoNode { node: Nid::new(1) }));
+/// # Ok::<(), NodeStatError>(())
+/// ```
 #[derive(Debug)]
 pub struct NodeCounters(Box<[CachePadded<Counts>]>);
 
@@ -147,6 +148,15 @@ impl NodeCounters {
 }
 
 /// How many frames may be dirty or on their way to be clean.
+///
+/// ```
+/// use gfp::node::DirtyLimit;
+///
+/// // A fifth of what could be dirty; or so many bytes of all nodes together, a share of which is this node's.
+/// assert_eq!(DirtyLimit::default().of_node(999, || 5000), 199);
+/// let two_pages = DirtyLimit::Bytes(4097);
+/// assert_eq!((two_pages.of_all(5000), two_pages.of_node(2500, || 5000)), (2, 1));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DirtyLimit {
     /// So many hundredths of what could be dirty, at most 100 (`vm.dirty_ratio`).
@@ -163,13 +173,16 @@ impl Default for DirtyLimit {
 }
 
 impl DirtyLimit {
-    /// Returns the frames of one node that may be dirty, of `dirtyable` that could be, and `all` on all nodes
+    /// Returns the frames of one node that may be dirty, of `dirtyable` that could be, and of what `all` says of all nodes
     /// (`node_dirty_limit`; its extra for real-time threads is not given).
     #[must_use]
-    pub fn of_node(self, dirtyable: u64, all: u64) -> u64 {
+    pub fn of_node(self, dirtyable: u64, all: impl FnOnce() -> u64) -> u64 {
         match self {
             Self::Ratio(percent) => scaled(dirtyable, u64::from(percent), 100),
-            Self::Bytes(_) => scaled(self.of_all(all), dirtyable, all),
+            Self::Bytes(_) => {
+                let all = all();
+                scaled(self.of_all(all), dirtyable, all)
+            }
         }
     }
 
@@ -215,9 +228,9 @@ mod tests {
 
     #[test]
     fn limits_neither_overflow_nor_divide_by_nothing() {
-        assert_eq!(DirtyLimit::Ratio(100).of_node(u64::MAX, 1), u64::MAX);
-        assert_eq!(DirtyLimit::Ratio(0).of_node(u64::MAX, 1), 0);
-        assert_eq!(DirtyLimit::Bytes(u64::MAX).of_node(0, 0), 0);
-        assert_eq!(DirtyLimit::Bytes(8 * 4096).of_node(300, 1200), 2);
+        assert_eq!(DirtyLimit::Ratio(100).of_node(u64::MAX, || 1), u64::MAX);
+        assert_eq!(DirtyLimit::Ratio(0).of_node(u64::MAX, || 1), 0);
+        assert_eq!(DirtyLimit::Bytes(u64::MAX).of_node(0, || 0), 0);
+        assert_eq!(DirtyLimit::Bytes(8 * 4096).of_node(300, || 1200), 2);
     }
 }

@@ -48,7 +48,7 @@ mod order;
 mod policy;
 mod zonelist;
 
-pub use cpuset::Cpuset;
+pub use cpuset::{Cpuset, MemsAllowed};
 pub use dirty::{DirtyLimit, NodeCounters, NodeStatError, NodeStatItem};
 #[cfg(not(loom))]
 pub(crate) use in_force::InForce;

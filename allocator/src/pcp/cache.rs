@@ -102,8 +102,8 @@ pub enum Handover {
 /// let block = turn.expect("it is above its low mark").expect("there are some");
 /// assert_eq!(cache.put(block), Put::Cached);
 ///
-/// // What came back to the cache less what it handed out; the block above was handed out past its lists.
-/// assert_eq!((cache.serial(), cache.balance()), (0, -1));
+/// // All that it handed out has come back.
+/// assert_eq!((cache.serial(), cache.balance()), (0, 0));
 ///
 /// // Under a policy requests go the slow way, where it is asked.
 /// cache.set_policy(Some(PolicyState::new(MemPolicy::Local, NodeMask::ALL)?));

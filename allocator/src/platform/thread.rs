@@ -35,6 +35,13 @@ pub(crate) fn this_thread() -> (u32, [u8; 16]) {
     sys::this_thread()
 }
 
+/// Returns the calling thread's name (`comm`).
+pub(crate) fn comm() -> String {
+    let (_, name) = this_thread();
+    let end = name.iter().position(|&byte| byte == 0).unwrap_or(name.len());
+    String::from_utf8_lossy(&name[..end]).into_owned()
+}
+
 /// Has functions called around every fork: just before it, and after it in the parent and, before anything else of the program
 /// runs there, in the child (`pthread_atfork(3)`).
 ///

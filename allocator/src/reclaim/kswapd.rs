@@ -6,6 +6,7 @@ use std::sync::OnceLock;
 use super::{
     KswapdReport, Pinned, Reclaim, Shrunk,
     balance::{Balanced, Boosts, Node, balance_pgdat},
+    drain_own_cache,
     events::Count,
     wish::Wish,
 };
@@ -200,6 +201,8 @@ impl Reclaim {
     /// Tells whether a kswapd has nothing to do (`prepare_kswapd_sleep`): for what it did last and what was wished for since, there
     /// is enough, or no hope. Whoever waits for it goes on then.
     fn prepare_kswapd_sleep(&self, domain: &Domain, node: Nid, last: Wish, wishes: u32) -> bool {
+        // One of the watermark rules takes the zone's lock, for which a signal handler on this thread must not wait.
+        let _busy = Busy::enter();
         let pgdat = self.pgdat(node);
         let is_hopeless = pgdat.kswapd.is_hopeless(domain, node);
         let wish = last.and(Wish::of_bits(wishes));
@@ -223,6 +226,7 @@ impl Reclaim {
         }
         let view = View { reclaim: self, domain, node };
         let Balanced { order, has_failed, .. } = balance_pgdat(&view, wish.order, wish.highest);
+        drain_own_cache(domain);
         if is_one_of_several {
             domain.set_reclaiming(Reclaimer::Kswapd, node, false);
         }

@@ -4,6 +4,56 @@
 //! ([`Allocator::register_shrinker`](crate::Allocator::register_shrinker)). When memory is short it is asked how many objects it has,
 //! and is told to give up a share of them.
 //!
+//! ```
+//! use gfp::{Allocator, Gfp, Nid};
+//! use gfp::reclaim::{ObjectCount, ShrinkControl, Shrinker};
+//!
+//! /// Passes what it is asked on to another shrinker, but for little at a time, and not for requests that keep out of storage.
+//! struct Gently<S>(S);
+//!
+//! impl<S: Shrinker> Shrinker for Gently<S> {
+//!     fn count_objects(&self, control: &ShrinkControl) -> ObjectCount {
+//!         if control.gfp().contains(Gfp::FS) { self.0.count_objects(control) } else { ObjectCount::Objects(0) }
+//!     }
+//!     fn scan_objects(&self, control: &mut ShrinkControl) -> Option<u64> {
+//!         assert!(control.nr_to_scan() <= self.batch());
+//!         self.0.scan_objects(control)
+//!     }
+//!     fn seeks(&self) -> u32 {
+//!         self.0.seeks()
+//!     }
+//!     fn batch(&self) -> u64 {
+//!         self.0.batch().min(16)
+//!     }
+//!     fn numa_aware(&self) -> bool {
+//!         self.0.numa_aware()
+//!     }
+//! }
+//!
+//! /// Has nothing on node 0 but hope.
+//! struct Hope;
+//!
+//! impl Shrinker for Hope {
+//!     fn count_objects(&self, control: &ShrinkControl) -> ObjectCount {
+//!         if control.nid() == Nid::new(0) { ObjectCount::Objects(1000) } else { ObjectCount::Empty }
+//!     }
+//!     fn scan_objects(&self, control: &mut ShrinkControl) -> Option<u64> {
+//!         control.set_nr_scanned(control.nr_to_scan() / 2);
+//!         Some(0)
+//!     }
+//! }
+//!
+//! let allocator = Allocator::builder(16 << 20).build()?;
+//! let registered = allocator.register_shrinker("hope", Gently(Hope));
+//! let mut pages = Vec::new();
+//! while let Ok(page) = allocator.alloc_page(Gfp::KERNEL) {
+//!     pages.push(page);
+//! }
+//! let report = registered.report();
+//! assert!(report.scanned_objects >= 1000 && report.freed_frames == 0);
+//! # Ok::<(), gfp::BuildError>(())
+//! ```
+//!
 //! # What a shrinker may do
 //!
 //! Anything that the thread may do which asked for memory: its callbacks run there, or on a thread of the allocator's, with nothing
@@ -14,7 +64,8 @@
 //! - **It may free, on this thread or another.** See below.
 //! - **It may sleep.** Whoever asked for memory waits as long.
 //! - **It may be registered or removed**, itself or another one, by any thread at any time. A thread that removes a shrinker waits until
-//!   none of its callbacks runs, except inside one of them: then the shrinker goes when the last of its callbacks has returned.
+//!   none of its callbacks runs, except inside a callback, its own or another's: then the shrinker goes when the last of its callbacks has
+//!   returned.
 //! - **It may panic.** The panic is caught and counted, the shrinker is not called again, and
 //!   [the report](ShrinkerReport) says so. In a program that is built with `panic = "abort"` a panic ends it, here as anywhere.
 //! - **It may be called by several threads at once.**
@@ -56,13 +107,17 @@ mod bit_lock;
 mod direct;
 mod events;
 mod kswapd;
+mod mem_info;
 mod node_reclaim;
+mod oom;
 mod report;
 mod shrinker;
 mod throttle;
 mod wish;
 
 pub(crate) use node_reclaim::NodeReclaimMode;
+pub(crate) use oom::{Oom, OomHook};
+pub use oom::{OomAction, OomCounts, OomReport};
 pub use report::{KswapdReport, Pinned};
 pub use shrinker::{ObjectCount, RegisteredShrinker, ShrinkControl, Shrinker, ShrinkerReport};
 pub(crate) use shrinker::{ShrinkRound, Shrinkers, Shrunk};
@@ -75,6 +130,7 @@ use core::num::NonZeroUsize;
 #[derive(Debug)]
 pub(crate) struct Reclaim {
     pub(crate) shrinkers: Shrinkers,
+    pub(crate) oom: Oom,
     pgdats: Box<[Pgdat]>,
     mode: NodeReclaimMode,
     events: Events,
@@ -93,8 +149,9 @@ struct Pgdat {
 
 impl Reclaim {
     /// Makes what an allocator of so many nodes needs.
-    pub(crate) fn new(nodes: usize, mode: NodeReclaimMode) -> Self {
+    pub(crate) fn new(nodes: usize, mode: NodeReclaimMode, on_oom: Option<OomHook>) -> Self {
         Self {
+            oom: Oom::new(on_oom),
             shrinkers: Shrinkers::default(),
             pgdats: (0..nodes).map(|_| Pgdat::default()).collect(),
             mode,
@@ -120,13 +177,18 @@ impl Reclaim {
     /// zones, where all can see it.
     fn shrink_node(&self, domain: &Domain, node: Nid, gfp: Gfp, priority: u8) -> Shrunk {
         let shrunk = self.shrinkers.shrink_slab(domain, ShrinkRound { gfp, node, priority });
-        let key = NonZeroUsize::from(domain.frames().allocator().non_zero());
-        if let Some(owner) = local::find(key) {
-            domain.caches().drain_own(&owner);
-        }
         if shrunk.freed > 0 {
+            drain_own_cache(domain);
             self.pgdat(node).kswapd.note_success();
         }
         shrunk
+    }
+}
+
+/// Drains the calling thread's cache, if it has one.
+fn drain_own_cache(domain: &Domain) {
+    let key = NonZeroUsize::from(domain.frames().allocator().non_zero());
+    if let Some(owner) = local::find(key) {
+        domain.caches().drain_own(&owner);
     }
 }

@@ -11,12 +11,14 @@
 //! | [`Pagetypeinfo`] | `/proc/pagetypeinfo` |
 //! | [`UnusableIndex`] | `/sys/kernel/debug/extfrag/unusable_index` |
 //! | [`ExtfragIndex`] | `/sys/kernel/debug/extfrag/extfrag_index` |
+//! | [`MemInfo`] | none: the kernel's log, when a request fails |
 //! | [`Conservation`] | none: the kernel never counts what is out |
 #![deny(unsafe_code)]
 
 mod buddyinfo;
 mod conservation;
 mod extfrag;
+mod mem_info;
 mod pagetypeinfo;
 mod vmstat;
 mod zone_stat;
@@ -32,6 +34,7 @@ pub use conservation::{Conservation, ConservationZone};
 pub use extfrag::{
     ContigPageInfo, ExtfragIndex, UnusableIndex, ZoneIndices, fragmentation_index, unusable_free_index,
 };
+pub use mem_info::{FreeBlocks, MemInfo, MemInfoNode, MemInfoZone};
 pub use pagetypeinfo::{MigrateTypeStat, Pagetypeinfo, PagetypeinfoZone};
 pub use vmstat::VmStat;
 pub use zone_stat::{NodeStat, NumaStat, PagesetStat, ZoneStat};

@@ -52,6 +52,10 @@ fn structures_come_back_as_they_were() {
     let json = round_trip(&Pagetypeinfo { pageblock_order: 9, zones });
     assert_eq!(json["zones"][0]["types"][0]["migratetype"], "CMA");
 
+    let nodes = vec![MemInfoNode { node: 1, reclaimable: 12 }];
+    let json = round_trip(&MemInfo { nodes, zones: vec![mem_info::sample()] });
+    assert_eq!(json["zones"][0]["orders"][0]["types"][0], "Unmovable");
+
     let zone = ConservationZone {
         node: 0,
         zone: ZoneType::Dma,

@@ -74,6 +74,8 @@ pub struct VmStat {
     pub kswapd_high_wmark_hit_quickly: u64,
     /// Times that a kswapd began to reclaim.
     pub pageoutrun: u64,
+    /// How often a scope was chosen to be cancelled because memory had run out.
+    pub oom_kill: u64,
 }
 
 impl VmStat {
@@ -143,6 +145,7 @@ impl fmt::Display for VmStat {
             ("kswapd_low_wmark_hit_quickly", self.kswapd_low_wmark_hit_quickly),
             ("kswapd_high_wmark_hit_quickly", self.kswapd_high_wmark_hit_quickly),
             ("pageoutrun", self.pageoutrun),
+            ("oom_kill", self.oom_kill),
         ] {
             writeln!(f, "{name} {count}")?;
         }
@@ -167,7 +170,7 @@ mod tests {
         let text = stat.to_string();
         assert!(text.starts_with("nr_free_pages 0\n"));
         assert!(text.contains("\npgalloc_dma32 2\npgalloc_normal 3\npgalloc_high 4\npgalloc_movable 5\n"));
-        assert!(text.contains("\nallocstall_movable 0\npgfree 14\nslabs_scanned 0\n"));
+        assert!(text.contains("\npageoutrun 0\noom_kill 0\n"));
         assert!(text.ends_with("\nnr_unstable 0\n"));
         assert!(text.lines().all(|line| line.split(' ').nth(1).is_some_and(|v| v.parse::<u64>().is_ok())));
     }

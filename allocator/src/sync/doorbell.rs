@@ -162,6 +162,7 @@ impl Doorbell {
 #[cfg(all(test, not(any(loom, shuttle))))]
 mod tests {
     use super::*;
+    use crate::sync::thread::yield_now;
     use std::thread;
 
     #[test]
@@ -187,7 +188,7 @@ mod tests {
                     for _ in 0..RINGS {
                         wanted.fetch_add(1, Ordering::Relaxed);
                         bell.ring(1, || true);
-                        thread::yield_now();
+                        yield_now();
                     }
                 });
             }
@@ -202,7 +203,7 @@ mod tests {
         let napped = thread::scope(|scope| {
             let sleeper = scope.spawn(|| bell.sleep(Some(Duration::from_secs(3600)), |wishes| wishes == 0));
             while bell.ring(1, || true) == Rung::Awake {
-                thread::yield_now();
+                yield_now();
             }
             sleeper.join().expect("no panic")
         });

@@ -27,10 +27,11 @@
 //!
 //! | rank | lock | may be held together with its equal | held while |
 //! |---|---|---|---|
-//! | 1 | [`LockRank::Registry`] | no | threads and shrinkers come and go, drains walk the caches, counters are folded |
-//! | 2 | [`LockRank::PcpClaim`] | yes: a claim is tried, never waited for while others are held | a thread's cache is drained |
-//! | 3 | [`LockRank::Zone`] | no | the free areas of a zone change |
-//! | 4 | [`LockRank::Leaf`] | no | anything that calls nobody |
+//! | 1 | [`LockRank::Oom`] | no: it is tried, never waited for | the application does something because memory has run out |
+//! | 2 | [`LockRank::Registry`] | no | threads and shrinkers come and go, drains walk the caches, counters are folded |
+//! | 3 | [`LockRank::PcpClaim`] | yes: a claim is tried, never waited for while others are held | a thread's cache is drained |
+//! | 4 | [`LockRank::Zone`] | no | the free areas of a zone change |
+//! | 5 | [`LockRank::Leaf`] | no | anything that calls nobody |
 //!
 //! Nobody claims a cache, or waits for its owner, with a zone lock held. A try-lock cannot deadlock: its rank
 //! is recorded but not checked, so that a signal handler may try any lock.

@@ -17,14 +17,16 @@ use std::marker::PhantomData;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum LockRank {
+    /// Held by whoever finds that memory has run out, while the application does something about it. Others only try it.
+    Oom = 1,
     /// The list of all thread caches of an allocator, or of all its shrinkers.
-    Registry = 1,
+    Registry = 2,
     /// A claim on a thread's cache. Several may be held: a claim is tried, and its wait is bounded.
-    PcpClaim = 2,
+    PcpClaim = 3,
     /// A zone's lock.
-    Zone = 3,
+    Zone = 4,
     /// A lock under which nothing else is acquired.
-    Leaf = 4,
+    Leaf = 5,
 }
 
 impl LockRank {
@@ -77,7 +79,8 @@ mod held {
     use crate::sync::thread_local;
     use std::cell::Cell;
 
-    const RANKS: [LockRank; 4] = [LockRank::Registry, LockRank::PcpClaim, LockRank::Zone, LockRank::Leaf];
+    const RANKS: [LockRank; 5] =
+        [LockRank::Oom, LockRank::Registry, LockRank::PcpClaim, LockRank::Zone, LockRank::Leaf];
 
     thread_local! {
         /// How many locks of each rank the thread holds.
@@ -116,16 +119,17 @@ mod held {
 
 #[cfg(all(test, not(any(loom, shuttle)), debug_assertions))]
 mod tests {
-    use super::LockRank::{Leaf, PcpClaim, Registry, Zone};
+    use super::LockRank::{Leaf, Oom, PcpClaim, Registry, Zone};
 
     #[test]
     fn ranks_are_acquired_upwards() {
+        let oom = Oom.acquire_tried();
         let registry = Registry.acquire();
         let claim = PcpClaim.acquire();
         let zone = Zone.acquire();
         let _leaf = Leaf.acquire();
         // Releases may come in any order.
-        drop((registry, zone, claim));
+        drop((registry, zone, oom, claim));
     }
 
     #[test]

@@ -12,7 +12,7 @@ use std::ops::Deref;
 
 /// Nobody may begin to use the value any more.
 const REVOKED: u32 = 1 << 31;
-/// It was revoked by one of its users, who cannot wait: the last user to leave drops it.
+/// It was revoked by somebody who could not wait: the last user to leave drops it.
 const LEFT_BEHIND: u32 = 1 << 30;
 /// Somebody has taken the value out.
 const TAKEN: u32 = 1 << 29;
@@ -20,15 +20,15 @@ const TAKEN: u32 = 1 << 29;
 const USERS: u32 = TAKEN - 1;
 
 thread_local! {
-    /// Address of the value that the thread uses, or 0.
-    static USED: Cell<usize> = const { Cell::new(0) };
+    /// Whether the thread uses a value.
+    static USES_ONE: Cell<bool> = const { Cell::new(false) };
 }
 
 /// A `T` that any number of threads may use, until somebody takes it away (Rust for Linux: `Revocable`).
 ///
 /// Once [`revoke`](Self::revoke) has returned, nobody uses the value any more and it may end: it waits for those who do. Only
-/// when it is called by a thread that uses the value itself, as a callback that removes itself does, it returns at once, nobody
-/// begins to use it any more, and the last user to leave drops it.
+/// a thread that uses a revocable value itself, this one or another, does not wait, because somebody may wait for it: a callback may
+/// remove itself, and two may remove each other. Then nobody begins to use the value any more, and its last user drops it.
 ///
 /// A thread uses one revocable value at a time: where it does already, [`try_access`](Self::try_access) refuses, so that no
 /// callback can lead into another one.
@@ -95,7 +95,7 @@ impl<T> Revocable<T> {
 
     /// Begins to use the value; `None` when it was revoked, or the thread uses one already. Never waits.
     pub fn try_access(&self) -> Option<Access<'_, T>> {
-        if USED.with(Cell::get) != 0 {
+        if USES_ONE.with(Cell::get) {
             return None;
         }
         let mut seen = self.state.load(Ordering::Relaxed);
@@ -110,21 +110,21 @@ impl<T> Revocable<T> {
                 Err(now) => seen = now,
             }
         }
-        USED.set(self.address());
+        USES_ONE.set(true);
         Some(Access { of: self, shared: Shared::begin(&self.value), _not_send: PhantomData })
     }
 
     /// Ends all use of the value, and returns it if nobody else has taken it out.
     ///
-    /// Waits until nobody uses it, unless the calling thread does: then `None`, and the last to leave drops it.
+    /// Waits until nobody uses it, unless the calling thread uses a revocable value: then `None`, and the last to leave drops it.
     pub fn revoke(&self) -> Option<T> {
-        let is_user = USED.with(Cell::get) == self.address();
-        let bits = if is_user { REVOKED | LEFT_BEHIND } else { REVOKED };
+        let may_wait = !USES_ONE.with(Cell::get);
+        let bits = if may_wait { REVOKED } else { REVOKED | LEFT_BEHIND };
         let mut seen = self.state.fetch_or(bits, Ordering::Acquire) | bits;
-        if is_user {
-            return None;
-        }
         while seen & USERS != 0 && !seeded(SeededBug::RevokeSkipsUsers) {
+            if !may_wait {
+                return None;
+            }
             self.parker.wait(&self.state, seen);
             seen = self.state.load(Ordering::Acquire);
         }
@@ -175,10 +175,6 @@ impl<T> Revocable<T> {
             drop(self.take());
         }
     }
-
-    fn address(&self) -> usize {
-        core::ptr::from_ref(self).addr()
-    }
 }
 
 impl<T> Deref for Access<'_, T> {
@@ -193,7 +189,7 @@ impl<T> Deref for Access<'_, T> {
 impl<T> Drop for Access<'_, T> {
     fn drop(&mut self) {
         self.shared.end();
-        USED.set(0);
+        USES_ONE.set(false);
         self.of.leave();
     }
 }
@@ -214,7 +210,7 @@ impl<T: fmt::Debug> fmt::Debug for Access<'_, T> {
 mod tests {
     use super::*;
     use crate::sync::Arc;
-    use std::sync::mpsc;
+    use std::sync::{Barrier, mpsc};
     use std::thread;
 
     #[test]
@@ -273,6 +269,26 @@ mod tests {
         });
         assert_eq!(Arc::strong_count(&kept), 1);
         assert_eq!(value.revoke(), None);
+    }
+
+    #[test]
+    fn whoever_uses_a_value_waits_for_no_other() {
+        let (first, second, third) = (Revocable::new(1), Revocable::new(2), Revocable::new(3));
+        let both = Barrier::new(2);
+        let remove_the_other = |mine: &Revocable<i32>, other: &Revocable<i32>| {
+            let access = mine.try_access().expect("nobody has revoked it");
+            both.wait();
+            assert_eq!(other.revoke(), None, "it has a user");
+            both.wait();
+            drop(access);
+        };
+        thread::scope(|scope| {
+            scope.spawn(|| remove_the_other(&first, &second));
+            scope.spawn(|| remove_the_other(&second, &first));
+        });
+        assert_eq!((first.revoke(), second.revoke()), (None, None));
+        let third_value = third.try_access().map(|_access| first.revoke());
+        assert_eq!((third_value, third.revoke()), (Some(None), Some(3)));
     }
 
     #[test]

@@ -81,6 +81,10 @@ pub enum SeededBug {
     CpusetSkipsRetry,
     /// A request that failed looks only at which nodes are allowed, not at how often that has changed.
     CpusetUncounted,
+    /// A token is cancelled without releasing what was done before.
+    CancelRelaxed,
+    /// A request that is cancelled after it has taken a block forgets the block.
+    CancelTakesBack,
     /// Whether a zone is admitted is asked before its lock is taken.
     AdmittedAskedEarly,
     /// A zone is counted as isolated after the caches were emptied instead of before.

@@ -320,7 +320,7 @@ mod tests {
             while lock.head.word.load(Ordering::Relaxed) != SLEEPERS {
                 crate::sync::thread::yield_now();
             }
-            thread::sleep(Duration::from_millis(5));
+            crate::sync::thread::sleep(Duration::from_millis(5));
             drop(guard);
             assert!(waiter.join().unwrap(), "it waited");
         });
@@ -373,7 +373,7 @@ mod tests {
         let lock = SpinLock::new(LockRank::Zone, ());
         for _ in 0..3 {
             let guard = lock.lock();
-            thread::sleep(Duration::from_millis(1));
+            crate::sync::thread::sleep(Duration::from_millis(1));
             drop(guard);
         }
         let stats = lock.stats();

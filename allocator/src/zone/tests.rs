@@ -1,6 +1,6 @@
 //! A zone against what its own numbers say it should answer.
 
-use super::{FirstFor, Grouping, Zone, ZoneSpan, ZoneState, watermark::Watermarks};
+use super::{FirstFor, Freed, Grouping, Zone, ZoneSpan, ZoneState, watermark::Watermarks};
 use crate::{
     frame::{AllocatorNumber, FrameTable, Nid, Order, PcpList, Pfn, ZoneNumber},
     gfp::{AllocFlags, MigrateType, NR_ZONE_TYPES, WmarkIndex, ZoneType},
@@ -68,4 +68,62 @@ proptest! {
         zone.close();
         prop_assert_eq!(zone.state(), ZoneState::default());
     }
+}
+
+#[test]
+fn reclaim_is_told_to_caches_with_the_same_answers_and_until_it_ends() {
+    let marks = Watermarks { min: 100, low: 200, high: 300, promo: 400, boost: 0 };
+    let zone = zone(WatermarkRule::AnySuitable, marks, [0; NR_ZONE_TYPES]);
+    let take = || zone.rmqueue_buddy(Order::new(8), MigrateType::Movable, AllocFlags::empty());
+    zone.set_reclaim_active(true);
+    while take().is_some() {
+        assert_eq!(zone.state(), expected_state(&zone).with_reclaim_active());
+    }
+    zone.set_admitted(|| false);
+    assert_eq!(zone.state(), ZoneState::default().with_reclaim_active());
+    zone.set_admitted(|| true);
+    zone.set_reclaim_active(false);
+    assert_eq!(zone.state(), expected_state(&zone));
+}
+
+#[test]
+fn a_boost_is_told_of_once_if_who_boosts_may_wake_somebody() {
+    let marks = Watermarks { min: 1, low: 2, high: 3, promo: 4, boost: 0 };
+    for (flags, is_told) in [(AllocFlags::empty(), false), (AllocFlags::KSWAPD, true)] {
+        let zone = zone(WatermarkRule::AnySuitable, marks, [0; NR_ZONE_TYPES]);
+        let halves: Vec<_> =
+            core::iter::from_fn(|| zone.rmqueue_buddy(Order::new(8), MigrateType::Movable, flags)).collect();
+        let list = PcpList::of(Order::new(8), MigrateType::Movable);
+        assert_eq!(zone.free_one(halves[0], Order::new(8), list), Freed::Open);
+        assert!(!zone.take_boosted());
+        assert!(zone.rmqueue_buddy(Order::ZERO, MigrateType::Unmovable, flags).is_some());
+        assert!(zone.watermarks().boost > 0);
+        assert_eq!((zone.take_boosted(), zone.take_boosted()), (is_told, false));
+    }
+}
+
+#[test]
+fn only_a_change_from_the_high_mark_to_more_is_a_rise() {
+    let marks = Watermarks { min: 1000, low: 2000, high: 3000, promo: 4000, boost: 0 };
+    let zone = zone(WatermarkRule::AnySuitable, marks, [0; NR_ZONE_TYPES]);
+    let before = zone.rises();
+    let take =
+        || zone.rmqueue_buddy(Order::new(10), MigrateType::Movable, AllocFlags::empty()).expect("room");
+    let give = |pfn| zone.free_one(pfn, Order::new(10), PcpList::of(Order::new(10), MigrateType::Movable));
+    // 3072 frames are free, then 2048.
+    let first = take();
+    let second = take();
+    // Neither who is let in nor whether memory is reclaimed changes how much there is.
+    for now in [true, false] {
+        zone.set_reclaim_active(now);
+        zone.set_admitted(|| now);
+        zone.set_admitted(|| true);
+    }
+    assert_eq!(zone.rises(), before);
+    assert_eq!(give(second), Freed::Open);
+    assert_eq!(zone.rises(), before + 1);
+    assert_eq!(give(first), Freed::Open);
+    zone.set_admitted(|| false);
+    zone.set_admitted(|| true);
+    assert_eq!(zone.rises(), before + 1);
 }

@@ -306,6 +306,24 @@ impl Zone {
         zone_watermark_fast(self.rule, order.get(), &self.watermarks(), highest, flags, &snapshot)
     }
 
+    /// Tells whether the zone would pass a mark of so many frames if `more` were free than are (`__zone_watermark_ok` with frames that
+    /// may be had). Takes the lock.
+    #[cfg(not(loom))]
+    pub(crate) fn would_pass(
+        &self,
+        order: Order,
+        mark: u64,
+        highest: ZoneType,
+        flags: AllocFlags,
+        more: u64,
+    ) -> bool {
+        self.with_areas(|areas| {
+            let now = self.snapshot_of(&areas.buddy, &areas.lowmem_reserve);
+            let then = FreeSnapshot { free: now.free.saturating_add(more), ..now };
+            zone_watermark_ok(self.rule, order.get(), mark, highest, flags, &then)
+        })
+    }
+
     /// Takes a block from the free areas (`rmqueue_buddy`); `None` when there is no fitting one, or the lock is taken and
     /// the flags forbid waiting.
     pub fn rmqueue_buddy(&self, order: Order, migratetype: MigrateType, flags: AllocFlags) -> Option<Pfn> {

@@ -14,7 +14,7 @@ use gfp::{
 
 use crate::{
     common::{assert_all_free, in_child, is_mapped},
-    rig::{Spare, ask, of_objects, small, take_all},
+    rig::{Script, Spare, ask, of_objects, small, take_all},
 };
 
 /// Says whether it is being called and whether it has ended, and never calls back after that.
@@ -69,6 +69,41 @@ fn a_shrinker_that_removes_itself_inside_its_scan_ends_behind_it() {
     drop(rest);
     spare.clear();
     assert_all_free(&allocator);
+}
+
+#[test]
+fn two_shrinkers_that_remove_each_other_both_end() {
+    let allocator = small();
+    let all = take_all(&allocator);
+    let both = Arc::new(Mutex::new([const { None::<RegisteredShrinker> }; 2]));
+    let (objects, inside) = (Arc::new(()), Arc::new(AtomicU32::new(0)));
+    for index in 0..2 {
+        let (objects, taken) = (Arc::clone(&objects), AtomicBool::new(false));
+        // One thread has this one, so that the next has the other.
+        let count = move |_: &ShrinkControl| match taken.swap(true, Ordering::Relaxed) {
+            false => ObjectCount::Objects(100 * Arc::strong_count(&objects) as u64),
+            true => ObjectCount::Objects(0),
+        };
+        let (others, inside) = (Arc::clone(&both), Arc::clone(&inside));
+        let scan = move |_: &mut ShrinkControl| {
+            inside.fetch_add(1, Ordering::Relaxed);
+            while inside.load(Ordering::Relaxed) != 2 {
+                thread::yield_now();
+            }
+            let other = others.lock()[1 - index].take();
+            drop(other);
+            None
+        };
+        both.lock()[index] = Some(allocator.register_shrinker("one of two", Script { count, scan }));
+    }
+    let threads = [0; 2].map(|_| {
+        let allocator = allocator.clone();
+        thread::spawn(move || ask(&allocator))
+    });
+    threads.into_iter().for_each(|thread| assert!(!thread.join().expect("it does not panic")));
+    assert_eq!(Arc::strong_count(&objects), 1, "both have ended");
+    assert!(allocator.shrinkers().is_empty());
+    drop(all);
 }
 
 #[test]

@@ -23,7 +23,7 @@ use signal_hook::{
 use self::{screen::Screen, view::View};
 use super::bench::{parse_count, parse_size};
 use crate::{
-    pressure::{self, Config, Rate, Snapshot},
+    pressure::{self, Config, Rate, Snapshot, Types},
     report::print,
 };
 
@@ -56,6 +56,10 @@ pub struct PressureArgs {
     #[arg(long, value_name = "N", value_parser = parse_nodes)]
     pub nodes: Option<usize>,
 
+    /// Caches of different migrate types: they take pageblocks from each other, and watermarks are boosted.
+    #[arg(long)]
+    pub mixed: bool,
+
     /// Writes one JSON object a line to this file: each second a moment, at the end the summary.
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
@@ -70,6 +74,7 @@ pub fn run(args: &PressureArgs, emit: &mut dyn FnMut(Value) -> Result<()>) -> Re
         threads: args.threads,
         arena_bytes: args.arena,
         nodes: args.nodes,
+        types: if args.mixed { Types::Mixed } else { Types::One },
         length: args.seconds,
         rate: args.rate.unwrap_or(Rate::Unlimited),
     };
@@ -166,7 +171,7 @@ mod tests {
 
     #[test]
     fn a_short_run_breaks_no_rule() {
-        let (result, records) = pressure("--arena 16M --threads 4 --seconds 1 --nodes 2");
+        let (result, records) = pressure("--arena 16M --threads 4 --seconds 1 --nodes 2 --mixed");
         let record = records.last().unwrap();
         assert_eq!(result.unwrap(), ExitCode::SUCCESS, "{record}");
         assert_eq!((&record["kind"], &record["threads"]), (&json!("pressure"), &json!(4)));

@@ -13,6 +13,7 @@ use gfp::{Gfp, Nid, Order};
 use lru::LruCache;
 
 use super::{
+    Types,
     page::{Stamped, Whose},
     rules::Rules,
     snapshot::CacheState,
@@ -22,8 +23,8 @@ use super::{
 #[derive(Debug)]
 pub(super) struct CacheKind {
     pub(super) name: &'static str,
-    /// How its pages are asked for.
-    pub(super) gfp: Gfp,
+    /// What says where its pages belong, if caches are of different migrate types.
+    mobility: Gfp,
     /// The largest order of its blocks; a quarter of its keys have more than one page.
     max_order: u8,
     /// What a block costs to have again, for the kernel's arithmetic.
@@ -41,30 +42,30 @@ pub(super) const KINDS: [CacheKind; 3] = [
     // As a file system's page cache.
     CacheKind {
         name: "data",
-        gfp: Gfp::KERNEL,
+        mobility: Gfp::empty(),
         max_order: 0,
         seeks: 2,
-        batch: 32,
+        batch: 8,
         lookups: 9,
         keys_percent: 220,
     },
     // As inodes and directory entries: dear, therefore less of it is taken.
     CacheKind {
         name: "index",
-        gfp: Gfp::KERNEL.union(Gfp::RECLAIMABLE),
+        mobility: Gfp::RECLAIMABLE,
         max_order: 0,
         seeks: 4,
-        batch: 32,
+        batch: 8,
         lookups: 4,
         keys_percent: 80,
     },
     // As buffers of a few pages: cheap, therefore more of it is taken.
     CacheKind {
         name: "blobs",
-        gfp: Gfp::KERNEL.union(Gfp::MOVABLE),
+        mobility: Gfp::MOVABLE,
         max_order: 3,
         seeks: 1,
-        batch: 16,
+        batch: 8,
         lookups: 3,
         keys_percent: 50,
     },
@@ -74,6 +75,14 @@ impl CacheKind {
     /// Returns how many keys the cache has in an arena of so many frames.
     pub(super) const fn keys(&self, arena_frames: u64) -> u64 {
         arena_frames * self.keys_percent / 100 + 1
+    }
+
+    /// Returns how its pages are asked for.
+    pub(super) const fn gfp(&self, types: Types) -> Gfp {
+        match types {
+            Types::One => Gfp::KERNEL,
+            Types::Mixed => Gfp::KERNEL.union(self.mobility),
+        }
     }
 
     /// Returns the order of the block that belongs to a key.
@@ -238,7 +247,7 @@ mod tests {
     fn filled(allocator: &Allocator, rules: &Arc<Rules>, keys: u64) -> Cache {
         let cache = Cache::new(2, 1, Arc::clone(rules));
         for key in 0..keys {
-            let pages = allocator.alloc_pages(cache.kind.gfp, cache.kind.order(key)).unwrap();
+            let pages = allocator.alloc_pages(cache.kind.gfp(Types::Mixed), cache.kind.order(key)).unwrap();
             cache.insert(key, Nid::new(0), Stamped::new(pages, cache.whose(key)));
         }
         cache

@@ -48,10 +48,21 @@ pub struct Config {
     pub arena_bytes: usize,
     /// Nodes of a made-up machine, 1 to 8; `None` for those of this machine.
     pub nodes: Option<usize>,
+    /// Of which migrate types caches are.
+    pub types: Types,
     /// How long samples are taken, after the arena is full and reclaim has settled.
     pub length: Duration,
     /// How many pages all threads together ask for.
     pub rate: Rate,
+}
+
+/// Of which migrate types caches are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Types {
+    /// All of the same: no request takes a block of another type, so that nothing raises the watermarks.
+    One,
+    /// Each of another: whenever one grows, it takes blocks of the others, and the zones' marks are boosted.
+    Mixed,
 }
 
 /// How many pages a second all threads together ask for.

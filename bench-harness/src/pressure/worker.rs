@@ -97,7 +97,8 @@ impl<'g> Worker<'g> {
         }
         let order = cache.kind.order(key);
         let kind = if order == Order::ZERO { RequestKind::Fill } else { RequestKind::FillLarge };
-        if let Some(block) = self.request(kind, cache.kind.gfp, order, cache.whose(key)) {
+        let gfp = cache.kind.gfp(self.ground.config.types);
+        if let Some(block) = self.request(kind, gfp, order, cache.whose(key)) {
             cache.insert(key, self.ground.allocator.node_of(block.pages()), block);
         }
     }

@@ -172,7 +172,7 @@ const MASKS: [Gfp; 16] = [
     Gfp::TRANSHUGE_LIGHT,
     Gfp::KERNEL.union(Gfp::NORETRY).union(Gfp::NOWARN),
     Gfp::KERNEL.union(Gfp::MEMALLOC),
-    Gfp::KERNEL.union(Gfp::NOFAIL),
+    Gfp::KERNEL.union(Gfp::RETRY_MAYFAIL),
 ];
 
 pub(super) fn mask(rng: &mut Rng) -> Gfp {

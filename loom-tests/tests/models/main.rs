@@ -8,7 +8,10 @@ use std::process::ExitCode;
 #[cfg(loom)]
 mod asymmetric;
 #[cfg(loom)]
+mod cancel;
+#[cfg(loom)]
 mod doorbell;
+#[cfg(loom)]
 mod highatomic;
 #[cfg(loom)]
 mod isolation;
@@ -53,6 +56,7 @@ const TABLES: &[&[loom_tests::Model]] = &[
     references::MODELS,
     shared::MODELS,
     nodes::MODELS,
+    cancel::MODELS,
     isolation::MODELS,
     places::MODELS,
     seq_count::MODELS,

@@ -42,10 +42,15 @@ struct Nodes {
 impl Nodes {
     /// Tries the second node first, as a thread on it does.
     fn request(&self) -> Result<Nid, ()> {
-        self.cpuset.retry_on_change(|allowed| {
-            let has_memory = |node: Nid| self.memory[node.index()].load(Ordering::Acquire);
-            NODES.into_iter().rev().find(|&node| allowed.contains(node) && has_memory(node)).ok_or(())
-        })
+        let has_memory = |node: Nid| self.memory[node.index()].load(Ordering::Acquire);
+        loop {
+            let mems = self.cpuset.read_mems_allowed_begin();
+            let is_found = |&node: &Nid| mems.allowed().contains(node) && has_memory(node);
+            let found = NODES.into_iter().rev().find(is_found);
+            if found.is_some() || !self.cpuset.read_mems_allowed_retry(mems) {
+                return found.ok_or(());
+            }
+        }
     }
 }
 

@@ -37,7 +37,7 @@ impl Gives {
 impl Shrinker for Gives {
     fn count_objects(&self, _: &ShrinkControl) -> ObjectCount {
         self.is_there();
-        ObjectCount::Objects(self.cache.lock().len() as u64)
+        ObjectCount::Objects(1 + self.cache.lock().len() as u64)
     }
     fn scan_objects(&self, control: &mut ShrinkControl) -> Option<u64> {
         self.is_there();
@@ -73,7 +73,8 @@ fn shrinkers() {
         let (allocator, shrinker) = (allocator.clone(), gives(&gone));
         threads.push(thread::spawn(move || {
             let registered = allocator.register_shrinker("now and then", shrinker);
-            thread::yield_now();
+            // Somebody may find it, and be inside when it goes.
+            (0..8).for_each(|_| thread::yield_now());
             drop(registered);
             gone.store(true, Ordering::Relaxed);
         }));

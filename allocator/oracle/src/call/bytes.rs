@@ -37,7 +37,7 @@ impl<'a> Arbitrary<'a> for Mask {
         for _ in 0..bytes.int_in_range(0..=8_u8)?.saturating_sub(6) {
             gfp |= *bytes.choose(&EXTRA)?;
         }
-        Ok(Self(gfp))
+        Ok(Self::new(gfp))
     }
 }
 

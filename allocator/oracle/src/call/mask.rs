@@ -42,7 +42,7 @@ pub(super) const COMMON: [Gfp; 16] = [
     Gfp::TRANSHUGE_LIGHT,
     Gfp::TRANSHUGE,
     Gfp::KERNEL_ACCOUNT,
-    Gfp::NOFS.union(Gfp::NOFAIL),
+    Gfp::NOFS,
 ];
 
 /// Bits that are added to them now and then; some do not go together.
@@ -68,6 +68,12 @@ pub(super) const EXTRA: [Gfp; 18] = [
 ];
 
 impl Mask {
+    /// Returns a request's mask, without NOFAIL where that means something: the request would wait for what nobody else frees.
+    pub(super) fn new(gfp: Gfp) -> Self {
+        let waits = gfp.contains(Gfp::NOFAIL | Gfp::DIRECT_RECLAIM);
+        Self(if waits { gfp.without(Gfp::NOFAIL) } else { gfp })
+    }
+
     /// Tells whether the flags contradict each other.
     pub(crate) fn is_senseless(self) -> bool {
         let zones = [Gfp::DMA, Gfp::DMA32, Gfp::HIGHMEM];
@@ -93,10 +99,14 @@ impl Mask {
             && (self.0.contains(Gfp::MEMALLOC) || scopes.contains(Scopes::MEMALLOC))
     }
 
-    /// Tells whether a request may leave the allowed nodes when it finds nothing in them.
-    pub(crate) fn leaves_cpuset(self, scopes: Scopes) -> bool {
-        let urgent = self.0.contains(Gfp::HIGH) && !self.0.contains(Gfp::DIRECT_RECLAIM);
-        urgent || self.ignores_watermarks(scopes)
+    /// Tells whether a request has a high priority and may not wait.
+    pub(crate) fn is_urgent(self) -> bool {
+        self.0.contains(Gfp::HIGH) && !self.0.contains(Gfp::DIRECT_RECLAIM)
+    }
+
+    /// Tells whether a request may leave the allowed nodes, and those that it names, when it finds nothing in them.
+    pub(crate) fn leaves_nodes(self, scopes: Scopes) -> bool {
+        self.is_urgent() || self.ignores_watermarks(scopes)
     }
 
     /// Returns the mask as it is within scopes.

@@ -16,7 +16,8 @@ use crate::shapes::NODES;
 fn gfp() -> impl Strategy<Value = Mask> {
     let extra = prop_oneof![8 => Just(vec![]), 2 => prop::collection::vec(select(&EXTRA[..]), 1..=2)];
     let common = prop_oneof![3 => select(&COMMON[..5]), 2 => select(&COMMON[..])];
-    (common, extra).prop_map(|(common, extra)| Mask(extra.into_iter().fold(common, |all, more| all | more)))
+    (common, extra)
+        .prop_map(|(common, extra)| Mask::new(extra.into_iter().fold(common, |all, more| all | more)))
 }
 
 /// Of order 3 a few more, so that there are times when only smaller blocks are left.

@@ -146,15 +146,21 @@ impl Model {
         // One walk after the other: the nodes of which memory is being reclaimed come last in each.
         let (calm, allowed) = (!self.reclaiming, self.mems_allowed);
         let mut walks = vec![target.first & calm & allowed, target.first & allowed, calm & allowed, allowed];
-        if Mask(gfp).leaves_cpuset(scopes) {
+        let in_vain = gfp.contains(Gfp::HARDWALL) && self.list(target.node, allowed, gfp).is_empty();
+        let leaves = Mask(gfp).leaves_nodes(scopes) && !in_vain;
+        if leaves && Mask(gfp).is_urgent() {
+            // It forgets the allowed nodes first, and then those that it names.
             walks.extend([calm, ALL_NODES]);
         }
         let mut asked: Vec<usize> = Vec::new();
-        for walk in walks {
-            let more = listed.iter().copied().filter(|zone| among(zone, walk));
+        let mut ask = |list: &[usize], walk: u8| {
+            let more = list.iter().copied().filter(|zone| among(zone, walk));
             let more: Vec<_> = more.filter(|zone| !asked.contains(zone)).collect();
             asked.extend(more);
-        }
+        };
+        walks.into_iter().for_each(|walk| ask(&listed, walk));
+        let listed = if leaves { self.list(target.node, ALL_NODES, gfp) } else { listed };
+        [calm, ALL_NODES].into_iter().filter(|_| leaves).for_each(|walk| ask(&listed, walk));
         let nofragment = self.zones[first].kind == ZoneType::Normal;
         Ok(Candidates { listed, asked, nofragment })
     }

@@ -19,7 +19,7 @@ use crate::{
     node::{DirtyLimit, ZonePlan, zone_spans},
     pcp::sizing::HighFraction,
     platform::{Arena, Backing, Downgrade, PlatformError, Topology, arena::Residency, topology::Cpu},
-    reclaim::{NodeReclaimMode, Reclaim},
+    reclaim::NodeReclaimMode,
     zone::{PAGEBLOCK_FRAMES, ZoneSpan},
 };
 
@@ -84,8 +84,7 @@ impl Builder {
         let domain = Domain::new(&options)
             .map_err(|error| BuildError::platform("reserving the frame table", error))?;
         let debug = Debug::new(self.debug, domain.frames(), &arena, self.on_finding)?;
-        let reclaim = Reclaim::new(domain.zonelists().nodes(), node_reclaim_mode);
-        let core = Core::new(domain, reclaim, arena, nodes, debug, self.on_misuse, number);
+        let core = Core::new(domain, node_reclaim_mode, arena, nodes, debug, self.hooks, number);
         Allocator::new(core, self.maintain, plan.homes(topology))
             .map_err(|error| BuildError::platform("starting a background thread", error))
     }

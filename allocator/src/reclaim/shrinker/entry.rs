@@ -96,7 +96,7 @@ impl Entry {
         }
     }
 
-    /// Ends all callbacks: waits for those of other threads, and drops the object unless this is one of them.
+    /// Ends all callbacks, and then the object. Waits for those of other threads, unless this is inside of one.
     pub(super) fn remove(&self) {
         drop(self.object.revoke());
     }

@@ -8,8 +8,8 @@ use crate::sync::{Arc, Registry};
 /// A shrinker that is registered with an allocator; dropping this removes it (`unregister_shrinker`).
 ///
 /// The drop waits until no callback of it runs on another thread, and then drops the shrinker's object. So it must not be dropped under a
-/// lock that a callback waits for. Inside a callback of the same shrinker it returns at once; the object is dropped when the last of its
-/// callbacks has returned.
+/// lock that a callback waits for. Inside a callback, of the same shrinker or another, it returns at once; the object is dropped when the
+/// last callback of the shrinker has returned.
 ///
 /// It does not keep the allocator open. When the allocator is closed all its shrinkers are removed, and this only has the report.
 /// Forgetting it leaves the shrinker registered until then.

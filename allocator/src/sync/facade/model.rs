@@ -96,6 +96,11 @@ pub mod thread {
     }
 
     /// Gives way once: a model has no time.
+    pub fn sleep(_duration: std::time::Duration) {
+        yield_now();
+    }
+
+    /// Gives way once: a model has no time.
     pub fn park_timeout(_timeout: std::time::Duration) {
         yield_now();
     }

@@ -77,6 +77,7 @@ pub mod hint {
 /// sleeper.thread().unpark();
 /// assert_eq!(sleeper.join().expect("it does not panic"), 42);
 ///
+/// thread::sleep(std::time::Duration::from_millis(1));
 /// thread::current().unpark();
 /// thread::park_timeout(std::time::Duration::MAX); // At once: the wake-up came first.
 /// ```
@@ -102,6 +103,11 @@ pub mod thread {
     /// Blocks until another thread unparks the caller.
     pub fn park() {
         std::thread::park();
+    }
+
+    /// Blocks for a while, whoever unparks the caller: that is for somebody else's `park`.
+    pub fn sleep(duration: Duration) {
+        std::thread::sleep(duration);
     }
 
     /// Blocks until another thread unparks the caller, at most `timeout`.

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::figures::{per_second, rate, share, time};
 use crate::{
-    pressure::{Config, Rate, RequestKind, Snapshot, Summary},
+    pressure::{Config, Rate, RequestKind, Snapshot, Summary, Types},
     report::Table,
 };
 
@@ -97,6 +97,7 @@ pub(super) fn record(config: &Config, summary: &Summary) -> Value {
         "threads": config.threads,
         "arena_bytes": config.arena_bytes,
         "nodes": config.nodes,
+        "mixed": config.types == Types::Mixed,
         "rate_asked": match config.rate {
             Rate::Unlimited => Value::Null,
             Rate::Half => json!("half"),

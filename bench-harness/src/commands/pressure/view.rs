@@ -179,7 +179,7 @@ mod tests {
     use gfp::Nid;
 
     use super::*;
-    use crate::pressure::{Rate, Samples};
+    use crate::pressure::{Rate, Samples, Types};
 
     fn moment(seconds: u64) -> Snapshot {
         let zone = |node, name, free, boost| ZoneState {
@@ -221,6 +221,7 @@ mod tests {
         threads: 8,
         arena_bytes: 256 << 20,
         nodes: None,
+        types: Types::One,
         length: Duration::from_secs(60),
         rate: Rate::Half,
     };
