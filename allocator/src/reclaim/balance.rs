@@ -32,8 +32,8 @@ pub(super) trait Node {
     /// Returns how many frames a round should look at: for each zone its high mark, 32 at least.
     fn target(&self, highest: ZoneType) -> u64;
 
-    /// Asks caches for memory once.
-    fn shrink(&self, priority: u8) -> Shrunk;
+    /// Asks caches for memory once: until the node is balanced, or for a `boost` as much as the priority says.
+    fn shrink(&self, priority: u8, order: Order, highest: ZoneType, boost: u64) -> Shrunk;
 
     /// Lets those go on who wait for what was reclaimed.
     fn note_progress(&self);
@@ -76,7 +76,7 @@ pub(super) fn balance_pgdat(node: &impl Node, order: Order, highest: ZoneType) -
             break;
         }
         let target = node.target(highest);
-        let round = node.shrink(priority);
+        let round = node.shrink(priority, done.order, highest, for_boost);
         done.total.scanned += round.scanned;
         done.total.freed += round.freed;
         if done.total.freed >= compact_gap(done.order) {

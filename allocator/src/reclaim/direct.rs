@@ -56,7 +56,7 @@ impl Reclaim {
 
     /// Asks the caches of a node once, for a request; returns the frames that were freed.
     pub(super) fn shrink_directly(&self, domain: &Domain, node: Nid, gfp: crate::Gfp, priority: u8) -> u64 {
-        let Shrunk { scanned, freed } = self.shrink_node(domain, node, gfp, priority);
+        let Shrunk { scanned, freed } = self.shrink_node(domain, node, gfp, priority, &|| u64::MAX);
         self.events.pgscan_direct.add(scanned);
         self.events.pgsteal_direct.add(freed);
         freed

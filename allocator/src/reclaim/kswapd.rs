@@ -109,6 +109,21 @@ fn is_balanced(domain: &Domain, node: Nid, wish: Wish) -> bool {
     managed.peek().is_none() || managed.any(|zone| zone.watermark_ok(wish.order, wish.highest, high))
 }
 
+/// Returns how many frames a node lacks to have enough for a wish; where frames are not what is missing, but a block of its order, any number.
+fn missing(domain: &Domain, node: Nid, wish: Wish) -> u64 {
+    if is_balanced(domain, node, wish) {
+        return 0;
+    }
+    let of_zone = |zone: &Zone| {
+        let kept = zone.lowmem_reserve()[wish.highest.index()];
+        let enough =
+            wmark_pages(&zone.watermarks(), WmarkIndex::High) + kept + u64::from(wish.order.frames());
+        enough.checked_sub(zone.nr_free_pages()).filter(|&missing| missing > 0).unwrap_or(u64::MAX)
+    };
+    let managed = domain.zones_of(node, wish.highest).filter(|zone| zone.managed() > 0);
+    managed.map(of_zone).min().unwrap_or(u64::MAX)
+}
+
 impl Reclaim {
     /// Lets the kswapd of a zone's node know that a request finds too little there, or that the zone's marks were boosted
     /// (`wakeup_kswapd`). Never waits: two atomic words, and a system call where it sleeps.
@@ -292,8 +307,12 @@ impl Node for View<'_> {
         self.domain.zones_of(self.node, highest).filter(|zone| zone.managed() > 0).map(of_zone).sum()
     }
 
-    fn shrink(&self, priority: u8) -> Shrunk {
-        let shrunk = self.reclaim.shrink_node(self.domain, self.node, Gfp::KERNEL, priority);
+    fn shrink(&self, priority: u8, order: Order, highest: ZoneType, boost: u64) -> Shrunk {
+        let wanted = || {
+            drain_own_cache(self.domain);
+            if boost > 0 { u64::MAX } else { missing(self.domain, self.node, Wish { order, highest }) }
+        };
+        let shrunk = self.reclaim.shrink_node(self.domain, self.node, Gfp::KERNEL, priority, &wanted);
         let (events, kswapd) = (&self.reclaim.events, &self.reclaim.pgdat(self.node).kswapd);
         for (scanned, reclaimed) in
             [(&events.pgscan_kswapd, &events.pgsteal_kswapd), (&kswapd.scanned, &kswapd.reclaimed)]

@@ -86,8 +86,8 @@
 //!    are given back after the scan has returned are seen at the next scan, or by whoever asks next.
 //!
 //! A shrinker whose scans free nothing is asked again, as in the kernel, but not for ever: its turn ends after 1024 scans in a row
-//! in which nothing came back, and what it was not asked for is put off. That, and that more than 2^61 objects count as 2^61, is all
-//! that differs from the kernel's arithmetic (`do_shrink_slab`, 6.x).
+//! in which nothing came back, and what it was not asked for is put off. kswapd asks for no more than is missing, and a scan for no more objects than frames are wanted.
+//! That, and that more than 2^61 objects count as 2^61, is all that differs from the kernel's arithmetic (`do_shrink_slab`, 6.x).
 //!
 //! # Who asks
 //!
@@ -175,8 +175,15 @@ impl Reclaim {
 
     /// Asks the caches of a node once, with a priority (`shrink_node`). What they freed goes from the calling thread's cache to the
     /// zones, where all can see it.
-    fn shrink_node(&self, domain: &Domain, node: Nid, gfp: Gfp, priority: u8) -> Shrunk {
-        let shrunk = self.shrinkers.shrink_slab(domain, ShrinkRound { gfp, node, priority });
+    fn shrink_node(
+        &self,
+        domain: &Domain,
+        node: Nid,
+        gfp: Gfp,
+        priority: u8,
+        wanted: &dyn Fn() -> u64,
+    ) -> Shrunk {
+        let shrunk = self.shrinkers.shrink_slab(domain, ShrinkRound { gfp, node, priority, wanted });
         if shrunk.freed > 0 {
             drain_own_cache(domain);
             self.pgdat(node).kswapd.note_success();

@@ -22,6 +22,9 @@ use super::{
 };
 
 /// The smallest arena: in smaller ones the threads' own caches are a large part.
+/// How far the marks lie apart, in ten-thousandths of the arena: 2 %.
+const SCALE_FACTOR: u64 = 200;
+/// HERE
 const SMALLEST: usize = 8 << 20;
 /// How often, and how long each time, the end waits for reclaim to have done what it began.
 const PATIENCE: (u32, Duration) = (500, Duration::from_millis(10));
@@ -67,6 +70,8 @@ impl Ground {
             .nodes(Spread::AllNodes)
             // It would be kept for requests that nobody makes here, and free memory in it would say nothing.
             .dma(0)
+            // Where memory is short all the time, a background thread needs more of a start than the usual thousandth of the arena.
+            .watermark_scale_factor(SCALE_FACTOR)
             .on_misuse(Box::new(move |error| told.broken(error.to_string())));
         if let Some(nodes) = nodes {
             // One CPU a node, so that this machine's are on several.

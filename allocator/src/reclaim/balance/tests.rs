@@ -63,7 +63,7 @@ impl Node for Numbers {
         (self.high + self.boost.get()).max(32)
     }
 
-    fn shrink(&self, priority: u8) -> Shrunk {
+    fn shrink(&self, priority: u8, _: Order, _: ZoneType, _: u64) -> Shrunk {
         assert!(self.active.get(), "caches shrink meanwhile");
         self.priorities.borrow_mut().push(priority);
         let scanned = self.cached.get() >> priority << 1;
@@ -178,9 +178,9 @@ fn a_boost_that_is_raised_meanwhile_stays() {
         fn target(&self, highest: ZoneType) -> u64 {
             self.0.target(highest)
         }
-        fn shrink(&self, priority: u8) -> Shrunk {
+        fn shrink(&self, priority: u8, order: Order, highest: ZoneType, boost: u64) -> Shrunk {
             self.0.boost.set(self.0.boost.get() + 7);
-            self.0.shrink(priority)
+            self.0.shrink(priority, order, highest, boost)
         }
         fn note_progress(&self) {}
         fn must_stop(&self) -> bool {

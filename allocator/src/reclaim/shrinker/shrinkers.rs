@@ -1,6 +1,6 @@
 //! All shrinkers of an allocator.
 
-use core::iter;
+use core::{iter, ops::Range};
 
 use super::{
     ObjectCount, RegisteredShrinker, ShrinkControl, Shrinker, ShrinkerReport, entry::Entry,
@@ -17,14 +17,16 @@ use crate::{
 };
 
 /// What a round of shrinkers is for.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct ShrinkRound {
+#[derive(Clone, Copy)]
+pub(crate) struct ShrinkRound<'a> {
     /// The mask of the request that memory is reclaimed for.
     pub(crate) gfp: Gfp,
     /// The node whose memory is wanted.
     pub(crate) node: Nid,
     /// How hard to try: 12 asks for little, 0 for everything.
     pub(crate) priority: u8,
+    /// How many frames are still wanted, asked before each scan; with none the round ends.
+    pub(crate) wanted: &'a dyn Fn() -> u64,
 }
 
 /// What a round of shrinkers did.
@@ -47,6 +49,8 @@ pub(crate) struct Shrinkers {
     next: AtomicU64,
     /// Objects that were looked at, as the shrinkers say (`slabs_scanned`).
     scanned: AtomicU64,
+    /// The number that the next round begins with: behind the shrinker at which the last one got what it wanted.
+    begin: AtomicU64,
 }
 
 impl Shrinkers {
@@ -68,14 +72,21 @@ impl Shrinkers {
 
     /// Asks each shrinker for its share, on the calling thread (`shrink_slab`).
     ///
+    /// Ends when no more is wanted; unlike in the kernel, where no round does, the next one then begins with the next shrinker, so that all give.
+    ///
     /// Takes nothing from the heap. On a thread that is inside a callback of a shrinker, nothing is done.
     #[cold]
-    pub(crate) fn shrink_slab(&self, domain: &Domain, round: ShrinkRound) -> Shrunk {
+    pub(crate) fn shrink_slab(&self, domain: &Domain, round: ShrinkRound<'_>) -> Shrunk {
         let mut all = Shrunk::default();
-        for entry in self.walk() {
+        let begin = self.begin.load(Ordering::Relaxed);
+        for entry in self.walk(begin..u64::MAX).chain(self.walk(0..begin)) {
             let shrunk = do_shrink_slab(&entry, domain, round);
             all.scanned = all.scanned.saturating_add(shrunk.scanned);
             all.freed += shrunk.freed;
+            if (round.wanted)() == 0 {
+                self.begin.store(entry.number + 1, Ordering::Relaxed);
+                break;
+            }
         }
         self.scanned.fetch_add(all.scanned, Ordering::Relaxed);
         all
@@ -85,7 +96,7 @@ impl Shrinkers {
     /// every node: its objects may be anywhere.
     #[cold]
     pub(crate) fn count(&self, node: Nid) -> u64 {
-        let objects = self.walk().map(|entry| {
+        let objects = self.walk(0..u64::MAX).map(|entry| {
             let control = ShrinkControl::new(Gfp::KERNEL, entry.nid(node));
             match entry.call(|shrinker| shrinker.count_objects(&control)) {
                 Some(ObjectCount::Objects(objects)) => objects,
@@ -102,14 +113,14 @@ impl Shrinkers {
 
     /// Says what is known of each, in the order of registration.
     pub(crate) fn reports(&self) -> Vec<ShrinkerReport> {
-        self.walk().map(|entry| entry.report()).collect()
+        self.walk(0..u64::MAX).map(|entry| entry.report()).collect()
     }
 
     /// Removes all shrinkers and lets go of their objects, of which each may hold pages; none is added any more. Waits for no callback: that
     /// of a background thread may take as long as it likes.
     pub(crate) fn close(&self) {
         self.registry.close(|_| ());
-        for entry in self.walk() {
+        for entry in self.walk(0..u64::MAX) {
             self.registry.unregister(&entry, |_| ());
             entry.remove_later();
         }
@@ -120,10 +131,10 @@ impl Shrinkers {
         self.registry.orphan();
     }
 
-    /// Returns the shrinkers that are there now, one after another, in the order of registration. Those that come meanwhile are left for the next
-    /// walk: a shrinker that registers others must not make it endless.
-    fn walk(&self) -> impl Iterator<Item = Arc<Entry>> {
-        let mut numbers = 0..self.next.load(Ordering::Relaxed);
+    /// Returns the shrinkers with some numbers that are there now, one after another, in the order of registration. Those that come meanwhile
+    /// are left for the next walk: a shrinker that registers others must not make it endless.
+    fn walk(&self, numbers: Range<u64>) -> impl Iterator<Item = Arc<Entry>> {
+        let mut numbers = numbers.start..numbers.end.min(self.next.load(Ordering::Relaxed));
         iter::from_fn(move || {
             let entry = self.registry.with_entries(|entries| {
                 let ahead = entries.iter().filter(|entry| numbers.contains(&entry.number));

@@ -43,8 +43,8 @@ fn domain() -> Domain {
     .expect("address space for two small nodes")
 }
 
-fn round(node: Nid, priority: u8) -> ShrinkRound {
-    ShrinkRound { gfp: Gfp::NOFS, node, priority }
+fn round(node: Nid, priority: u8) -> ShrinkRound<'static> {
+    ShrinkRound { gfp: Gfp::NOFS, node, priority, wanted: &|| u64::MAX }
 }
 
 /// What a shrinker was asked: the node, and how many objects; 0 while they are counted.

@@ -13,7 +13,7 @@ use crate::{alloc::Domain, sync::atomic::Ordering, trace};
 const MOST_FRUITLESS_SCANS: u32 = 1024;
 
 /// Asks a shrinker for its share (`do_shrink_slab`); the scanned are objects, the freed are frames.
-pub(super) fn do_shrink_slab(entry: &Entry, domain: &Domain, round: ShrinkRound) -> Shrunk {
+pub(super) fn do_shrink_slab(entry: &Entry, domain: &Domain, round: ShrinkRound<'_>) -> Shrunk {
     let nid = entry.nid(round.node);
     let mut control = ShrinkControl::new(round.gfp, nid);
     entry.counts.fetch_add(1, Ordering::Relaxed);
@@ -26,7 +26,7 @@ pub(super) fn do_shrink_slab(entry: &Entry, domain: &Domain, round: ShrinkRound)
     let (delta, total) = (share.delta(), share.total());
     trace::mm_shrink_slab_start(asked, round.gfp, objects, delta, total, round.priority);
 
-    let shrunk = scan(entry, domain, &mut control, &mut share);
+    let shrunk = scan(entry, domain, round.wanted, &mut control, &mut share);
 
     let left_over = share.left_over();
     entry.defer(nid, left_over);
@@ -34,8 +34,15 @@ pub(super) fn do_shrink_slab(entry: &Entry, domain: &Domain, round: ShrinkRound)
     shrunk
 }
 
-/// Has a shrinker scan its share, batch after batch, until it is done, stops, or is given up, or the allocator ends.
-fn scan(entry: &Entry, domain: &Domain, control: &mut ShrinkControl, share: &mut Share) -> Shrunk {
+/// Has a shrinker scan its share, batch after batch, until it is done, stops, or is given up, no more is wanted, or the allocator ends. No scan is for
+/// more objects than frames are wanted: the kernel's may be.
+fn scan(
+    entry: &Entry,
+    domain: &Domain,
+    wanted: &dyn Fn() -> u64,
+    control: &mut ShrinkControl,
+    share: &mut Share,
+) -> Shrunk {
     let mut shrunk = Shrunk::default();
     if share.next_scan().is_none() {
         return shrunk;
@@ -43,6 +50,10 @@ fn scan(entry: &Entry, domain: &Domain, control: &mut ShrinkControl, share: &mut
     let mut meter = Meter::start(domain, entry.frees_elsewhere.load(Ordering::Relaxed));
     let mut fruitless = 0;
     while let Some(nr_to_scan) = share.next_scan().filter(|_| !domain.is_closed()) {
+        let nr_to_scan = nr_to_scan.min(wanted());
+        if nr_to_scan == 0 {
+            break;
+        }
         control.ask(nr_to_scan);
         let scanned = entry.call(|shrinker: &dyn Shrinker| shrinker.scan_objects(control));
         let stopped = !matches!(scanned, Some(Some(_)));
