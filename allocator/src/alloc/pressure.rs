@@ -33,8 +33,8 @@ pub enum NodeReclaim {
 /// ```
 /// # use core::sync::atomic::{AtomicU32, Ordering};
 /// # use gfp::{AllocError, Gfp, Nid, NodeMask, Order, frame::{AllocatorNumber, Block, ZoneNumber}};
-/// # use gfp::alloc::{AllocContext, Asked, Domain, DomainOptions, NodeReclaim, Pressure, alloc_pages_nodemask};
-/// # use gfp::gfp::ZoneType;
+/// # use gfp::alloc::{AllocContext, Asked, Domain, DomainOptions, NoPressure, NodeReclaim, Pressure};
+/// # use gfp::{alloc::alloc_pages_nodemask, gfp::ZoneType};
 /// # use gfp::node::{Distances, NodeFrames, ZonePlan, ZoneRef, zone_spans};
 /// # use gfp::pcp::{Handover, sizing::HighFraction};
 /// # use gfp::zone::{Waiting, watermark::WatermarkRule};
@@ -58,7 +58,7 @@ pub enum NodeReclaim {
 ///     ) -> Result<(ZoneRef, Block), AllocError> {
 ///         self.0[2].fetch_add(1, Ordering::Relaxed);
 ///         self.wakeup_kswapd(asked.domain, context.preferred.number, asked.gfp, asked.order, context.highest_zone);
-///         Err(error)
+///         NoPressure.alloc_pages_slowpath(asked, context, error)
 ///     }
 /// }
 ///
@@ -91,7 +91,8 @@ pub enum NodeReclaim {
 /// let (gfp, order, waiting) = (Gfp::KERNEL, Order::new(10), Waiting::Allowed);
 /// let asked = Asked { domain: &domain, pressure, owner: None, gfp, order, waiting };
 /// while alloc_pages_nodemask(asked, None, NodeMask::ALL).is_ok() {}
-/// assert_eq!(pressure.0.each_ref().map(|count| count.load(Ordering::Relaxed)), [1, 1, 1]);
+/// assert_eq!(pressure.node_reclaim(&domain, node, node, gfp, order), NodeReclaim::NoScan);
+/// assert_eq!(pressure.0.each_ref().map(|count| count.load(Ordering::Relaxed)), [1, 2, 1]);
 /// # Ok::<(), gfp::sync::ZeroedSliceError>(())
 /// ```
 pub trait Pressure: fmt::Debug + Sync {

@@ -382,6 +382,7 @@ impl Allocator {
         let busy = Busy::enter();
         let core = self.core();
         core.domain.age();
+        core.reclaim.age();
         if self.face.background.is_none() && busy.waiting() == Waiting::Allowed {
             core.reclaim.balance_by_hand(&core.domain);
         }

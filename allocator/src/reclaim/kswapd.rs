@@ -4,7 +4,7 @@ use core::time::Duration;
 use std::sync::OnceLock;
 
 use super::{
-    KswapdReport, Pinned, Reclaim, Shrunk,
+    KswapdReport, Pgdat, Pinned, Reclaim, Shrunk,
     balance::{Balanced, Boosts, Node, balance_pgdat},
     drain_own_cache,
     events::Count,
@@ -42,6 +42,8 @@ pub(super) struct Kswapd {
     pinned: OnceLock<Pinned>,
     /// Runs in a row that reclaimed nothing (`kswapd_failures`).
     failures: AtomicU32,
+    /// Whether the next request may wake it although the node is hopeless.
+    may_try_again: AtomicBool,
     /// How often the node's zones had come above their high marks when it was given up.
     rises: AtomicU64,
     wakeups: Count,
@@ -77,6 +79,11 @@ impl Kswapd {
             self.note_success();
         }
         is_hopeless
+    }
+
+    /// Tells, once in a while, whether to try although the node is hopeless.
+    fn tries_again(&self) -> bool {
+        self.may_try_again.load(Ordering::Relaxed) && self.may_try_again.swap(false, Ordering::Relaxed)
     }
 
     /// Notes that memory was reclaimed.
@@ -129,7 +136,8 @@ impl Reclaim {
     /// (`wakeup_kswapd`). Never waits: two atomic words, and a system call where it sleeps.
     ///
     /// It is not woken where it would find nothing to do, or nothing to reclaim. Unlike the kernel's, a hopeless one is woken for
-    /// a boost, so that the boost ends.
+    /// a boost, so that the boost ends; and once a second for one run, because a cache that had nothing to give may have by now, and
+    /// those who may not wait have nobody else.
     pub(crate) fn wakeup_kswapd(
         &self,
         domain: &Domain,
@@ -144,10 +152,9 @@ impl Reclaim {
             return;
         }
         let (kswapd, wish) = (&self.pgdat(node).kswapd, Wish { order, highest });
-        let is_needed = || {
-            is_boosted(domain, node, highest)
-                || !(kswapd.is_hopeless(domain, node) || is_balanced(domain, node, wish))
-        };
+        let is_hopeless = || kswapd.is_hopeless(domain, node) && !kswapd.tries_again();
+        let is_needed =
+            || is_boosted(domain, node, highest) || !(is_balanced(domain, node, wish) || is_hopeless());
         if kswapd.ring(wish, is_needed) == Rung::Woken {
             trace::mm_vmscan_wakeup_kswapd(node, zone.span().kind, order, gfp);
         }
@@ -170,6 +177,14 @@ impl Reclaim {
     /// Says whether a node has a thread: then requests wait for its progress.
     pub(crate) fn set_has_thread(&self, node: Nid, has_thread: bool) {
         self.pgdat(node).kswapd.has_thread.store(has_thread, Ordering::Relaxed);
+    }
+
+    /// Lets the next request wake the kswapds of hopeless nodes once; called once a second.
+    pub(crate) fn age(&self) {
+        for Pgdat { kswapd, .. } in &self.pgdats {
+            let has_given_up = kswapd.failures.load(Ordering::Relaxed) >= MAX_RECLAIM_RETRIES;
+            kswapd.may_try_again.store(has_given_up, Ordering::Relaxed);
+        }
     }
 
     /// Wakes all threads, which see that the domain is closed.
@@ -214,14 +229,18 @@ impl Reclaim {
     }
 
     /// Tells whether a kswapd has nothing to do (`prepare_kswapd_sleep`): for what it did last and what was wished for since, there
-    /// is enough, or no hope. Whoever waits for it goes on then.
+    /// is enough, or no hope. Whoever waits for it goes on then. Unlike the kernel's, it does not sleep over a boost that it was told of
+    /// while it was awake.
     fn prepare_kswapd_sleep(&self, domain: &Domain, node: Nid, last: Wish, wishes: u32) -> bool {
         // One of the watermark rules takes the zone's lock, for which a signal handler on this thread must not wait.
         let _busy = Busy::enter();
         let pgdat = self.pgdat(node);
         let is_hopeless = pgdat.kswapd.is_hopeless(domain, node);
         let wish = last.and(Wish::of_bits(wishes));
-        let is_done = !domain.is_closed() && (is_hopeless || is_balanced(domain, node, wish));
+        // What it would have been woken for had it slept already.
+        let is_rung_for_boost = wishes != 0 && is_boosted(domain, node, wish.highest);
+        let is_enough = is_hopeless || is_balanced(domain, node, wish);
+        let is_done = !domain.is_closed() && !is_rung_for_boost && is_enough;
         pgdat.throttled.wake_if(|| is_done || domain.is_closed());
         is_done
     }

@@ -21,10 +21,10 @@ use super::{
     shrink::CacheShrinker,
 };
 
-/// The smallest arena: in smaller ones the threads' own caches are a large part.
 /// How far the marks lie apart, in ten-thousandths of the arena: 2 %.
 const SCALE_FACTOR: u64 = 200;
-/// HERE
+
+/// The smallest arena: in smaller ones the threads' own caches are a large part.
 const SMALLEST: usize = 8 << 20;
 /// How often, and how long each time, the end waits for reclaim to have done what it began.
 const PATIENCE: (u32, Duration) = (500, Duration::from_millis(10));

@@ -48,6 +48,7 @@ impl Maintenance {
                 let Some(core) = core.upgrade() else { return };
                 let _busy = Busy::enter();
                 core.domain.age();
+                core.reclaim.age();
             }
         })?;
         Ok(Self { worker, stop })
