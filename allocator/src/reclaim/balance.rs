@@ -105,7 +105,7 @@ pub(super) fn balance_pgdat(node: &impl Node, order: Order, highest: ZoneType) -
 }
 
 /// Returns how many frames must be free for a block of an order to come together (`compact_gap`): twice the block.
-fn compact_gap(order: Order) -> u64 {
+pub(super) fn compact_gap(order: Order) -> u64 {
     2 * u64::from(order.frames())
 }
 

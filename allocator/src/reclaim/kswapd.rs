@@ -1,11 +1,11 @@
 //! The thread of a node that keeps memory free: when it is woken, works and sleeps.
 
-use core::time::Duration;
+use core::{cell::Cell, time::Duration};
 use std::sync::OnceLock;
 
 use super::{
     KswapdReport, Pgdat, Pinned, Reclaim, Shrunk,
-    balance::{Balanced, Boosts, Node, balance_pgdat},
+    balance::{Balanced, Boosts, Node, balance_pgdat, compact_gap},
     drain_own_cache,
     events::Count,
     wish::Wish,
@@ -116,19 +116,25 @@ fn is_balanced(domain: &Domain, node: Nid, wish: Wish) -> bool {
     managed.peek().is_none() || managed.any(|zone| zone.watermark_ok(wish.order, wish.highest, high))
 }
 
-/// Returns how many frames a node lacks to have enough for a wish; where frames are not what is missing, but a block of its order, any number.
-fn missing(domain: &Domain, node: Nid, wish: Wish) -> u64 {
+/// What a node lacks to have enough for a wish.
+enum Missing {
+    Nothing,
+    /// So many frames.
+    Frames(u64),
+    /// A block of the order, of which there are the frames.
+    Block,
+}
+
+/// Says what a node lacks: where it has several zones, what the one lacks that needs least.
+fn missing(domain: &Domain, node: Nid, wish: Wish) -> Missing {
     if is_balanced(domain, node, wish) {
-        return 0;
+        return Missing::Nothing;
     }
-    let of_zone = |zone: &Zone| {
-        let kept = zone.lowmem_reserve()[wish.highest.index()];
-        let enough =
-            wmark_pages(&zone.watermarks(), WmarkIndex::High) + kept + u64::from(wish.order.frames());
-        enough.checked_sub(zone.nr_free_pages()).filter(|&missing| missing > 0).unwrap_or(u64::MAX)
-    };
     let managed = domain.zones_of(node, wish.highest).filter(|zone| zone.managed() > 0);
-    managed.map(of_zone).min().unwrap_or(u64::MAX)
+    match managed.map(|zone| zone.missing(WmarkIndex::High, wish.highest)).min() {
+        None | Some(0) => Missing::Block,
+        Some(frames) => Missing::Frames(frames),
+    }
 }
 
 impl Reclaim {
@@ -327,9 +333,16 @@ impl Node for View<'_> {
     }
 
     fn shrink(&self, priority: u8, order: Order, highest: ZoneType, boost: u64) -> Shrunk {
+        let wish = Wish { order, highest };
+        let for_block = Cell::new(compact_gap(order));
         let wanted = || {
             drain_own_cache(self.domain);
-            if boost > 0 { u64::MAX } else { missing(self.domain, self.node, Wish { order, highest }) }
+            match missing(self.domain, self.node, wish) {
+                _ if boost > 0 => u64::MAX,
+                Missing::Nothing => 0,
+                Missing::Frames(frames) => frames,
+                Missing::Block => for_block.take(),
+            }
         };
         let shrunk = self.reclaim.shrink_node(self.domain, self.node, Gfp::KERNEL, priority, &wanted);
         let (events, kswapd) = (&self.reclaim.events, &self.reclaim.pgdat(self.node).kswapd);

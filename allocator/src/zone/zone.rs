@@ -51,8 +51,8 @@ pub enum Freed {
 #[derive(Debug)]
 pub struct Zone {
     span: ZoneSpan,
-    max_order: Order,
-    rule: WatermarkRule,
+    pub(super) max_order: Order,
+    pub(super) rule: WatermarkRule,
     areas: SpinLock<Areas>,
     pub(super) mirror: Mirror,
     pub(super) extent: Extent,
@@ -68,7 +68,7 @@ pub struct Zone {
 pub(super) struct Areas {
     pub(super) buddy: Buddy,
     marks: Watermarks,
-    lowmem_reserve: [u64; NR_ZONE_TYPES],
+    pub(super) lowmem_reserve: [u64; NR_ZONE_TYPES],
     pub(super) events: ZoneEvents,
     pub(super) closed: bool,
     /// Whether the allowed nodes include the zone's (`cpuset_zone_allowed`); if not, hits are not served without a look.
@@ -273,7 +273,7 @@ impl Zone {
         *steady = Steady::around(free, special, charges, marks, lowmem_reserve);
     }
 
-    fn snapshot_of<'a>(
+    pub(super) fn snapshot_of<'a>(
         &self,
         buddy: &'a Buddy,
         lowmem_reserve: &[u64; NR_ZONE_TYPES],
@@ -304,24 +304,6 @@ impl Zone {
         let available = self.mirror.available();
         let snapshot = self.mirror.snapshot(self.max_order, &available);
         zone_watermark_fast(self.rule, order.get(), &self.watermarks(), highest, flags, &snapshot)
-    }
-
-    /// Tells whether the zone would pass a mark of so many frames if `more` were free than are (`__zone_watermark_ok` with frames that
-    /// may be had). Takes the lock.
-    #[cfg(not(loom))]
-    pub(crate) fn would_pass(
-        &self,
-        order: Order,
-        mark: u64,
-        highest: ZoneType,
-        flags: AllocFlags,
-        more: u64,
-    ) -> bool {
-        self.with_areas(|areas| {
-            let now = self.snapshot_of(&areas.buddy, &areas.lowmem_reserve);
-            let then = FreeSnapshot { free: now.free.saturating_add(more), ..now };
-            zone_watermark_ok(self.rule, order.get(), mark, highest, flags, &then)
-        })
     }
 
     /// Takes a block from the free areas (`rmqueue_buddy`); `None` when there is no fitting one, or the lock is taken and

@@ -81,7 +81,7 @@ fn two_shrinkers_that_remove_each_other_both_end() {
         let (objects, taken) = (Arc::clone(&objects), AtomicBool::new(false));
         // One thread has this one, so that the next has the other.
         let count = move |_: &ShrinkControl| match taken.swap(true, Ordering::Relaxed) {
-            false => ObjectCount::Objects(100 * Arc::strong_count(&objects) as u64),
+            false => ObjectCount::Objects(1_000_000 * Arc::strong_count(&objects) as u64),
             true => ObjectCount::Objects(0),
         };
         let (others, inside) = (Arc::clone(&both), Arc::clone(&inside));

@@ -21,8 +21,12 @@ use super::{
     shrink::CacheShrinker,
 };
 
-/// How far the marks lie apart, in ten-thousandths of the arena: 2 %.
-const SCALE_FACTOR: u64 = 200;
+/// How far the marks lie apart, in ten-thousandths of the arena: 6 %. What is reclaimed in one go is many times what comes back while kswapd stops.
+const SCALE_FACTOR: u64 = 600;
+
+/// How small a part of the arena the caches of all threads may hold: what they take and give back at once is to be less than what
+/// lies between two marks.
+const HIGH_FRACTION: u32 = 128;
 
 /// The smallest arena: in smaller ones the threads' own caches are a large part.
 const SMALLEST: usize = 8 << 20;
@@ -72,6 +76,7 @@ impl Ground {
             .dma(0)
             // Where memory is short all the time, a background thread needs more of a start than the usual thousandth of the arena.
             .watermark_scale_factor(SCALE_FACTOR)
+            .percpu_pagelist_high_fraction(HIGH_FRACTION)
             .on_misuse(Box::new(move |error| told.broken(error.to_string())));
         if let Some(nodes) = nodes {
             // One CPU a node, so that this machine's are on several.

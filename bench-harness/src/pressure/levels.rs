@@ -11,7 +11,7 @@ use gfp::{gfp::ZoneType, stats::ZoneStat};
 pub struct Level {
     /// The node.
     pub node: u32,
-    /// Free frames.
+    /// Free frames, without those that are set aside for high-order requests that cannot wait: no mark counts them.
     pub free: u64,
     /// The min marks.
     pub min: u64,
@@ -41,7 +41,7 @@ impl Level {
                 levels.len() - 1
             });
             let level = &mut levels[at];
-            level.free += zone.free;
+            level.free += zone.free - zone.free_highatomic;
             level.min += zone.marks.min;
             level.upper += zone.marks.high + zone.marks.boost + zone.protection[ZoneType::Normal.index()];
         }
