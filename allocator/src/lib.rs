@@ -118,16 +118,16 @@ pub use allocator::PageAlloc;
 #[cfg(not(loom))]
 pub use allocator::{
     Allocator, AllocatorId, Bound, Builder, CallerBlocks, CmaStat, ContigPages, DebugCounts, DebugModes,
-    ExactPages, FindingHook, Handle, Maintain, MisuseHook, NodeReport, PageFrag, PageFragCache, PageOwner,
-    PageOwnerReport, Pages, PolicyError, PolicyScope, RawParts, Request, Returned, SharedPages,
-    SharedZeroedPages, Spread, ZeroedPages,
+    ExactPages, FindingHook, FreePageReporting, Handle, Maintain, MisuseHook, NodeReport, PageFrag,
+    PageFragCache, PageOwner, PageOwnerReport, Pages, PolicyError, PolicyScope, RawParts, Request, Returned,
+    SharedPages, SharedZeroedPages, Spread, ZeroedPages,
 };
 pub use error::{AllocError, BuildError, FreeError, RangeError};
 pub use frame::{Nid, Order, Pfn};
 pub use gfp::{CancelScope, CancelToken, Gfp};
 pub use node::{MemPolicy, NodeMask, PolicyState};
 #[cfg(not(loom))]
-pub use reclaim::{KswapdReport, Pinned};
+pub use reclaim::{KswapdReport, Pinned, Trimmed};
 pub use stats::{Conservation, ConservationZone};
 
 #[cfg(doctest)]

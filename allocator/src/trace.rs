@@ -15,6 +15,7 @@
 //! | `drain_all_pages` | frames, skipped caches | when the caches of all threads have been drained |
 //! | `slowpath_step` | step, order, gfp, allocator | before each [step](crate::slowpath::Step) of a request that found nothing at the low mark |
 //! | `free_pending` | pfn, order | when the holder of a zone's lock frees a block that was left to it |
+//! | `page_reporting` | pfn, frames, errno | when the system took free memory back; an errno that is not 0: it refused, −1: nobody asked it |
 //! | `mm_vmscan_wakeup_kswapd` | nid, zid, order, gfp | when a request has woken a kswapd |
 //! | `mm_vmscan_kswapd_wake` | nid, zid, order | when a kswapd begins to reclaim, up to a zone |
 //! | `mm_vmscan_kswapd_sleep` | nid | when it goes to sleep for long |
@@ -51,6 +52,7 @@
 //! trace::boost_watermark(Pfn::new(0), 512);
 //! trace::drain_all_pages(100, 0);
 //! trace::free_pending(pfn, order);
+//! trace::page_reporting(pfn, 512, 0);
 //! let (node, kind) = (gfp::Nid::new(0), gfp::gfp::ZoneType::Normal);
 //! trace::mm_vmscan_wakeup_kswapd(node, kind, order, Gfp::KERNEL);
 //! trace::mm_vmscan_kswapd_wake(node, kind, order);
@@ -185,6 +187,11 @@ pub fn drain_all_pages(frames: u64, skipped: u32) {
 /// A block is freed by the holder of its zone's lock, to whom it was left.
 pub fn free_pending(pfn: Pfn, order: Order) {
     probe!(gfp, free_pending, pfn.get(), order.get());
+}
+
+/// The system was asked to take the memory of so many free frames back.
+pub fn page_reporting(pfn: Pfn, frames: u64, errno: i32) {
+    probe!(gfp, page_reporting, pfn.get(), frames, errno);
 }
 
 /// A request for an order, in a zone of a type, has woken the kswapd of a node.

@@ -69,6 +69,7 @@ fn use_an_allocator() {
     blocks.into_iter().for_each(|block| handle.free_pages(block));
     let _: Result<_, _> = allocator.alloc_pages(Gfp::KERNEL, order(18));
     allocator.drain_all();
+    assert!(allocator.trim().blocks > 0);
 }
 
 #[test]
@@ -81,6 +82,7 @@ fn every_probe_is_there_with_its_arguments_at_each_of_its_places() {
         ("boost_watermark", 2),
         ("drain_all_pages", 2),
         ("free_pending", 2),
+        ("page_reporting", 3),
         ("mm_vmscan_wakeup_kswapd", 4),
         ("mm_vmscan_kswapd_wake", 3),
         ("mm_vmscan_kswapd_sleep", 1),

@@ -6,6 +6,8 @@
 //!
 //! Caches are off, as they are for a zone of which some is isolated: every frame is in a zone or out.
 
+use core::cell::Cell;
+
 use gfp::{
     AllocError, Allocator, Gfp, Maintain, Nid, NodeMask, Order, Pages, Pfn,
     alloc::{
@@ -263,7 +265,8 @@ fn domain(frames: u64, min_free_kbytes: u64) -> Domain {
 /// Takes a block with flags that no mask need give.
 fn take(domain: &Domain, gfp: Gfp, order: u8, flags: AllocFlags) -> Option<Block> {
     let (order, waiting) = (Order::new(order), Waiting::Allowed);
-    let asked = Asked { domain, pressure: &NoPressure, owner: None, gfp, order, waiting };
+    let content = &Cell::default();
+    let asked = Asked { domain, pressure: &NoPressure, owner: None, gfp, order, waiting, content };
     let target = Target::node(Nid::new(0));
     let context = prepare_alloc_pages(domain, gfp, order, &target).expect("it makes sense");
     let mut error = AllocError::new(gfp, order.get(), FailReason::NoMemory);

@@ -147,8 +147,9 @@ fn pageblock(random: &mut Random) -> core::ops::Range<Pfn> {
 
 /// Moves free memory about.
 fn stir(allocator: &Allocator, random: &mut Random) {
-    match random.below(4) {
+    match random.below(5) {
         0 => _ = allocator.drain_all(),
+        4 => assert_eq!(allocator.trim().refusal, None),
         1 => allocator.age(),
         2 => {
             let range = pageblock(random);

@@ -79,7 +79,7 @@ pub struct Domain {
     min_free_kbytes: Option<u64>,
     watermark_scale_factor: u64,
     cma: Box<[CmaArea]>,
-    /// Held by whoever changes the sizes of zones.
+    /// Held by whoever changes the sizes of zones, or takes free memory out of them for a moment.
     resizing: Mutex<()>,
     /// How often the sizes of zones have changed.
     resized: AtomicU32,
@@ -188,9 +188,20 @@ impl Domain {
         self.resized.load(Ordering::Acquire)
     }
 
-    /// Waits until nobody else changes the sizes of zones.
-    pub(super) fn resizing(&self) -> MutexGuard<'_, ()> {
+    /// Waits until nobody else changes the sizes of zones, or has free memory of theirs with the system.
+    pub(crate) fn resizing(&self) -> MutexGuard<'_, ()> {
         self.resizing.lock()
+    }
+
+    /// Waits for free memory that is on its way to the system and back, and tells whether there was any: a request that would
+    /// fail for want of it may be served now.
+    #[cold]
+    pub(crate) fn await_reported(&self) -> bool {
+        let some = self.zones.iter().any(Zone::is_reporting);
+        if some {
+            drop(self.resizing());
+        }
+        some
     }
 
     /// Returns the zones by number.

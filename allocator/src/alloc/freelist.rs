@@ -1,5 +1,7 @@
 //! From a resolved request to a block: the walk over the zones, and what follows when it finds nothing.
 
+use core::cell::Cell;
+
 use super::{
     AllocContext, Domain, NodeReclaim, Pressure, dirty::DirtyNodes, fast::take_cached_elsewhere,
     prepare_alloc_pages, tally::note_past_cache,
@@ -12,7 +14,7 @@ use crate::{
     pcp::{Refill, ThreadCache},
     sync::{NotEntered, Owner},
     trace,
-    zone::Waiting,
+    zone::{Content, Waiting},
 };
 
 /// A request as it is made: of whom, by whom, for what.
@@ -30,6 +32,8 @@ pub struct Asked<'a> {
     pub order: Order,
     /// Whether the caller may wait for locks.
     pub waiting: Waiting,
+    /// Set to what the block holds, where that is known and the mask asks for zeroes.
+    pub content: &'a Cell<Content>,
 }
 
 impl Asked<'_> {
@@ -273,6 +277,17 @@ fn rmqueue_from(
 ) -> Option<Block> {
     let Asked { domain, owner, .. } = asked;
     let &AllocContext { order, migratetype, list, .. } = context;
+    // Of a block that an earlier attempt found, and that did not stay, this says nothing.
+    asked.content.set(Content::Unknown);
+    // What a cache had is not known to be zero any more, so large blocks of zeroes come from the zone if it has some.
+    if order >= Order::PAGEBLOCK
+        && context.gfp.contains(Gfp::ZERO)
+        && let Some((pfn, content)) = domain.zone(zone).rmqueue_pageblocks(order, migratetype, flags)
+    {
+        note_past_cache(domain.frames().allocator(), -i64::from(order.frames()));
+        asked.content.set(content);
+        return Some(prep_new_page(domain.frames(), pfn, list, zone, order));
+    }
     if let Some(owner) = owner.filter(|_| list.is_listed()) {
         let refill = Refill { list, migratetype, flags };
         if let Some(block) = domain.caches().rmqueue_pcplist(owner, zone, refill) {

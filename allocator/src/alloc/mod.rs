@@ -4,7 +4,7 @@
 //! what follows a miss is in the modules below, out of line.
 //!
 //! ```
-//! use core::num::NonZeroUsize;
+//! use core::{cell::Cell, num::NonZeroUsize};
 //! use gfp::{Gfp, Nid, NodeMask, Order, error::{AllocError, FailReason}};
 //! use gfp::alloc::{
 //!     Asked, Domain, DomainOptions, NoPressure, NodeReclaim, Pressure, alloc_pages_nodemask, free_pages_ok, free_unref_page,
@@ -13,7 +13,7 @@
 //! use gfp::frame::AllocatorNumber;
 //! use gfp::node::{DirtyLimit, Distances, NodeFrames, Target, ZonePlan, zone_spans};
 //! use gfp::pcp::{Caches, Handover, sizing::HighFraction};
-//! use gfp::zone::{Waiting, watermark::WatermarkRule};
+//! use gfp::zone::{Content, Waiting, watermark::WatermarkRule};
 //!
 //! // An allocator without a face, and without memory behind its frames: one node of 64 MiB.
 //! let (node, frames) = (Nid::new(0), 1 << 14);
@@ -47,8 +47,8 @@
 //! // The first request misses the cache and refills it; the next one hits.
 //! let (gfp, order, waiting) = (Gfp::KERNEL, Order::ZERO, Waiting::Allowed);
 //! assert!(take_cached(owner.enter(), gfp, order).is_none());
-//! let pressure = &NoPressure;
-//! let asked = Asked { domain: &domain, pressure, owner: Some(&owner), gfp, order, waiting };
+//! let (pressure, content) = (&NoPressure, &Cell::new(Content::Unknown));
+//! let asked = Asked { domain: &domain, pressure, owner: Some(&owner), gfp, order, waiting, content };
 //! let first = alloc_pages_nodemask(asked, None, NodeMask::ALL)?;
 //! let second = take_cached(owner.enter(), gfp, order).expect("refilled");
 //!

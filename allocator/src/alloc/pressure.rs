@@ -31,7 +31,7 @@ pub enum NodeReclaim {
 /// It is passed by reference with the request and called off the way of a hit only.
 ///
 /// ```
-/// # use core::sync::atomic::{AtomicU32, Ordering};
+/// # use core::{cell::Cell, sync::atomic::{AtomicU32, Ordering}};
 /// # use gfp::{AllocError, Gfp, Nid, NodeMask, Order, frame::{AllocatorNumber, Block, ZoneNumber}};
 /// # use gfp::alloc::{AllocContext, Asked, Domain, DomainOptions, NoPressure, NodeReclaim, Pressure};
 /// # use gfp::{alloc::alloc_pages_nodemask, gfp::ZoneType};
@@ -89,7 +89,8 @@ pub enum NodeReclaim {
 /// // A domain as in the example of [`alloc`](super), all of which is taken.
 /// let pressure = &Counts::default();
 /// let (gfp, order, waiting) = (Gfp::KERNEL, Order::new(10), Waiting::Allowed);
-/// let asked = Asked { domain: &domain, pressure, owner: None, gfp, order, waiting };
+/// let content = &Cell::default();
+/// let asked = Asked { domain: &domain, pressure, owner: None, gfp, order, waiting, content };
 /// while alloc_pages_nodemask(asked, None, NodeMask::ALL).is_ok() {}
 /// assert_eq!(pressure.node_reclaim(&domain, node, node, gfp, order), NodeReclaim::NoScan);
 /// assert_eq!(pressure.0.each_ref().map(|count| count.load(Ordering::Relaxed)), [1, 2, 1]);

@@ -65,6 +65,13 @@ fn used_frames(domain: &Domain, range: &Range<Pfn>) -> u64 {
 /// A range that is not of whole pageblocks, or some of which is isolated or offline.
 pub(crate) fn start_isolate(domain: &Domain, range: &Range<Pfn>) -> Result<u64, RangeError> {
     check_pageblocks(domain, range)?;
+    // Free memory that is with the system would count as in use.
+    let _one_at_a_time = domain.resizing();
+    isolate(domain, range)
+}
+
+/// Does what [`start_isolate`] does with a range of whole pageblocks; the caller keeps others from resizing.
+fn isolate(domain: &Domain, range: &Range<Pfn>) -> Result<u64, RangeError> {
     for (zone, part) in parts(domain, range) {
         if let Err(at) = zone.start_isolate(&part) {
             parts(domain, &(range.start..part.start)).for_each(|(zone, part)| zone.undo_isolate(&part));
@@ -105,18 +112,18 @@ fn bring_back(domain: &Domain, range: &Range<Pfn>) {
 ///
 /// # Errors
 /// As [`start_isolate`], and when frames are in use.
-pub(crate) fn offline_pages<R>(
+pub(crate) fn offline_pages<E>(
     domain: &Domain,
     range: &Range<Pfn>,
-    discard: impl FnOnce() -> R,
-) -> Result<R, RangeError> {
+    discard: impl FnOnce() -> Result<(), E>,
+) -> Result<Result<(), E>, RangeError> {
     check_pageblocks(domain, range)?;
     let overlaps = |area: &&CmaArea| area.range().start < range.end && range.start < area.range().end;
     if let Some(area) = domain.cma().iter().find(overlaps) {
         return refuse(range, RangeProblem::Cma(area.range().start));
     }
     let _one_at_a_time = domain.resizing();
-    let used = start_isolate(domain, range)?;
+    let used = isolate(domain, range)?;
     if used > 0 {
         bring_back(domain, range);
         return refuse(range, RangeProblem::InUse(used));
@@ -125,7 +132,11 @@ pub(crate) fn offline_pages<R>(
     let taken: u64 = parts(domain, range).map(|(zone, part)| zone.take_offline(&part)).sum();
     debug_assert_eq!(taken, frames_of(range), "an isolated range was in use again");
     domain.setup_per_zone_wmarks();
-    Ok(discard())
+    let discarded = discard();
+    if discarded.is_ok() {
+        parts(domain, range).for_each(|(zone, part)| zone.note_zeroed(&part));
+    }
+    Ok(discarded)
 }
 
 /// Brings the pageblocks of a range into their zones, all free (`online_pages`).
@@ -180,7 +191,7 @@ pub(crate) fn alloc_contig_range<'a>(domain: &'a Domain, range: &Range<Pfn>) -> 
     let _one_at_a_time = domain.resizing();
     let taken = if check_pageblocks(domain, &around).is_ok() {
         // While they are drained, nobody else gets what is free among them.
-        start_isolate(domain, &around)?;
+        isolate(domain, &around)?;
         let taken = zone.take_range(range, true);
         bring_back(domain, &around);
         taken

@@ -3,7 +3,7 @@
 mod build;
 
 use core::ptr::NonNull;
-use std::ffi::CStr;
+use std::{ffi::CStr, time::Duration};
 
 use super::{DebugModes, FindingHook, MisuseHook, Spread, core::Hooks};
 use crate::{
@@ -14,10 +14,10 @@ use crate::{
     zone::{Grouping, sizing::WATERMARK_SCALE_FACTOR, watermark::WatermarkRule},
 };
 
-/// Who lets caches age, and keeps memory free.
+/// Who lets caches age, keeps memory free, and [gives it back to the system](Builder::report_free).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Maintain {
-    /// Threads of the allocator's own: one once a second, and one for each node when it is woken.
+    /// Threads of the allocator's own: one once a second, one for each node when it is woken, and one that gives memory back.
     #[default]
     EverySecond,
     /// The caller, with [`Allocator::age`](super::Allocator::age). The allocator has no threads.
@@ -47,6 +47,7 @@ pub struct Builder {
     grouping: Option<Grouping>,
     pub(super) dirty_limit: DirtyLimit,
     maintain: Maintain,
+    report_free: Option<Duration>,
     hooks: Hooks,
     debug: DebugModes,
     on_finding: Option<FindingHook>,
@@ -79,6 +80,7 @@ impl Builder {
             grouping: None,
             dirty_limit: DirtyLimit::default(),
             maintain: Maintain::default(),
+            report_free: None,
             hooks: Hooks::default(),
             debug: DebugModes::empty(),
             on_finding: None,
@@ -486,6 +488,29 @@ impl Builder {
         self
     }
 
+    /// Gives free blocks of 2 MiB and more back to the system, so long after some came back, 1 ms to 1 hour; off by default (the
+    /// kernel's free page reporting, which a device has to register for, with 2 s).
+    ///
+    /// A thread sleeps until such a block is free, waits, and goes through the zones, as long as each has 64 MiB more than its low
+    /// mark. What was given back costs no memory until it is used again, and then a page fault for each page. What the system refuses
+    /// stays as it is, and is tried again after the same delay. [`Allocator::free_page_reporting`](super::Allocator::free_page_reporting)
+    /// says what came of it, and [`Allocator::trim`](super::Allocator::trim) does it at once, and what is never given back.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// # use gfp::Allocator;
+    ///
+    /// let allocator = Allocator::builder(1 << 30).report_free(Duration::from_secs(2)).build()?;
+    /// assert!(Allocator::builder(1 << 30).report_free(Duration::ZERO).build().is_err());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    #[doc(alias = "page_reporting_register")]
+    pub const fn report_free(mut self, delay: Duration) -> Self {
+        self.report_free = Some(delay);
+        self
+    }
+
     /// Installs what is called with every misuse that a drop or a handle's free finds. It may abort the process.
     ///
     /// ```
@@ -522,6 +547,7 @@ impl Builder {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[must_use]
+    #[doc(alias = "oom_lock")]
     pub fn on_oom(mut self, hook: impl Fn(&OomReport) -> OomAction + Send + Sync + 'static) -> Self {
         self.hooks.on_oom = Some(Box::new(hook));
         self

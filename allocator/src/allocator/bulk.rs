@@ -1,6 +1,6 @@
 //! Requests and frees of many frames at a time.
 
-use ::core::{mem, panic::Location};
+use ::core::{cell::Cell, mem, panic::Location};
 
 use super::{Allocator, Handle, Pages, core::Core, debug::Caller};
 use crate::{
@@ -29,7 +29,9 @@ fn fill(
     let Some(owner) = owner.filter(|_| !core.is_checked()) else {
         // One by one: each goes to its owner by the slow path.
         let one = || core.alloc_through(owner, plain, Order::ZERO, busy.waiting(), caller).ok();
-        places.map_while(|place| one().map(|block| *place = Some(Pages::new(block)))).for_each(|()| got += 1);
+        places
+            .map_while(|place| one().map(|(block, _)| *place = Some(Pages::new(block))))
+            .for_each(|()| got += 1);
         return full + got;
     };
     let put = |block| {
@@ -39,7 +41,8 @@ fn fill(
             got += 1;
         }
     };
-    let asked = core.asked(Some(owner), plain, Order::ZERO, busy.waiting());
+    let content = Cell::default();
+    let asked = core.asked(Some(owner), plain, Order::ZERO, busy.waiting(), &content);
     let _: Result<(), AllocError> = alloc_pages_bulk(asked, owner, empty, put);
     full + got
 }

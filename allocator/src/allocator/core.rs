@@ -1,6 +1,6 @@
 //! What an allocator, its handles and its blocks share.
 
-use core::{mem::MaybeUninit, num::NonZeroUsize, ptr::NonNull};
+use core::{cell::Cell, mem::MaybeUninit, num::NonZeroUsize, ptr::NonNull};
 
 use super::{
     debug::{Caller, Debug},
@@ -15,13 +15,13 @@ use crate::{
     gfp::Gfp,
     pcp::{Put, ThreadCache, local},
     platform::Arena,
-    reclaim::{NodeReclaimMode, OomHook, Reclaim},
+    reclaim::{NodeReclaimMode, OomHook, Reclaim, Reporting},
     slowpath::{FailureHook, SlowPath},
     sync::{
         Arc, Owner,
         atomic::{AtomicU64, Ordering},
     },
-    zone::Waiting,
+    zone::{Content, Waiting},
 };
 
 /// Called with every misuse that a drop or a handle's free finds, on the thread that committed it; and once with a block that
@@ -39,10 +39,17 @@ pub(super) struct Hooks {
     pub(super) on_alloc_failure: Option<FailureHook>,
 }
 
+/// How an allocator keeps memory near, and gives it back.
+pub(super) struct Keeping {
+    pub(super) node_reclaim_mode: NodeReclaimMode,
+    pub(super) reporting: Reporting,
+}
+
 /// The inside of an allocator: lives until it is closed and its last block has come back.
 pub(super) struct Core {
     pub(super) domain: Domain,
     pub(super) reclaim: Reclaim,
+    pub(super) reporting: Reporting,
     pub(super) slowpath: SlowPath,
     pub(super) arena: Arena,
     pub(super) nodes: Vec<NodeReport>,
@@ -56,7 +63,7 @@ pub(super) struct Core {
 impl Core {
     pub(super) fn new(
         domain: Domain,
-        node_reclaim_mode: NodeReclaimMode,
+        keeping: Keeping,
         arena: Arena,
         nodes: Vec<NodeReport>,
         debug: Option<Box<Debug>>,
@@ -65,11 +72,23 @@ impl Core {
     ) -> Arc<Self> {
         let id = AllocatorId::next();
         let misuses = AtomicU64::new(0);
+        let Keeping { node_reclaim_mode, reporting } = keeping;
         let Hooks { on_misuse, on_oom, on_alloc_failure } = hooks;
         let reclaim = Reclaim::new(domain.zonelists().nodes(), node_reclaim_mode, on_oom);
         let slowpath = SlowPath::new(on_alloc_failure);
-        let core =
-            Arc::new(Self { domain, reclaim, slowpath, arena, nodes, debug, on_misuse, misuses, id, number });
+        let core = Arc::new(Self {
+            domain,
+            reclaim,
+            reporting,
+            slowpath,
+            arena,
+            nodes,
+            debug,
+            on_misuse,
+            misuses,
+            id,
+            number,
+        });
         core.number.publish(NonNull::from(&*core).cast());
         core
     }
@@ -184,7 +203,12 @@ impl Core {
 
     /// Allocates for a thread that has no cache at hand.
     #[cold]
-    pub(super) fn alloc_slow(&self, gfp: Gfp, order: Order, caller: Caller) -> Result<Block, AllocError> {
+    pub(super) fn alloc_slow(
+        &self,
+        gfp: Gfp,
+        order: Order,
+        caller: Caller,
+    ) -> Result<(Block, Content), AllocError> {
         let busy = Busy::enter();
         let owner = self.owner_for(&busy, gfp);
         self.alloc_through(owner.as_ref(), gfp, order, busy.waiting(), caller)
@@ -197,11 +221,12 @@ impl Core {
         gfp: Gfp,
         order: Order,
         waiting: Waiting,
+        content: &'a Cell<Content>,
     ) -> Asked<'a> {
-        Asked { domain: &self.domain, pressure: self, owner, gfp, order, waiting }
+        Asked { domain: &self.domain, pressure: self, owner, gfp, order, waiting, content }
     }
 
-    /// Allocates through a cache, if there is one.
+    /// Allocates through a cache, if there is one; and says what the block holds.
     pub(super) fn alloc_through(
         &self,
         owner: Option<&Owner<ThreadCache>>,
@@ -209,10 +234,11 @@ impl Core {
         order: Order,
         waiting: Waiting,
         caller: Caller,
-    ) -> Result<Block, AllocError> {
-        let asked = self.asked(owner, gfp, order, waiting);
-        let request = || alloc_pages(asked);
-        self.hand_out(gfp, caller, waiting, request)
+    ) -> Result<(Block, Content), AllocError> {
+        let content = Cell::default();
+        let asked = self.asked(owner, gfp, order, waiting, &content);
+        let block = self.hand_out(caller, asked, alloc_pages)?;
+        Ok((block, content.get()))
     }
 
     /// Counts a free with `order` that was refused, and tells the hook.

@@ -103,6 +103,7 @@ mod tests {
         error::Refusal,
         zone::Waiting,
     };
+    use core::cell::Cell;
 
     #[test]
     fn an_error_says_that_a_node_was_over_its_limit() {
@@ -112,7 +113,8 @@ mod tests {
         allocator.mod_node_page_state(node, NodeStatItem::FileDirty, 1).expect("it has more frames");
         let (gfp, order, waiting) = (Gfp::KERNEL | Gfp::WRITE, Order::ZERO, Waiting::Allowed);
         // With nobody to turn to, the first attempt is all there is.
-        let asked = Asked { domain, pressure: &NoPressure, owner: None, gfp, order, waiting };
+        let content = &Cell::default();
+        let asked = Asked { domain, pressure: &NoPressure, owner: None, gfp, order, waiting, content };
         let error = alloc_pages_nodemask(asked, None, NodeMask::ALL).expect_err("nothing may be dirty");
         assert!(error.tried().map(|zone| zone.refusal).eq([Refusal::DirtyLimit]), "{error}");
         let asked = Asked { gfp: Gfp::KERNEL, ..asked };

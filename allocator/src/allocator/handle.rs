@@ -10,6 +10,7 @@ use crate::{
     gfp::Gfp,
     pcp::{Put, ThreadCache},
     sync::Owner,
+    zone::Content,
 };
 
 /// A thread's access to an allocator without the look-up of its cache.
@@ -71,17 +72,19 @@ impl Handle {
     #[track_caller]
     pub fn alloc_pages(&self, gfp: Gfp, order: Order) -> Result<Pages, AllocError> {
         let pages = match take_cached(self.owner.enter(), gfp, order) {
-            Some(block) => Pages::new(block),
+            Some(block) => Pages::new(block).zeroed_by(gfp, Content::Unknown),
             None => self.alloc_pages_slow(gfp, order, Location::caller())?,
         };
-        Ok(pages.zeroed_by(gfp))
+        Ok(pages)
     }
 
     #[cold]
     #[inline(never)]
     fn alloc_pages_slow(&self, gfp: Gfp, order: Order, caller: Caller) -> Result<Pages, AllocError> {
         let (core, busy) = (self.allocator.core(), Busy::enter());
-        core.alloc_through(Some(&self.owner), gfp, order, busy.waiting(), caller).map(Pages::new)
+        let (block, content) = core.alloc_through(Some(&self.owner), gfp, order, busy.waiting(), caller)?;
+        drop(busy);
+        Ok(Pages::new(block).zeroed_by(gfp, content))
     }
 
     /// Allocates one frame (`alloc_page`).

@@ -29,6 +29,7 @@ mod shrinkers;
 mod spread;
 #[cfg(test)]
 mod tests;
+mod trim;
 
 use ::core::panic::Location;
 
@@ -41,6 +42,7 @@ use crate::{
     platform::Arena,
     reclaim::KswapdReport,
     sync::Arc,
+    zone::Content,
     zone::Waiting,
 };
 
@@ -68,6 +70,7 @@ pub use self::{
     request::Request,
     shared::{SharedPages, SharedZeroedPages},
     spread::{Bound, NodeReport, Spread},
+    trim::FreePageReporting,
 };
 
 /// A physical page allocator over an arena of its own.
@@ -75,8 +78,9 @@ pub use self::{
 /// Clones are the same allocator. Any number of allocators may exist in a process. When the last clone and the last
 /// [`Handle`] are gone it is closed: requests fail, and the mapping goes with the last block.
 ///
-/// Unless it is built [without](Maintain::ByHand), it has threads: `gfp-maintenance`, which lets caches age once a second, and for each
-/// node with memory `gfp-kswapdN`, which sleeps until memory is short. They end when it is closed. One that is in a callback of a
+/// Unless it is built [without](Maintain::ByHand), it has threads: `gfp-maintenance`, which lets caches age once a second; for each
+/// node with memory `gfp-kswapdN`, which sleeps until memory is short; and, if [asked for](Builder::report_free), `gfp-reporting`, which
+/// gives free memory back to the system. They end when it is closed. One that is in a callback of a
 /// [shrinker](crate::reclaim::Shrinker) then is waited for for a second; after that it is left to end when the callback returns, and
 /// the mapping stays until it has.
 ///
@@ -191,16 +195,17 @@ impl Allocator {
     #[track_caller]
     pub fn alloc_pages(&self, gfp: Gfp, order: Order) -> Result<Pages, AllocError> {
         let pages = match local::with_last(key(self.number), TakeCached { gfp, order }) {
-            Some(Some(block)) => Pages::new(block),
+            Some(Some(block)) => Pages::new(block).zeroed_by(gfp, Content::Unknown),
             _ => self.alloc_pages_slow(gfp, order, Location::caller())?,
         };
-        Ok(pages.zeroed_by(gfp))
+        Ok(pages)
     }
 
     #[cold]
     #[inline(never)]
     fn alloc_pages_slow(&self, gfp: Gfp, order: Order, caller: Caller) -> Result<Pages, AllocError> {
-        self.core().alloc_slow(gfp, order, caller).map(Pages::new)
+        let (block, content) = self.core().alloc_slow(gfp, order, caller)?;
+        Ok(Pages::new(block).zeroed_by(gfp, content))
     }
 
     /// Allocates one frame (`alloc_page`).
@@ -236,7 +241,7 @@ impl Allocator {
     /// As [`alloc_pages`](Self::alloc_pages).
     #[track_caller]
     pub fn alloc_zeroed_pages(&self, gfp: Gfp, order: Order) -> Result<ZeroedPages, AllocError> {
-        self.alloc_pages(gfp.without(Gfp::ZERO), order).map(Pages::zero)
+        self.alloc_pages(gfp | Gfp::ZERO, order).map(Pages::into_zeroed)
     }
 
     /// Allocates a single frame of zeroes (`get_zeroed_page`).
@@ -385,6 +390,7 @@ impl Allocator {
         core.reclaim.age();
         if self.face.background.is_none() && busy.waiting() == Waiting::Allowed {
             core.reclaim.balance_by_hand(&core.domain);
+            core.report_if_due();
         }
     }
 
@@ -397,6 +403,9 @@ impl Allocator {
     /// println!("{} frames reclaimed in {} runs", kswapd.reclaimed, kswapd.runs);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
+    #[doc(alias = "pgdat_balanced")]
+    #[doc(alias = "balance_pgdat")]
+    #[doc(alias = "wakeup_kswapd")]
     pub fn kswapds(&self) -> Vec<KswapdReport> {
         let core = self.core();
         core.reclaim.kswapds(&core.domain)

@@ -68,9 +68,11 @@ impl Allocator {
         let core = self.core();
         let busy = Busy::enter();
         let owner = core.owner_for(&busy, gfp);
-        let asked = core.asked(owner.as_ref(), gfp, order, busy.waiting());
-        let block = core.hand_out(gfp, caller, busy.waiting(), || alloc(asked))?;
-        Ok(Pages::new(block).zeroed_by(gfp))
+        let content = Cell::default();
+        let asked = core.asked(owner.as_ref(), gfp, order, busy.waiting(), &content);
+        let block = core.hand_out(caller, asked, alloc)?;
+        drop(busy);
+        Ok(Pages::new(block).zeroed_by(gfp, content.get()))
     }
 
     /// Allocates a block from a node, or from the nearest that has one unless the mask says

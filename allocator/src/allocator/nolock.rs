@@ -49,7 +49,8 @@ impl Allocator {
     fn alloc_pages_nolock_slow(&self, order: Order, caller: Caller) -> Result<Pages, AllocError> {
         let core = self.core();
         let owner = local::find(core.key());
-        core.alloc_through(owner.as_ref(), NOLOCK, order, Waiting::Never, caller).map(Pages::new)
+        core.alloc_through(owner.as_ref(), NOLOCK, order, Waiting::Never, caller)
+            .map(|(block, _)| Pages::new(block))
     }
 
     /// Frees a block without waiting for any lock (`free_pages_nolock`, 6.15): what the cache cannot take and the zone is not

@@ -135,6 +135,7 @@ impl PageFragCache {
     /// # Errors
     /// As [`alloc`](Self::alloc), and when the alignment is above [`MAX_ALIGN`](Self::MAX_ALIGN).
     #[inline]
+    #[doc(alias = "page_frag_alloc_align")]
     pub fn alloc_align(&self, layout: Layout) -> Result<PageFrag, FragError> {
         self.carve(layout.size(), layout.align())
     }

@@ -18,6 +18,7 @@ use crate::{
     gfp::Gfp,
     pcp::{Put, local},
     trace,
+    zone::Content,
 };
 
 /// A block of 2^order frames that its holder owns.
@@ -195,10 +196,16 @@ impl Pages {
         unsafe { memory.as_mut() }
     }
 
-    /// Fills the block with zeroes if the mask of its request says so.
+    /// Fills the block with zeroes if the mask of its request says so, unless it is known to hold nothing else.
     #[inline(always)]
-    pub(super) fn zeroed_by(self, gfp: Gfp) -> Self {
-        if gfp.contains(Gfp::ZERO) { self.zero().into_pages() } else { self }
+    pub(super) fn zeroed_by(self, gfp: Gfp, content: Content) -> Self {
+        let fill = gfp.contains(Gfp::ZERO) && content == Content::Unknown;
+        if fill { self.zero().into_pages() } else { self }
+    }
+
+    /// Notes that all bytes of the block have a value: its request asked for zeroes.
+    pub(super) const fn into_zeroed(self) -> ZeroedPages {
+        ZeroedPages { pages: self }
     }
 
     /// Fills the block with zeroes.
@@ -293,7 +300,7 @@ impl Deref for ZeroedPages {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        // SAFETY: all bytes were written when this was made, and only initialised bytes can be written through it.
+        // SAFETY: when this was made, all bytes were written or fresh from the system, which gives zeroes; and only initialised bytes can be written through it.
         unsafe { self.pages.bytes().assume_init_ref() }
     }
 }

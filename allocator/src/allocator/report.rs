@@ -94,6 +94,10 @@ impl Allocator {
     pub fn vmstat(&self) -> VmStat {
         let _busy = Busy::enter();
         let mut vmstat = VmStat::default();
+        for events in self.reports().map(|report| report.events) {
+            vmstat.pgreported += events.reported_frames;
+            vmstat.pgreport_refused += events.refused_frames;
+        }
         for (stat, allocated, freed) in self.zone_traffic() {
             vmstat.add_zone(&stat);
             vmstat.pgalloc[stat.zone.index()] += allocated;

@@ -34,6 +34,8 @@ pub enum SystemCall {
     MemfdCreate,
     /// ftruncate(2).
     Ftruncate,
+    /// fallocate(2), which punches holes.
+    Fallocate,
     /// fcntl(2) with `F_ADD_SEALS`.
     AddSeals,
     /// prctl(2) with `PR_SET_VMA_ANON_NAME`.
@@ -58,7 +60,7 @@ pub enum SystemCall {
 
 impl SystemCall {
     /// Every kind of call.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::Mmap,
         Self::Munmap,
         Self::Mprotect,
@@ -68,6 +70,7 @@ impl SystemCall {
         Self::MovePages,
         Self::MemfdCreate,
         Self::Ftruncate,
+        Self::Fallocate,
         Self::AddSeals,
         Self::NameMapping,
         Self::SchedGetaffinity,
@@ -93,6 +96,7 @@ impl SystemCall {
             Self::MovePages => "move_pages",
             Self::MemfdCreate => "memfd_create",
             Self::Ftruncate => "ftruncate",
+            Self::Fallocate => "fallocate(FALLOC_FL_PUNCH_HOLE)",
             Self::AddSeals => "fcntl(F_ADD_SEALS)",
             Self::NameMapping => "prctl(PR_SET_VMA_ANON_NAME)",
             Self::SchedGetaffinity => "sched_getaffinity",
@@ -129,6 +133,9 @@ impl SystemCall {
             }
             (Self::MemfdCreate, Errno::INVAL) => "shorten the name to 249 bytes",
             (Self::Ftruncate, Errno::FBIG | Errno::INVAL) => "raise RLIMIT_FSIZE (ulimit -f)",
+            (Self::Fallocate, Errno::OPNOTSUPP) => {
+                "use a kernel of 3.5 or later, whose shared memory can have holes"
+            }
             (Self::SchedSetaffinity, _) => {
                 "choose a CPU that is online and in this process's cpuset (Cpus_allowed_list in /proc/self/status)"
             }

@@ -53,6 +53,11 @@ pub enum PlatformError {
     ForeignMapping,
     /// The operation would give hugetlb pages back, which nobody could be sure to get again.
     HugetlbPages,
+    /// The operation would give memory back that is locked.
+    Locked {
+        /// How many bytes from the arena's start on are.
+        bytes: usize,
+    },
     /// The arena cannot have the pages that it was asked to have.
     Backing {
         /// The pages asked for.
@@ -150,6 +155,9 @@ impl fmt::Display for PlatformError {
                  never changed here",
             ),
             Self::HugetlbPages => f.write_str("the arena keeps its hugetlb pages until it is dropped"),
+            Self::Locked { bytes } => {
+                write!(f, "the first {bytes} bytes of the arena, its DMA zone, are locked in memory and stay there")
+            }
             Self::Backing { asked, why } => write!(f, "the arena cannot have {asked} pages: {why}"),
             Self::Misplaced { os_node, looked_at, elsewhere } => write!(
                 f,

@@ -9,7 +9,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::ptr::{self, NonNull};
 
-use rustix::fs::{MemfdFlags, SealFlags};
+use rustix::fs::{FallocateFlags, MemfdFlags, SealFlags};
 pub(crate) use rustix::mm::{Advice, MapFlags};
 use rustix::mm::{MprotectFlags, ProtFlags};
 
@@ -228,6 +228,17 @@ pub(crate) fn ftruncate(file: BorrowedFd<'_>, len: u64) -> Result<(), Errno> {
         return Err(Errno::FBIG);
     }
     rustix::fs::ftruncate(file, len)
+}
+
+/// Frees the memory of a part of a file, whose length stays; it reads as zero afterwards, in every mapping.
+///
+/// # Safety
+///
+/// Nobody relies on its contents.
+pub(crate) unsafe fn punch_hole(file: BorrowedFd<'_>, offset: usize, len: usize) -> Result<(), Errno> {
+    check(SystemCall::Fallocate)?;
+    let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+    rustix::fs::fallocate(file, flags, offset as u64, len as u64)
 }
 
 /// Forbids that anybody who holds the file ever shortens it.

@@ -111,6 +111,7 @@ mod mem_info;
 mod node_reclaim;
 mod oom;
 mod report;
+mod reporting;
 mod shrinker;
 mod throttle;
 mod wish;
@@ -119,6 +120,8 @@ pub(crate) use node_reclaim::NodeReclaimMode;
 pub(crate) use oom::{Oom, OomHook};
 pub use oom::{OomAction, OomCounts, OomReport};
 pub use report::{KswapdReport, Pinned};
+pub use reporting::Trimmed;
+pub(crate) use reporting::{Reporting, report_free};
 pub use shrinker::{ObjectCount, RegisteredShrinker, ShrinkControl, Shrinker, ShrinkerReport};
 pub(crate) use shrinker::{ShrinkRound, Shrinkers, Shrunk};
 

@@ -45,7 +45,7 @@ pub(super) trait Effects {
     /// Wakes the kswapds of the nodes that may serve the request (`wake_all_kswapds`).
     fn wake_kswapds(&mut self);
 
-    /// Asks the zones.
+    /// Asks the zones; and again if that found nothing while free memory was with the system, when that is back.
     fn attempt(&mut self, flags: AllocFlags) -> Option<Self::Found>;
 
     /// Asks the zones at the high mark, without reclaiming any of them on the way: more than anybody leaves who is short of memory.

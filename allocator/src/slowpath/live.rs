@@ -24,6 +24,9 @@ use crate::{
 /// How long a request sleeps before it looks again: what the kernel's timer takes at 1000 Hz.
 const TICK: Duration = Duration::from_millis(1);
 
+/// How often a request waits for free memory that is on its way to the system and back.
+const REPORTING_WAITS: u32 = 16;
+
 /// What a request looked at when it began, to notice that it has changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Cookies {
@@ -49,6 +52,7 @@ pub(super) struct Live<'a> {
     asked: Asked<'a>,
     context: AllocContext<'a>,
     cookies: Cookies,
+    reporting_waits: u32,
     error: AllocError,
 }
 
@@ -61,7 +65,7 @@ impl<'a> Live<'a> {
         error: AllocError,
     ) -> Self {
         let cookies = Cookies::of(asked.domain);
-        Self { steps, reclaim, asked, context, cookies, error }
+        Self { steps, reclaim, asked, context, cookies, reporting_waits: 0, error }
     }
 
     /// Returns the request as it is now, and which zones refused it last.
@@ -75,6 +79,16 @@ impl<'a> Live<'a> {
 
     fn zone(&self, zone: ZoneRef) -> &'a Zone {
         self.asked.domain.zone(zone.number)
+    }
+
+    /// Waits, if the request may, for free memory that is with the system, and tells whether there was some.
+    fn await_reported(&mut self) -> bool {
+        let waited = self.context.gfp.allows_blocking()
+            && self.reporting_waits < REPORTING_WAITS
+            && self.stopped().is_none()
+            && self.asked.domain.await_reported();
+        self.reporting_waits += u32::from(waited);
+        waited
     }
 
     /// Finds the zone to try first again.
@@ -131,7 +145,12 @@ impl Effects for Live<'_> {
     }
 
     fn attempt(&mut self, flags: AllocFlags) -> Option<Self::Found> {
-        get_page_from_freelist(self.asked, &self.context, flags, &mut self.error)
+        loop {
+            let found = get_page_from_freelist(self.asked, &self.context, flags, &mut self.error);
+            if found.is_some() || !self.await_reported() {
+                return found;
+            }
+        }
     }
 
     fn attempt_before_oom(&mut self) -> Option<Self::Found> {

@@ -52,6 +52,10 @@ pub struct VmStat {
     pub allocstall: [u64; NR_ZONE_TYPES],
     /// Freed frames.
     pub pgfree: u64,
+    /// Free frames whose memory was given back to the system; the kernel does not count them.
+    pub pgreported: u64,
+    /// Free frames whose memory the system refused to take back.
+    pub pgreport_refused: u64,
     /// Frames that kswapds reclaimed.
     pub pgsteal_kswapd: u64,
     /// Frames that requests reclaimed by themselves.
@@ -134,6 +138,8 @@ impl fmt::Display for VmStat {
         }
         for (name, count) in [
             ("pgfree", self.pgfree),
+            ("pgreported", self.pgreported),
+            ("pgreport_refused", self.pgreport_refused),
             ("pgsteal_kswapd", self.pgsteal_kswapd),
             ("pgsteal_direct", self.pgsteal_direct),
             ("pgscan_kswapd", self.pgscan_kswapd),

@@ -109,6 +109,25 @@ impl Doorbell {
         }
     }
 
+    /// As [`ring`](Self::ring), and wakes the sleeper in any case; but where the wishes lie there already, it only looks.
+    ///
+    /// For who holds a lock that the sleeper takes after it has [taken](Self::take) the wishes: either the sleeper will have the lock
+    /// later, or the caller sees that the wishes are gone.
+    ///
+    /// ```
+    /// use gfp::sync::Doorbell;
+    ///
+    /// let bell = Doorbell::new();
+    /// bell.ring_once(1);
+    /// bell.ring_once(1);
+    /// assert_eq!((bell.take(), bell.take()), (1, 0));
+    /// ```
+    pub fn ring_once(&self, wishes: u32) {
+        if self.wishes.load(Ordering::Relaxed) & wishes != wishes {
+            self.ring(wishes, || true);
+        }
+    }
+
     /// Takes the wishes.
     pub fn take(&self) -> u32 {
         self.wishes.swap(0, Ordering::Acquire)

@@ -101,6 +101,12 @@ pub enum SeededBug {
     StatePublishedEarly,
     /// A zone's state word is written in two steps.
     StatePublishedInParts,
+    /// A pageblock that goes to an owner is still said to hold zeroes.
+    KnownZeroKept,
+    /// Memory is given back to the system while it lies in the free areas.
+    ReportedInPlace,
+    /// Memory is said to be zero before the system has answered.
+    ReportedNotedEarly,
     /// Whoever settles does not release what it did with its frames.
     LedgerRelaxed,
     /// The closer charges what is out without one more for itself.

@@ -22,6 +22,8 @@ pub(super) struct Extent {
     pub(super) cma_pages: OwnedCounter,
     /// Pageblocks out of circulation.
     pub(super) isolated_pageblocks: OwnedCounter,
+    /// Free frames that are with the system, and come back.
+    pub(super) reporting: OwnedCounter,
 }
 
 /// The frames of a zone that not every request may use.

@@ -7,7 +7,8 @@
 //! use gfp::{Nid, Order, Pfn};
 //! use gfp::frame::{AllocatorNumber, FrameBatch, FrameTable, PcpList, ZoneNumber};
 //! use gfp::gfp::{AllocFlags, MigrateType, WmarkIndex, ZoneType};
-//! use gfp::zone::{FirstFor, Freed, Grouping, Zone, ZoneSpan, watermark::{WatermarkRule, Watermarks}};
+//! use gfp::zone::{Content, FirstFor, Freed, Grouping, ReportGoal, Reported, Zone, ZoneSpan};
+//! use gfp::zone::watermark::{WatermarkRule, Watermarks};
 //!
 //! // 16 MiB of ordinary memory, of which a request at the low mark leaves 64 frames.
 //! let end = Pfn::new(4096);
@@ -40,6 +41,17 @@
 //! assert_eq!(batch.len(), 63);
 //! assert_eq!(zone.free_bulk(PcpList::UNMOVABLE, &batch), Freed::Open);
 //!
+//! // Memory is zero until somebody has it, and again when the system has had it back.
+//! let large = Order::new(9);
+//! let (block, content) = zone.rmqueue_pageblocks(large, unmovable, flags).expect("most is free");
+//! assert_eq!(content, Content::Zero);
+//! assert_eq!(zone.free_one(block, large, PcpList::of(large, unmovable)), Freed::Open);
+//! let with_the_system = zone.take_unreported(&(block..end), ReportGoal::Everything);
+//! for frames in with_the_system.ranges() {
+//!     assert_eq!(zone.put_reported(&frames, Reported::GivenBack), Freed::Open);
+//! }
+//! assert_eq!((with_the_system.rest(), zone.report().known_zero), (None, 7));
+//!
 //! // A cache asks the state word; nobody is served from a zone that is not admitted.
 //! let word = zone.shared_state();
 //! assert!(word.get().above_low(ZoneType::Normal, flags));
@@ -63,6 +75,7 @@ mod mirror;
 mod pressure;
 mod range;
 mod report;
+mod reporting;
 pub mod sizing;
 mod state;
 mod steady;
@@ -72,7 +85,8 @@ pub mod watermark;
 #[expect(clippy::module_inception, reason = "the folder is about zones, this file about the type")]
 mod zone;
 
-pub use buddy::{Grouping, PAGEBLOCK_FRAMES};
+pub use buddy::{Content, FREED, Grouping, PAGEBLOCK_FRAMES};
 pub use report::{ZoneEvents, ZoneReport, ZoneSpan};
+pub use reporting::{REPORTING_CAPACITY, ReportGoal, Reported, Unreported};
 pub use state::{FirstFor, SharedZoneState, ZoneState};
 pub use zone::{Freed, Waiting, Zone};

@@ -67,6 +67,10 @@ pub struct ZoneEvents {
     pub pending_frees: u64,
     /// Blocks that came back although they were free already (`bad_page`): those that a cache gave up, or left pending.
     pub bad_pages: u64,
+    /// Frames whose memory was given back to the system while they were free.
+    pub reported_frames: u64,
+    /// Free frames whose memory the system did not take back when it was asked to.
+    pub refused_frames: u64,
 }
 
 #[cfg(not(loom))]
@@ -93,12 +97,14 @@ pub struct ZoneReport {
     pub free_cma: u64,
     /// Free frames in highatomic pageblocks.
     pub free_highatomic: u64,
-    /// Frames that nobody holds, but that are out of circulation.
+    /// Frames that nobody holds, but that are out of circulation: isolated, or on their way to the system and back.
     pub isolated: u64,
     /// Frames that are not offline.
     pub managed: u64,
     /// Frames that are kept for contiguous requests.
     pub cma_pages: u64,
+    /// Pageblocks that are known to hold nothing but zeroes, those that are offline included.
+    pub known_zero: u64,
     /// The marks.
     pub marks: Watermarks,
     /// What is kept from requests that could use a higher zone.

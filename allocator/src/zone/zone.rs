@@ -67,7 +67,7 @@ pub struct Zone {
 #[derive(Debug)]
 pub(super) struct Areas {
     pub(super) buddy: Buddy,
-    marks: Watermarks,
+    pub(super) marks: Watermarks,
     pub(super) lowmem_reserve: [u64; NR_ZONE_TYPES],
     pub(super) events: ZoneEvents,
     pub(super) closed: bool,
@@ -85,7 +85,7 @@ pub(super) struct Areas {
 
 impl Areas {
     /// Runs a free, and notes the frames that it freed.
-    fn free<R>(&mut self, free: impl FnOnce(&mut Buddy) -> R) -> R {
+    pub(super) fn free<R>(&mut self, free: impl FnOnce(&mut Buddy) -> R) -> R {
         let before = self.buddy.idle_frames();
         let result = free(&mut self.buddy);
         self.unsettled += self.buddy.idle_frames() - before;
@@ -101,7 +101,7 @@ impl Areas {
     }
 
     /// Tells what became of a free, and of those that were pending.
-    fn freed(&mut self) -> Freed {
+    pub(super) fn freed(&mut self) -> Freed {
         let frames = core::mem::take(&mut self.unsettled);
         if self.closed { Freed::Closed(frames) } else { Freed::Open }
     }
@@ -311,29 +311,38 @@ impl Zone {
     pub fn rmqueue_buddy(&self, order: Order, migratetype: MigrateType, flags: AllocFlags) -> Option<Pfn> {
         let waiting = if flags.contains(AllocFlags::TRYLOCK) { Waiting::Never } else { Waiting::Allowed };
         let areas = self.acquire(waiting)?;
-        self.locked(areas, |areas, _| {
-            if areas.closed {
-                return None;
-            }
-            let mut done = Fallback::default();
-            let mut mode = RmqueueMode::default();
-            let mut pfn = None;
-            if flags.contains(AllocFlags::HIGHATOMIC) {
-                pfn = areas.buddy.rmqueue_smallest(order, MigrateType::HighAtomic, Mobility::of(migratetype));
-            }
-            pfn = pfn.or_else(|| {
-                areas.buddy.rmqueue(order, migratetype, flags, self.grouping, &mut mode, &mut done)
-            });
-            // The last resort of those who cannot wait.
-            if pfn.is_none() && flags.intersects(AllocFlags::OOM | AllocFlags::NON_BLOCK) {
-                pfn = areas.buddy.rmqueue_smallest(order, MigrateType::HighAtomic, Mobility::of(migratetype));
-            }
-            if pfn.is_some() {
-                areas.events.allocated_frames += u64::from(order.frames());
-            }
-            self.note(areas, done, flags);
-            pfn
-        })
+        self.locked(areas, |areas, _| self.take_block(areas, order, migratetype, flags))
+    }
+
+    /// Takes a block from the free areas of a zone that is open.
+    #[inline]
+    pub(super) fn take_block(
+        &self,
+        areas: &mut Areas,
+        order: Order,
+        migratetype: MigrateType,
+        flags: AllocFlags,
+    ) -> Option<Pfn> {
+        if areas.closed {
+            return None;
+        }
+        let mut done = Fallback::default();
+        let mut mode = RmqueueMode::default();
+        let mut pfn = None;
+        if flags.contains(AllocFlags::HIGHATOMIC) {
+            pfn = areas.buddy.rmqueue_smallest(order, MigrateType::HighAtomic, Mobility::of(migratetype));
+        }
+        pfn = pfn
+            .or_else(|| areas.buddy.rmqueue(order, migratetype, flags, self.grouping, &mut mode, &mut done));
+        // The last resort of those who cannot wait.
+        if pfn.is_none() && flags.intersects(AllocFlags::OOM | AllocFlags::NON_BLOCK) {
+            pfn = areas.buddy.rmqueue_smallest(order, MigrateType::HighAtomic, Mobility::of(migratetype));
+        }
+        if pfn.is_some() {
+            areas.events.allocated_frames += u64::from(order.frames());
+        }
+        self.note(areas, done, flags);
+        pfn
     }
 
     /// Takes blocks for a cache: as many as `count` begins with, or twice as many when the lock was contended, but at most as
@@ -568,9 +577,10 @@ impl Zone {
             free: areas.buddy.free_frames(),
             free_cma: areas.buddy.free_frames_of(MigrateType::Cma),
             free_highatomic: areas.buddy.free_frames_of(MigrateType::HighAtomic),
-            isolated: areas.buddy.free_frames_of(MigrateType::Isolate),
+            isolated: areas.buddy.free_frames_of(MigrateType::Isolate) + self.extent.reporting.get(),
             managed: self.managed(),
             cma_pages: self.cma_pages(),
+            known_zero: areas.buddy.known_zero(),
             marks: areas.marks,
             lowmem_reserve: areas.lowmem_reserve,
             events: areas.events,

@@ -1,12 +1,13 @@
 //! Calls that fail when the allocator is in use.
 
-use std::sync::Barrier;
+use std::{sync::Barrier, time::Duration};
 
 use gfp::{
     Allocator, Builder, DebugModes, FindingHook, Gfp, Maintain, Order, Pfn, Pinned, Returned, Spread,
+    Trimmed,
     error::{AllocError, Flaw},
     fault::{Errno, Occurrence, SystemCall, fail},
-    platform::PlatformError,
+    platform::{ArenaSource, PlatformError},
     sync::{
         Arc, asymmetric,
         atomic::{AtomicU32, Ordering},
@@ -74,6 +75,75 @@ fn memory_that_the_system_does_not_take_back_stays_and_is_online_again() {
         assert_eq!(allocator.offline_ranges(), core::slice::from_ref(&range));
         allocator.online_pages(range).expect("it is offline");
         use_it(&allocator).expect("room");
+        assert_all_free(&allocator);
+    });
+}
+
+#[test]
+fn free_memory_that_the_system_does_not_take_back_stays_free_and_is_asked_for_again() {
+    alone(|| {
+        for (source, call) in
+            [(ArenaSource::Anonymous, SystemCall::Madvise), (ArenaSource::Memfd, SystemCall::Fallocate)]
+        {
+            let allocator = builder().source(source).build().expect("64 MiB");
+            let blocks: Vec<_> = (0..8)
+                .map(|_| {
+                    let mut pages = allocator.alloc_pages(Gfp::KERNEL, Order::new(10)).expect("room");
+                    pages.bytes_mut()[5000].write(7);
+                    pages
+                })
+                .collect();
+            let at: Vec<_> = blocks.iter().map(|pages| pages.as_ptr()).collect();
+            drop(blocks);
+            let known = allocator.free_page_reporting().known_zero;
+            let refused = fail(call, Occurrence::Always, Errno::NOMEM);
+            let trimmed = allocator.trim();
+            assert!(refused.failures() > 1);
+            assert_eq!((trimmed.blocks, trimmed.refused), (0, 16), "{trimmed:?}");
+            let error = trimmed.refusal.expect("it says why");
+            assert!(
+                matches!(error, PlatformError::SystemCall { call: made, errno: Errno::NOMEM, .. } if made == call),
+                "{error}"
+            );
+            assert!(error.to_string().contains("bytes at offset"), "{error}");
+            let reporting = allocator.free_page_reporting();
+            assert_eq!((reporting.given_back, reporting.refused), (0, 16));
+            assert_eq!((reporting.refusal, reporting.known_zero), (Some(error), known));
+            assert_eq!(allocator.vmstat().pgreport_refused, 16 * 512);
+            // SAFETY: the block is free, and only this thread uses the arena: what was written is there.
+            assert!(at.iter().all(|block| unsafe { block.add(5000).read() } == 7));
+            assert_all_free(&allocator);
+            drop(refused);
+            // One of several: the others are given back, and that one the next time.
+            let refused = fail(call, Occurrence::Nth(1), Errno::AGAIN);
+            let trimmed = allocator.trim();
+            assert_eq!((refused.failures(), trimmed.blocks + trimmed.refused), (1, 16));
+            assert!(trimmed.refused > 0 && trimmed.refusal.is_some(), "{trimmed:?}");
+            assert_eq!(allocator.trim(), Trimmed { blocks: trimmed.refused, ..Trimmed::default() });
+            let zeroes = allocator.alloc_zeroed_pages(Gfp::KERNEL, Order::new(10)).expect("room");
+            assert!(zeroes.iter().all(|&byte| byte == 0));
+            drop(zeroes);
+            assert_all_free(&allocator);
+        }
+    });
+}
+
+#[test]
+fn a_reporting_thread_that_is_refused_tries_again() {
+    alone(|| {
+        let refused = fail(SystemCall::Madvise, Occurrence::Always, Errno::NOMEM);
+        let builder = Allocator::builder(256 << 20).dma(0).report_free(Duration::from_millis(1));
+        let allocator = builder.build().expect("256 MiB, in pages of 4 KiB or whatever there is");
+        drop(allocator.alloc_pages(Gfp::KERNEL, Order::new(10)).expect("room"));
+        while allocator.free_page_reporting().refused < 6 {
+            thread::yield_now();
+        }
+        assert_eq!(allocator.free_page_reporting().given_back, 0);
+        drop(refused);
+        while allocator.free_page_reporting().given_back < 2 {
+            thread::yield_now();
+        }
+        assert!(allocator.free_page_reporting().refusal.is_some(), "the last one is remembered");
         assert_all_free(&allocator);
     });
 }

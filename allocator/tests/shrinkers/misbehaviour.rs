@@ -196,7 +196,7 @@ fn a_shrinker_that_sleeps_delays_its_caller() {
     let slow = {
         let spare = spare.clone();
         move |control: &mut ShrinkControl| {
-            std::thread::sleep(Duration::from_millis(2));
+            gfp::sync::thread::sleep(Duration::from_millis(2));
             spare.scan_objects(control)
         }
     };

@@ -32,6 +32,8 @@ mod references;
 #[cfg(loom)]
 mod registry;
 #[cfg(loom)]
+mod reporting;
+#[cfg(loom)]
 mod revocable;
 #[cfg(loom)]
 mod seq_count;
@@ -61,6 +63,7 @@ const TABLES: &[&[loom_tests::Model]] = &[
     places::MODELS,
     seq_count::MODELS,
     ledger::MODELS,
+    reporting::MODELS,
     highatomic::MODELS,
     zone::MODELS,
 ];

@@ -43,6 +43,8 @@ pub(crate) enum Call {
     Isolate,
     /// Pageblocks leave the allocator, or come back.
     Offline,
+    /// Free memory goes back to the system.
+    Trim,
     /// Nodes are forbidden, allowed, or avoided.
     Nodes,
     /// A policy, or what the thread may not do, comes into force or ends.

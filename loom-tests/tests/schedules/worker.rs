@@ -171,6 +171,11 @@ impl Worker {
             }
             Call::Isolate => self.isolate(),
             Call::Offline => self.offline(),
+            Call::Trim => {
+                if let Some(Access { allocator, .. }) = &self.access {
+                    assert_eq!(allocator.trim().refusal, None, "nothing is refused here");
+                }
+            }
             Call::Nodes => self.nodes(),
             Call::Scope => self.scope(),
             Call::Report => {

@@ -2,13 +2,8 @@
 
 use core::time::Duration;
 
-use super::worker::Worker;
-use crate::{
-    alloc::Busy,
-    allocator::core::Core,
-    platform::PlatformError,
-    sync::{Arc, Condvar, LockRank, Mutex},
-};
+use super::{stop::Stop, worker::Worker};
+use crate::{alloc::Busy, allocator::core::Core, platform::PlatformError, sync::Arc};
 
 /// How often caches age.
 const PERIOD: Duration = Duration::from_secs(1);
@@ -20,31 +15,13 @@ pub(super) struct Maintenance {
     stop: Arc<Stop>,
 }
 
-#[derive(Debug, Default)]
-struct Stop {
-    asked: Mutex<bool>,
-    changed: Condvar,
-}
-
-impl Stop {
-    /// Waits for a period, and tells whether to stop.
-    fn wait(&self) -> bool {
-        let _rank = LockRank::Leaf.acquire();
-        let mut asked = self.asked.lock();
-        if !*asked {
-            self.changed.wait_for(&mut asked, PERIOD);
-        }
-        *asked
-    }
-}
-
 impl Maintenance {
     /// Starts the thread; it ends when it is stopped or the allocator is gone.
     pub(super) fn start(core: &Arc<Core>) -> Result<Self, PlatformError> {
         let stop = Arc::new(Stop::default());
         let (seen, core) = (Arc::clone(&stop), Arc::downgrade(core));
         let worker = Worker::start("gfp-maintenance".to_owned(), move || {
-            while !seen.wait() {
+            while !seen.sleep(PERIOD) {
                 let Some(core) = core.upgrade() else { return };
                 let _busy = Busy::enter();
                 core.domain.age();
@@ -56,9 +33,7 @@ impl Maintenance {
 
     /// Has the thread end, after one visit to all caches at most.
     pub(super) fn ask_to_stop(&self) {
-        let _rank = LockRank::Leaf.acquire();
-        *self.stop.asked.lock() = true;
-        self.stop.changed.notify_all();
+        self.stop.ask();
     }
 
     /// Waits for its end.

@@ -4,14 +4,17 @@
 //! |---|---|---|
 //! | `gfp-maintenance` | lets caches age, once a second | `maintenance.rs` |
 //! | `gfp-kswapdN` | keeps memory of node N free | `kswapd.rs` |
+//! | `gfp-reporting` | gives free memory back to the system, if that was asked for | `reporting.rs` |
 
 mod kswapd;
 mod maintenance;
+mod reporting;
+mod stop;
 mod worker;
 
 pub(super) use kswapd::Home;
 
-use self::{kswapd::Kswapd, maintenance::Maintenance};
+use self::{kswapd::Kswapd, maintenance::Maintenance, reporting::Reporter};
 use super::core::Core;
 use crate::{platform::PlatformError, sync::Arc};
 
@@ -20,6 +23,7 @@ use crate::{platform::PlatformError, sync::Arc};
 pub(super) struct Background {
     maintenance: Maintenance,
     kswapds: Vec<Kswapd>,
+    reporter: Option<Reporter>,
 }
 
 impl Background {
@@ -28,17 +32,23 @@ impl Background {
     /// # Errors
     /// When the system refuses one; then none is left.
     pub(super) fn start(core: &Arc<Core>, homes: Vec<Home>) -> Result<Self, PlatformError> {
-        let mut threads = Self { maintenance: Maintenance::start(core)?, kswapds: Vec::new() };
-        for home in homes {
-            match Kswapd::start(core, home) {
-                Ok(kswapd) => threads.kswapds.push(kswapd),
-                Err(error) => {
-                    threads.stop(core);
-                    return Err(error);
-                }
+        let mut threads =
+            Self { maintenance: Maintenance::start(core)?, kswapds: Vec::new(), reporter: None };
+        match threads.start_others(core, homes) {
+            Ok(()) => Ok(threads),
+            Err(error) => {
+                threads.stop(core);
+                Err(error)
             }
         }
-        Ok(threads)
+    }
+
+    fn start_others(&mut self, core: &Arc<Core>, homes: Vec<Home>) -> Result<(), PlatformError> {
+        for home in homes {
+            self.kswapds.push(Kswapd::start(core, home)?);
+        }
+        self.reporter = Reporter::start(core)?;
+        Ok(())
     }
 
     /// Stops all threads and waits for their ends, [a while](worker::PATIENCE) for each: one that is in a call of the application's
@@ -49,8 +59,14 @@ impl Background {
         core.domain.refuse_requests();
         core.reclaim.wake_all();
         self.maintenance.ask_to_stop();
-        let Self { maintenance, kswapds } = self;
+        let Self { maintenance, kswapds, reporter } = self;
+        if let Some(reporter) = &reporter {
+            reporter.ask_to_stop();
+        }
         kswapds.into_iter().for_each(|kswapd| kswapd.end(core));
+        if let Some(reporter) = reporter {
+            reporter.end();
+        }
         maintenance.end();
     }
 }

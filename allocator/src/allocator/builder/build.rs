@@ -1,14 +1,14 @@
 //! How the options become an allocator.
 
-use core::ops::Range;
-use std::sync::OnceLock;
+use core::ops::{Range, RangeInclusive};
+use std::{sync::OnceLock, time::Duration};
 
 use super::Builder;
 use crate::{
     alloc::{Domain, DomainOptions},
     allocator::{
         Allocator,
-        core::Core,
+        core::{Core, Keeping},
         debug::Debug,
         fork,
         numbers::Number,
@@ -19,12 +19,15 @@ use crate::{
     node::{DirtyLimit, ZonePlan, zone_spans},
     pcp::sizing::HighFraction,
     platform::{Arena, Backing, Downgrade, PlatformError, Topology, arena::Residency, topology::Cpu},
-    reclaim::NodeReclaimMode,
-    zone::{PAGEBLOCK_FRAMES, ZoneSpan},
+    reclaim::{NodeReclaimMode, Reporting},
+    zone::{PAGEBLOCK_FRAMES, Zone, ZoneSpan},
 };
 
 /// What sizes that change by whole pageblocks are multiples of.
 const PAGEBLOCK_BYTES: usize = FRAME_BYTES * PAGEBLOCK_FRAMES as usize;
+
+/// How long after frees memory may be given back.
+const REPORT_DELAYS: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_hours(1);
 
 /// The host's topology, read once: an allocator is built in far less time than it takes to read.
 fn host_topology() -> Result<&'static Topology, PlatformError> {
@@ -51,6 +54,10 @@ impl Builder {
     pub fn build(mut self) -> Result<Allocator, BuildError> {
         let online_frames = self.online_frames()?;
         let node_reclaim_mode = self.checked_node_reclaim_mode()?;
+        if let Some(delay) = self.report_free.filter(|delay| !REPORT_DELAYS.contains(delay)) {
+            let problem = format!("{delay:?} was asked; it must be 1 ms to 1 h");
+            return Err(BuildError::option("report_free", problem));
+        }
         self.arena.bytes = self.maximum.unwrap_or(self.arena.bytes);
         fork::install().map_err(|error| BuildError::platform("preparing for forks", error))?;
         let number = Number::take().map_err(|error| BuildError::platform("numbering it", error))?;
@@ -84,7 +91,16 @@ impl Builder {
         let domain = Domain::new(&options)
             .map_err(|error| BuildError::platform("reserving the frame table", error))?;
         let debug = Debug::new(self.debug, domain.frames(), &arena, self.on_finding)?;
-        let core = Core::new(domain, node_reclaim_mode, arena, nodes, debug, self.hooks, number);
+        if arena.is_lent() {
+            // What its lender left there.
+            domain.zones().iter().for_each(Zone::forget_contents);
+        }
+        let reporting = match self.report_free {
+            Some(delay) if arena.keeps_memory().is_none() => Reporting::after(&domain, delay),
+            _ => Reporting::default(),
+        };
+        let keeping = Keeping { node_reclaim_mode, reporting };
+        let core = Core::new(domain, keeping, arena, nodes, debug, self.hooks, number);
         Allocator::new(core, self.maintain, plan.homes(topology))
             .map_err(|error| BuildError::platform("starting a background thread", error))
     }

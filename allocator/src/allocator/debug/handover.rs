@@ -4,7 +4,7 @@ use core::ops::Range;
 
 use super::{Caller, Debug, DebugModes};
 use crate::{
-    alloc::free_pages_ok,
+    alloc::{Asked, free_pages_ok},
     allocator::core::Core,
     error::{AllocError, FailReason, Finding, Flaw},
     frame::{self, BadFrame, Block, Pfn},
@@ -99,13 +99,14 @@ impl Core {
     /// Those of `request`; and when the block's memory cannot be opened.
     pub(in crate::allocator) fn hand_out(
         &self,
-        gfp: Gfp,
         caller: Caller,
-        waiting: Waiting,
-        request: impl Fn() -> Result<Block, AllocError>,
+        asked: Asked<'_>,
+        request: impl Fn(Asked<'_>) -> Result<Block, AllocError>,
     ) -> Result<Block, AllocError> {
+        let Asked { gfp, waiting, content, .. } = asked;
         loop {
-            let block = request()?;
+            content.take();
+            let block = request(asked)?;
             let Some(debug) = &self.debug else { return Ok(block) };
             match debug.hand_out(&self.arena, block, gfp, caller) {
                 Ok(()) => return Ok(block),

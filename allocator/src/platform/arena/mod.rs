@@ -249,18 +249,44 @@ impl Arena {
     /// Nobody accesses the range during the call, or relies on its contents afterwards.
     pub unsafe fn discard(&self, offset: usize, len: usize) -> Result<(), PlatformError> {
         let Some(start) = self.range_start(offset, len)? else { return Ok(()) };
-        if self.is_in_huge_pages() {
-            return Err(PlatformError::HugetlbPages);
+        if let Some(error) = self.keeps_memory() {
+            return Err(error);
         }
-        let advice = match self.memory {
-            Memory::Anonymous { .. } => sys::Advice::LinuxDontNeed,
-            // Dropping the pages of a shared mapping would leave them in the file: only a hole frees them.
-            Memory::Memfd { .. } => sys::Advice::LinuxRemove,
+        // The system would take memory of a file's away from under the lock.
+        if offset < self.locked_bytes() {
+            return Err(PlatformError::Locked { bytes: self.locked_bytes() });
+        }
+        let (call, discarded) = match &self.memory {
+            Memory::Anonymous { .. } => {
+                // SAFETY: the range is the mapping's, and by this function's contract nobody relies on its contents.
+                (SystemCall::Madvise, unsafe { sys::advise(start, len, sys::Advice::LinuxDontNeed) })
+            }
+            // Dropping the pages of a shared mapping would leave them in the file: only a hole frees them. And not through the
+            // mapping, which may be closed to all access at the moment.
+            Memory::Memfd { file, .. } => {
+                // SAFETY: as above: the file begins where the mapping does.
+                (SystemCall::Fallocate, unsafe { sys::punch_hole(file.as_fd(), offset, len) })
+            }
             Memory::Lent => return Err(PlatformError::ForeignMapping),
         };
-        // SAFETY: the range is the mapping's, and by this function's contract nobody relies on its contents.
-        unsafe { sys::advise(start, len, advice) }
-            .map_err(|errno| PlatformError::call(SystemCall::Madvise, Asked::Range { offset, len }, errno))
+        discarded.map_err(|errno| PlatformError::call(call, Asked::Range { offset, len }, errno))
+    }
+
+    /// Tells why no memory of the arena is ever given back before it is dropped, if that is so.
+    pub(crate) fn keeps_memory(&self) -> Option<PlatformError> {
+        match self.memory {
+            _ if self.is_in_huge_pages() => Some(PlatformError::HugetlbPages),
+            Memory::Lent => Some(PlatformError::ForeignMapping),
+            Memory::Anonymous { .. } | Memory::Memfd { .. } => None,
+        }
+    }
+
+    /// Returns how many bytes from the arena's start on are locked in memory.
+    pub(crate) const fn locked_bytes(&self) -> usize {
+        match self.obtained.residency {
+            Residency::Locked { bytes } => bytes,
+            Residency::NotAsked | Residency::Refused(_) => 0,
+        }
     }
 
     /// Tells whether all of the arena lies in hugetlb pages, which it has taken.

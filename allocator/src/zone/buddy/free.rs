@@ -229,6 +229,7 @@ impl Buddy {
             order += 1;
         }
         self.insert(at, order, migratetype);
+        self.notify_free(order);
     }
 }
 

@@ -42,7 +42,7 @@ impl Buddy {
             return false;
         }
         let order = orders.trailing_zeros().to_le_bytes()[0];
-        let Some(pfn) = self.first(order, from) else { return false };
+        let Some(pfn) = self.lowest(order, from) else { return false };
         if order < PAGEBLOCK_ORDER {
             self.move_freepages_block(pfn, from, to);
             return true;

@@ -123,7 +123,7 @@ impl Buddy {
     }
 
     /// Takes a pageblock out of the free block around it, if there is one; the rest of that stays free.
-    fn carve(&mut self, pageblock: Pfn) -> bool {
+    pub(in crate::zone) fn carve(&mut self, pageblock: Pfn) -> bool {
         let kind = self.pageblock_type(pageblock);
         let around = self.free_block_around(pageblock.max(self.start));
         let Some((head, order)) = around.filter(|&(_, order)| order >= PAGEBLOCK_ORDER) else {
@@ -145,7 +145,7 @@ impl Buddy {
     }
 
     /// Puts a pageblock that is in use as a whole back as a free one of the type that it has.
-    fn put_back(&mut self, pageblock: Pfn) {
+    pub(in crate::zone) fn put_back(&mut self, pageblock: Pfn) {
         let kind = self.pageblock_type(pageblock);
         self.free_frames[kind as usize] += u64::from(PAGEBLOCK_FRAMES);
         self.merge_leaves(pageblock, PAGEBLOCK_ORDER, kind);
@@ -241,6 +241,7 @@ impl Buddy {
             let (head, order) = self.free_block_around(at).ok_or(at)?;
             at = head.add(1 << order);
         }
+        self.touch_range(start, end);
         at = start;
         while let Some((head, order)) = (at < end).then(|| self.free_block_around(at)).flatten() {
             let kind = self.pageblock_type(at);

@@ -6,6 +6,7 @@
 //! of the index, whatever the size of the zone; and zeroed memory means "all free", so that a huge zone costs
 //! nothing until it is used. A search takes the lowest address.
 
+mod content;
 mod counts;
 mod fallback;
 mod free;
@@ -17,6 +18,7 @@ mod leaf;
 mod tests;
 
 use self::{
+    content::Contents,
     index::LeafSets,
     isolate::PageblockFlags,
     leaf::{LEAF_FRAMES, LEAF_ORDER, Leaf},
@@ -28,6 +30,7 @@ use crate::{
     trace,
 };
 
+pub use content::{Content, FREED};
 pub use fallback::{Fallback, Grouping, RmqueueMode};
 
 /// Number of orders that the tables have room for.
@@ -92,6 +95,7 @@ pub struct Buddy {
     sets: LeafSets,
     /// [`PageblockFlags`] of each pageblock.
     types: ZeroedSlice<u8>,
+    contents: Contents,
     /// How many pageblocks have each type.
     pageblocks: [u32; TYPES],
     nr_free: [[u32; ORDERS]; TYPES],
@@ -116,6 +120,7 @@ impl Buddy {
             leaves: ZeroedSlice::new(leaves)?,
             sets: LeafSets::new(TYPES * (max_order.index() + 1), leaves)?,
             types: ZeroedSlice::new(blocks)?,
+            contents: Contents::new(blocks)?,
             pageblocks: [0; TYPES],
             nr_free: [[0; ORDERS]; TYPES],
             available: [0; TYPES],
@@ -274,10 +279,20 @@ impl Buddy {
 
     /// Returns the lowest free block of exactly this order and type.
     #[inline]
-    fn first(&self, order: u8, migratetype: MigrateType) -> Option<Pfn> {
+    fn lowest(&self, order: u8, migratetype: MigrateType) -> Option<Pfn> {
         let leaf = self.sets.first(self.set_of(order, migratetype))?;
         let offset = if order < LEAF_ORDER { self.leaves[leaf].find(order)? } else { 0 };
         Some(self.leaf_start(leaf).add(offset))
+    }
+
+    /// As [`lowest`](Self::lowest), for the low part of the block to be taken.
+    #[inline]
+    fn first(&mut self, order: u8, migratetype: MigrateType) -> Option<Pfn> {
+        let pfn = self.lowest(order, migratetype)?;
+        if order >= LEAF_ORDER {
+            self.touch_first(pfn);
+        }
+        Some(pfn)
     }
 
     /// Takes the lowest block of the smallest order that has one of the type, and splits it
@@ -323,6 +338,8 @@ impl Buddy {
             if order.get() < LEAF_ORDER {
                 leaf.mark_used(Self::offset_of(pfn), order.get());
             }
+        } else {
+            self.touch_others(pfn, order);
         }
     }
 
@@ -402,7 +419,8 @@ impl Buddy {
         blocks << order
     }
 
-    /// Takes the low frames of the lowest block of `order`, when there is no smaller block.
+    /// Takes the low frames of the lowest block of `order`, when there is no smaller block. Out of line: not what most refills do.
+    #[inline(never)]
     fn take_run(
         &mut self,
         order: u8,

@@ -1,5 +1,6 @@
 //! The buddy against a second, plain statement of its rules.
 
+mod contents;
 mod coverage;
 mod machine;
 mod model;

@@ -4,6 +4,7 @@ use proptest::{prelude::*, test_runner::TestRunner};
 use proptest_state_machine::{ReferenceStateMachine, StateMachineTest};
 
 use super::{
+    contents::Touched,
     coverage::Coverage,
     model::{Ask, Held, Model, Taken},
     pageblocks::Change,
@@ -388,6 +389,7 @@ pub(super) struct Tested {
     buddy: Buddy,
     coverage: Coverage,
     steps: u32,
+    touched: Touched,
 }
 
 impl Tested {
@@ -419,6 +421,10 @@ impl Tested {
             _ => unreachable!("the other steps take nothing"),
         }
         assert_eq!(batch.numbers(), expected.pfns, "the blocks of {step:?}");
+        for &pfn in batch.numbers() {
+            let content = self.touched.take(pfn, pfn + order.frames());
+            assert!(batch.len() > 1 || order < Order::PAGEBLOCK || self.buddy.last_content() == content);
+        }
         let Taken { claimed, stolen, boosts, .. } = *expected;
         assert_eq!(done, Fallback { claimed, stolen, boosts }, "the fallbacks of {step:?}");
     }
@@ -504,7 +510,7 @@ impl StateMachineTest for Machine {
         let Model { start, end, max_order, .. } = reference.model;
         let buddy =
             Buddy::new(Pfn::new(start), Pfn::new(end), Pfn::new(end), Order::new(max_order)).expect("small");
-        Tested { buddy, coverage: Coverage::default(), steps: 0 }
+        Tested { buddy, coverage: Coverage::default(), steps: 0, touched: Touched::default() }
     }
 
     fn apply(mut tested: Tested, reference: &Reference, _: Step) -> Tested {
@@ -529,6 +535,9 @@ impl StateMachineTest for Machine {
             &Deed::TookRange { start, end, done } => {
                 let taken = tested.buddy.take_range(Pfn::new(start), Pfn::new(end));
                 assert_eq!(taken.is_ok(), done, "frames {start:#x} to {end:#x}: {taken:?}");
+                if done {
+                    tested.touched.take(start, end);
+                }
                 tested.coverage.took_range(done);
             }
             &Deed::Reserved { held, done } => {
@@ -545,6 +554,7 @@ impl StateMachineTest for Machine {
         tested.steps += 1;
         if tested.steps.is_multiple_of(256) {
             tested.compare_pageblocks(&reference.model);
+            tested.touched.compare_and_report(&mut tested.buddy, &reference.model);
         }
         tested
     }
