@@ -35,7 +35,7 @@ pub enum NodeReclaim {
 /// # use gfp::{AllocError, Gfp, Nid, NodeMask, Order, frame::{AllocatorNumber, Block, ZoneNumber}};
 /// # use gfp::alloc::{AllocContext, Asked, Domain, DomainOptions, NoPressure, NodeReclaim, Pressure};
 /// # use gfp::{alloc::alloc_pages_nodemask, gfp::ZoneType};
-/// # use gfp::node::{Distances, NodeFrames, ZonePlan, ZoneRef, zone_spans};
+/// # use gfp::node::{DirtyLimit, Distances, NodeFrames, ZonePlan, ZoneRef, zone_spans};
 /// # use gfp::pcp::{Handover, sizing::HighFraction};
 /// # use gfp::zone::{Waiting, watermark::WatermarkRule};
 /// /// Counts who turns to it, and has nothing to offer.
@@ -78,6 +78,8 @@ pub enum NodeReclaim {
 /// #     cpu_nodes: Box::new([]),
 /// #     max_order: Order::new(10),
 /// #     rule: WatermarkRule::AnySuitable,
+/// #     grouping: None,
+/// #     dirty_limit: DirtyLimit::default(),
 /// #     min_free_kbytes: None,
 /// #     watermark_scale_factor: 10,
 /// #     cpus: 1,
