@@ -120,7 +120,7 @@ coverage: setup ## Count which lines the library's tests run, and write results/
 	@$(STEP) coverage scripts/coverage
 
 mutants: setup ## See which small changes the tests notice, for MINUTES, and go on where it stopped (installs cargo-mutants)
-	@$(STEP) mutants scripts/mutants $(MINUTES)
+	@$(STEP) mutants scripts/mutants --minutes $(MINUTES)
 
 gate: setup ## Count the instructions of a pair (needs valgrind)
 	@$(STEP) "instruction gate" cargo test --release --package bench-harness $(ALONE) --test instructions

@@ -2,9 +2,9 @@
 
 #![cfg(target_os = "linux")]
 
-use std::{collections::BTreeMap, env, fs};
+use std::{cell::RefCell, collections::BTreeMap, env, fs, os::unix::fs::FileExt};
 
-use gfp::{Allocator, Gfp, Maintain, Order};
+use gfp::{Allocator, Gfp, Maintain, Order, Pfn, gfp::MigrateType, trace};
 use object::{
     Endianness,
     elf::{FileHeader64, NoteType},
@@ -23,8 +23,8 @@ struct Probe {
     name: String,
     /// Where each argument is, with its size.
     arguments: Vec<String>,
-    /// Whether the arguments are looked for only while a tracer has raised the probe's semaphore.
-    has_semaphore: bool,
+    /// The address of the word that a tracer raises, and without which the arguments are not looked for, as the file has it.
+    semaphore: Option<u64>,
 }
 
 /// Reads a note: three addresses, of the probe, of a base and of the semaphore, and three texts.
@@ -37,7 +37,7 @@ fn probe(note: &[u8]) -> Probe {
         provider: text(),
         name: text(),
         arguments: text().split_whitespace().map(str::to_owned).collect(),
-        has_semaphore: addresses[16..].iter().any(|&byte| byte != 0),
+        semaphore: addresses[16..].try_into().map(u64::from_le_bytes).ok().filter(|&address| address != 0),
     }
 }
 
@@ -120,6 +120,49 @@ fn what_is_on_the_way_of_a_hit_or_of_many_blocks_has_a_semaphore() {
             "mm_page_alloc" => continue,
             _ => false,
         };
-        assert_eq!(probe.has_semaphore, has_one, "{probe:?}");
+        assert_eq!(probe.semaphore.is_some(), has_one, "{probe:?}");
     }
+}
+
+/// Sets the semaphores of all probes, as a tracer does that begins or ends to listen.
+fn listen(listening: u16) {
+    let program = env::current_exe().expect("this program has a path").display().to_string();
+    let maps = fs::read_to_string("/proc/self/maps").expect("/proc is mounted");
+    let first = maps.lines().find(|line| line.ends_with(&program)).expect("the program is mapped");
+    let (start, _) = first.split_once('-').expect("a range");
+    let bias = u64::from_str_radix(start, 16).expect("hexadecimal");
+    let memory = fs::OpenOptions::new().write(true).open("/proc/self/mem").expect("one's own memory");
+    for semaphore in probes().iter().filter_map(|probe| probe.semaphore) {
+        memory.write_all_at(&listening.to_ne_bytes(), bias + semaphore).expect("a word of the program");
+    }
+}
+
+#[test]
+fn arguments_are_looked_for_while_somebody_listens() {
+    let asked = RefCell::new(Vec::new());
+    let fire = || {
+        trace::mm_page_pcpu_drain(&[8, 9], Order::ZERO, |pfn| {
+            asked.borrow_mut().push(pfn.get());
+            MigrateType::Movable
+        });
+        let now = || {
+            asked.borrow_mut().push(7);
+            MigrateType::Unmovable
+        };
+        trace::mm_page_alloc_extfrag(
+            Pfn::new(7),
+            Order::ZERO,
+            9,
+            MigrateType::Unmovable,
+            MigrateType::Movable,
+            now,
+        );
+        std::mem::take(&mut *asked.borrow_mut())
+    };
+    assert_eq!(fire(), [0; 0]);
+    listen(1);
+    assert_eq!(fire(), [8, 9, 7]);
+    use_an_allocator();
+    listen(0);
+    assert_eq!(fire(), [0; 0]);
 }

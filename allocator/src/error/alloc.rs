@@ -344,4 +344,57 @@ mod tests {
         );
         assert_eq!(std::error::Error::source(&error).unwrap().to_string(), bad.to_string());
     }
+
+    #[test]
+    fn every_refusal_of_a_zone_has_words_of_its_own() {
+        let told = |refusal| tried(2, ZoneType::Movable, refusal).to_string();
+        let table = [
+            (Refusal::Watermark, "node 2 Movable: below its watermark"),
+            (Refusal::NoBlock, "node 2 Movable: no free block large enough"),
+            (Refusal::Cpuset, "node 2 Movable: not in the allowed nodes"),
+            (Refusal::DirtyLimit, "node 2 Movable: its node is over the dirty limit"),
+            (Refusal::LockBusy, "node 2 Movable: its lock was busy"),
+            (Refusal::Closed, "node 2 Movable: closed"),
+            (Refusal::NotPopulated, "node 2 Movable: has no memory"),
+        ];
+        for (refusal, text) in table {
+            assert_eq!(told(refusal), text);
+        }
+    }
+
+    #[test]
+    fn every_failure_says_what_to_do_about_it() {
+        let table = [
+            (
+                FailReason::WouldBlock,
+                "it would have had to wait for a lock; retry, or use a request that may wait",
+            ),
+            (FailReason::NoZone, "no zone is allowed; widen the node mask or cpuset, or drop THISNODE"),
+            (FailReason::NoNode, "there is no such node; name one of the allocator's nodes"),
+            (FailReason::ChargeRefused, "its charge was refused; raise the quota, or leave out ACCOUNT"),
+            (FailReason::Guarded, "the system did not make its memory accessible; raise vm.max_map_count"),
+            (FailReason::Closed, "the allocator is closed; build an allocator in this process"),
+            (
+                FailReason::NoMemory,
+                "no zone could serve it; free blocks, register a shrinker, or build a larger",
+            ),
+        ];
+        for (reason, text) in table {
+            let error = AllocError::new(Gfp::KERNEL, 1, reason);
+            assert!(
+                error.to_string().starts_with(&format!("cannot allocate 2^1 frames with GFP_KERNEL: {text}"))
+            );
+            assert!(std::error::Error::source(&error).is_none());
+        }
+    }
+
+    #[test]
+    fn a_lower_order_is_advised_where_only_large_blocks_are_missing() {
+        let mut error = AllocError::new(Gfp::KERNEL, 9, FailReason::NoMemory);
+        error.record(tried(0, ZoneType::Normal, Refusal::NoBlock));
+        let lower = "free neighbouring blocks, ask for a lower order, or build a larger arena";
+        assert!(error.to_string().ends_with(lower), "{error}");
+        error.record(tried(0, ZoneType::Dma32, Refusal::Watermark));
+        assert!(!error.to_string().ends_with(lower), "{error}");
+    }
 }

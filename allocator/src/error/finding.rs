@@ -99,4 +99,24 @@ mod tests {
              circulation"
         );
     }
+
+    #[test]
+    fn a_finding_about_a_call_of_the_system_has_its_error_as_source() {
+        let refused = || PlatformError::HostPageSize { bytes: 1 << 16 };
+        let finding = |flaw| Finding { pfn: 8, order: 0, flaw, last_free: None };
+        for (flaw, begins) in [
+            (Flaw::GuardLifted(refused()), "the guard was lifted from all free memory: "),
+            (Flaw::NotOpened(refused()), "its memory stays closed, and the request fails: "),
+        ] {
+            let text = format!("block of order 0 at frame 0x8: {begins}{}", refused());
+            assert_eq!(finding(flaw.clone()).to_string(), text);
+            let source = std::error::Error::source(&finding(flaw)).map(ToString::to_string);
+            assert_eq!(source, Some(refused().to_string()));
+        }
+        let in_use = finding(Flaw::InUse { order: 3 });
+        let text = "block of order 0 at frame 0x8: it was about to be handed out, but heads a block of order 3 that \
+                    is in use";
+        assert_eq!(in_use.to_string(), text);
+        assert!(std::error::Error::source(&in_use).is_none());
+    }
 }

@@ -84,4 +84,12 @@ mod tests {
         let inner = AllocError::new(Gfp::KERNEL, 0, FailReason::Closed);
         assert_eq!(text(inner.into()), format!("no page for fragments: {inner}"));
     }
+
+    #[test]
+    fn the_source_is_why_there_was_no_page() {
+        let inner = AllocError::new(Gfp::KERNEL, 0, FailReason::NoMemory);
+        let source = |error: &FragError| std::error::Error::source(error).map(ToString::to_string);
+        assert_eq!(source(&inner.into()), Some(inner.to_string()));
+        assert_eq!(source(&FragError::Empty), None);
+    }
 }

@@ -158,4 +158,32 @@ mod tests {
         let error = FreeError::new(Misuse::OutOfRange, 7, 2, FrameStory::Unknown);
         assert_eq!(error.to_string(), "cannot free frame 0x7 with order 2: it is outside the arena");
     }
+
+    #[test]
+    fn every_misuse_and_every_story_has_words_of_its_own() {
+        let misuses = [
+            (Misuse::DoubleFree, "it was freed, or made a block again, before"),
+            (Misuse::Tail, "it is not the first frame of a block; free the block by its first frame"),
+            (Misuse::Foreign, "it belongs to another allocator; free it there"),
+            (Misuse::Shared, "it is shared; drop the references instead"),
+            (Misuse::Saturated, "it has more references than can be counted, and is never freed"),
+            (Misuse::Stale, "a later owner has taken it apart since these raw parts were taken"),
+            (Misuse::Misaligned, "it is not aligned to that order"),
+            (Misuse::NotAllocated, "it was never handed out"),
+            (Misuse::Closed, "the allocator is closed"),
+        ];
+        let stories = [
+            (FrameStory::Free, "it is free"),
+            (FrameStory::Interior, "it is inside a block"),
+            (FrameStory::Reserved, "it is reserved"),
+            (FrameStory::Isolated, "it is isolated"),
+        ];
+        for (misuse, what) in misuses {
+            for (story, found) in stories {
+                let text = format!("cannot free frame 0x10 with order 4: {what} (its descriptor: {found})");
+                assert_eq!(FreeError::new(misuse, 16, 4, story).to_string(), text);
+            }
+        }
+        assert_eq!(FrameStory::Unknown.to_string(), "nothing is known of it");
+    }
 }

@@ -40,5 +40,7 @@ mod tests {
             "cannot take another reference to the block of order 3 at frame 0x1200: it has as many references as can \
              be counted; drop some first"
         );
+        let source = std::error::Error::source(&error).map(ToString::to_string);
+        assert_eq!(source, Some(RefError::Saturated.to_string()));
     }
 }

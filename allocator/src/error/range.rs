@@ -86,4 +86,28 @@ mod tests {
             "frames 0x200 to 0x600: 3 of its frames are in use; free them, or try again when other threads have"
         );
     }
+
+    #[test]
+    fn every_problem_says_what_must_be_otherwise() {
+        let at = Pfn::new(0x400);
+        let table = [
+            (RangeProblem::Empty, "there is no frame in it".to_owned()),
+            (RangeProblem::OutOfRange, "it reaches beyond the arena".to_owned()),
+            (
+                RangeProblem::Misaligned,
+                "it must consist of whole pageblocks of 512 frames of each zone".to_owned(),
+            ),
+            (RangeProblem::SeveralZones, "it must lie in one zone".to_owned()),
+            (RangeProblem::FrameInUse(at), format!("{at} is in use; free it, or take another range")),
+            (RangeProblem::Cma(at), format!("{at} begins an area that is kept for contiguous requests")),
+            (RangeProblem::Isolated(at), format!("{at} is isolated already; undo that first")),
+            (RangeProblem::Offline(at), format!("{at} is offline; bring it online first")),
+            (RangeProblem::Online(at), format!("{at} is online already")),
+            (RangeProblem::Closed, "the allocator is closed".to_owned()),
+        ];
+        for (problem, text) in table {
+            let error = RangeError { range: Pfn::new(0x200)..Pfn::new(0x600), problem };
+            assert_eq!(error.to_string(), format!("frames 0x200 to 0x600: {text}"));
+        }
+    }
 }

@@ -172,4 +172,34 @@ mod tests {
         names.sort_unstable();
         assert!(names.windows(2).all(|pair| pair[0] != pair[1]));
     }
+
+    #[test]
+    fn every_refusal_for_which_something_helps_says_what() {
+        let table = [
+            (SystemCall::Mprotect, Errno::NOMEM, "raise vm.max_map_count or RLIMIT_DATA"),
+            (SystemCall::Mmap, Errno::NOMEM, "raise RLIMIT_AS"),
+            (SystemCall::Munmap, Errno::NOMEM, "raise vm.max_map_count"),
+            (SystemCall::Mlock, Errno::AGAIN, "raise RLIMIT_MEMLOCK"),
+            (SystemCall::Madvise, Errno::NOMEM, "the system or the memory cgroup has too little memory"),
+            (SystemCall::Madvise, Errno::INVAL, "locked pages cannot be discarded"),
+            (SystemCall::MemfdCreate, Errno::MFILE, "raise RLIMIT_NOFILE"),
+            (SystemCall::MemfdCreate, Errno::NFILE, "raise RLIMIT_NOFILE"),
+            (SystemCall::MemfdCreate, Errno::INVAL, "shorten the name to 249 bytes"),
+            (SystemCall::Ftruncate, Errno::FBIG, "raise RLIMIT_FSIZE"),
+            (SystemCall::SchedSetaffinity, Errno::INVAL, "choose a CPU that is online"),
+            (SystemCall::ThreadSpawn, Errno::AGAIN, "raise RLIMIT_NPROC"),
+            (SystemCall::ReadFile, Errno::NOENT, "mount sysfs on /sys"),
+            (SystemCall::Mbind, Errno::INVAL, "choose nodes that are online"),
+            (SystemCall::Mbind, Errno::NOSYS, "the kernel was built without NUMA"),
+            (SystemCall::MovePages, Errno::NOSYS, "the kernel was built without NUMA"),
+            (SystemCall::Mbind, Errno::PERM, "a security policy"),
+            (SystemCall::Membarrier, Errno::ACCESS, "a security policy"),
+            (SystemCall::MovePages, Errno::NOMEM, "the system or the process's limits leave too little"),
+        ];
+        for (call, errno, begins) in table {
+            let remedy = call.remedy(errno).unwrap_or_default();
+            assert!(remedy.starts_with(begins), "{call}, {errno}: {remedy}");
+        }
+        assert_eq!(SystemCall::Mmap.remedy(Errno::INVAL), None);
+    }
 }

@@ -252,7 +252,9 @@ mod tests {
     #[test]
     fn the_watermark_is_replaced_and_nothing_else() {
         let flags = AllocFlags::fast_path(Gfp::KERNEL);
-        assert_eq!(flags.with_wmark(WmarkIndex::High).wmark(), WmarkIndex::High);
+        for mark in [WmarkIndex::Min, WmarkIndex::Low, WmarkIndex::High, WmarkIndex::Promo] {
+            assert_eq!(flags.with_wmark(mark).wmark(), mark);
+        }
         assert_eq!(flags.with_wmark(WmarkIndex::Promo).without(AllocFlags::WMARK_MASK), AllocFlags::KSWAPD);
     }
 }

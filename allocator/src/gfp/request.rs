@@ -104,5 +104,14 @@ mod tests {
             refused.to_string(),
             "the zone modifiers GFP_DMA|__GFP_HIGHMEM exclude each other; keep one of DMA, DMA32 and HIGHMEM"
         );
+        let text = |gfp| check_request(gfp, 0, 10).unwrap_err().to_string();
+        assert_eq!(
+            text(Gfp::MOVABLE | Gfp::RECLAIMABLE),
+            "__GFP_MOVABLE and __GFP_RECLAIMABLE exclude each other; keep one"
+        );
+        assert_eq!(
+            text(Gfp::ATOMIC | Gfp::NOFAIL),
+            "__GFP_NOFAIL needs __GFP_DIRECT_RECLAIM; a request that may not wait can fail"
+        );
     }
 }

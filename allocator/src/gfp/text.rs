@@ -216,6 +216,8 @@ mod tests {
         ];
         for (mask, text) in table {
             assert_eq!(mask.to_string(), text);
+            assert_eq!(format!("{mask:?}"), format!("Gfp({text})"));
+            assert_eq!(Gfp::parse(text), Ok(mask));
         }
     }
 
@@ -233,6 +235,11 @@ mod tests {
         {
             assert_eq!(Gfp::parse(text).unwrap_err().token(), token);
         }
+        let refused = Gfp::parse("__GFP_COLD").unwrap_err();
+        assert_eq!(
+            refused.to_string(),
+            "\"__GFP_COLD\" is neither a gfp flag's name nor a hexadecimal number"
+        );
     }
 
     proptest! {

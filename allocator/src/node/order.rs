@@ -121,6 +121,12 @@ mod tests {
         assert_eq!(numbers(&node_orders(&flat, memory, cpus)), [vec![2, 1], vec![1, 2], vec![2, 1]]);
     }
 
+    #[test]
+    fn a_node_that_has_no_distance_is_not_turned_to() {
+        let flat = Distances::collect(2, |from, to| if from == to { 10 } else { 20 });
+        assert_eq!(numbers(&node_orders(&flat, all(4), all(4))), [[0, 1], [1, 0]]);
+    }
+
     /// The rule once more, as the specification words it: candidates are compared one by one.
     fn by_the_rule(matrix: &[Vec<u32>], memory: &[bool], cpus: &[bool]) -> Vec<Vec<usize>> {
         let nodes = matrix.len();

@@ -223,6 +223,20 @@ mod tests {
         let mut weights = [0; NODES_MAX];
         (weights[0], weights[3]) = (3, 1);
         assert_eq!(nodes(MemPolicy::WeightedInterleave(weights), 9), [0, 0, 0, 3, 0, 0, 0, 3, 0]);
+        for policy in [MemPolicy::Interleave(mask(&[0, 2])), MemPolicy::WeightedInterleave(weights)] {
+            let by_turns = |target: &Target| target.in_turn && target.allowed == NodeMask::ALL;
+            assert!(
+                targets(policy, 5).iter().all(by_turns),
+                "the statistics count them, and any node may help"
+            );
+        }
+    }
+
+    #[test]
+    fn a_node_that_has_no_distance_is_not_the_nearest() {
+        let mut state =
+            PolicyState::new(MemPolicy::PreferredMany(mask(&[NODES])), NodeMask::ALL).expect("named");
+        assert_eq!(state.target(Nid::new(1), NodeMask::ALL, &ring()).node, Nid::new(1));
     }
 
     #[test]

@@ -346,3 +346,6 @@ impl ThreadCache {
 fn hot_zone(trusted: Option<AllocatorNumber>, zone: ZoneNumber) -> HotZone {
     trusted.map_or(HotZone::NONE, |allocator| HotZone::new(allocator, zone))
 }
+
+#[cfg(all(test, not(any(loom, shuttle))))]
+mod tests;

@@ -442,3 +442,30 @@ pub(super) fn retire(owner: &Owner<ThreadCache>) {
         home.retire(owner);
     }
 }
+
+#[cfg(all(test, not(any(loom, shuttle))))]
+mod tests {
+    use super::*;
+    use crate::sync::ZeroedSlice;
+
+    #[test]
+    fn a_thousand_threads_change_the_shares_a_few_times_only() {
+        assert_eq!([0, 1, 2, 7, 8, 9, 15, 16].map(shares_of), [1, 1, 2, 7, 8, 9, 15, 16]);
+        assert_eq!([17, 18, 19, 31, 32, 33, 37, 1000].map(shares_of), [18, 18, 20, 32, 32, 36, 40, 1024]);
+        let mut shares: Vec<_> = (1..=1000).map(shares_of).collect();
+        assert!(
+            (1..).zip(&shares).all(|(caches, &shares)| caches <= shares && shares - caches <= caches / 8)
+        );
+        shares.dedup();
+        assert_eq!(shares.len(), 7 + 7 * 8 + 1);
+    }
+
+    #[test]
+    fn a_thread_that_gets_no_cache_is_told_why() {
+        let refused = ZeroedSlice::<u64>::new(usize::MAX / 16).map(|_| ()).expect_err("too much");
+        let texts =
+            [NoCache::Closed, NoCache::ThreadEnds, NoCache::NoMemory(refused)].map(|why| why.to_string());
+        let ends = "the thread is ending and has no cache any more".to_owned();
+        assert_eq!(texts, ["the allocator is closed".to_owned(), ends, refused.to_string()]);
+    }
+}

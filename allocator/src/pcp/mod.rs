@@ -77,3 +77,6 @@ pub use caches::{CachedTotals, Caches, Drained, NoCache};
 pub use ledger::{Ledger, OnLast};
 pub use refill::Refill;
 pub use zone_pcp::ZonePcp;
+
+#[cfg(all(test, not(any(loom, shuttle))))]
+mod tests;

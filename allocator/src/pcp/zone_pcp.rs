@@ -320,3 +320,6 @@ impl ZonePcp {
 const fn signed(frames: u32) -> i32 {
     frames.cast_signed()
 }
+
+#[cfg(all(test, not(any(loom, shuttle))))]
+mod tests;

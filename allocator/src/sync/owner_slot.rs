@@ -290,6 +290,10 @@ mod tests {
         assert_eq!(found(&slot, key(1)), Some(10));
         assert_eq!(at_hand(key(1)), Some(10), "at hand since it was found");
         assert_eq!(found(&slot, key(3)), None);
+        let mut all = Vec::new();
+        slot.for_each(|owner| all.push(value(owner)));
+        assert_eq!(all, [10, 20]);
+        assert_eq!(format!("{slot:?}"), "OwnerSlot { .. }");
     }
 
     #[test]

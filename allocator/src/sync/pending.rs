@@ -159,6 +159,15 @@ mod tests {
     }
 
     #[test]
+    fn an_orphaned_map_says_that_nothing_is_left() {
+        let map = PendingMap::new(5000).unwrap();
+        map.set(4999);
+        map.orphan();
+        assert!(!map.is_flagged());
+        assert!(drained(&map).is_empty());
+    }
+
+    #[test]
     fn the_smallest_map_is_its_own_flag() {
         let map = PendingMap::new(1).unwrap();
         map.set(0);

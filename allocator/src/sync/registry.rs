@@ -212,6 +212,7 @@ mod tests {
             assert!(registry.is_closed() && registry.is_empty());
             assert_eq!(registry.register(Arc::new(2)), Err(RegistryClosed));
             assert_eq!(registry.unregister(&entry, |value| *value), None);
+            assert_eq!(format!("{registry:?}"), "Registry { .. }", "a look does not wait for the lock");
         });
     }
 

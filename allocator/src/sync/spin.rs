@@ -380,4 +380,21 @@ mod tests {
         assert_eq!((stats.acquisitions, stats.contended), (3, 0));
         assert!(stats.hold_ns_max >= 1_000_000 && stats.hold_ns_total >= 3_000_000);
     }
+
+    #[test]
+    fn a_look_at_a_held_lock_does_not_wait_for_it() {
+        let lock = SpinLock::new(LockRank::Zone, 7);
+        let guard = lock.lock();
+        assert_eq!(format!("{lock:?}"), "SpinLock { rank: Zone, .. }");
+        assert_eq!(format!("{guard:?}"), "7");
+    }
+
+    #[test]
+    fn a_lock_without_its_holder_can_be_had_again() {
+        let lock = SpinLock::new(LockRank::Leaf, 1);
+        std::mem::forget(lock.try_lock());
+        assert!(lock.try_lock().is_none());
+        lock.orphan();
+        assert_eq!(lock.try_lock().as_deref(), Some(&1));
+    }
 }

@@ -242,6 +242,10 @@ mod tests {
         let refused = ZeroedSlice::<u64>::new(usize::MAX / 16).unwrap_err();
         assert_eq!(refused.bytes, usize::MAX / 16 * 8);
         assert!(refused.to_string().contains(&refused.bytes.to_string()));
+        assert_eq!(
+            std::error::Error::source(&refused).map(ToString::to_string),
+            Some(refused.errno.to_string())
+        );
         assert_eq!(ZeroedSlice::<u64>::new(usize::MAX).unwrap_err().bytes, usize::MAX);
     }
 
@@ -256,5 +260,18 @@ mod tests {
         assert_eq!(slice[1 << 26], 0);
         let pages = resident_pages().saturating_sub(before);
         assert!(pages < 16 << 8, "{pages} pages of 4 KiB for 1 GiB that was hardly touched");
+    }
+
+    #[test]
+    fn a_look_at_a_slice_does_not_touch_its_elements() {
+        let slice = ZeroedSlice::<u64>::new(1 << 27).unwrap();
+        assert_eq!(format!("{slice:?}"), "ZeroedSlice { len: 134217728, .. }");
+    }
+
+    #[test]
+    fn what_is_made_of_zeroables_is_zero() {
+        let words = <[Word; 3]>::zeroed();
+        assert_eq!(words, [Word(0), Word(0), Word(0)]);
+        assert_eq!(AtomicU16::zeroed().load(Ordering::Relaxed), 0);
     }
 }

@@ -177,3 +177,46 @@ impl ZoneState {
         self.0 >> (4 * (NR_ZONE_TYPES - 1) + 2) & 1 == 1
     }
 }
+
+#[cfg(all(test, not(any(loom, shuttle))))]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const CMA: [AllocFlags; 2] = [AllocFlags::empty(), AllocFlags::CMA];
+
+    proptest! {
+        #[test]
+        fn a_word_gives_back_every_answer_that_it_was_made_of(
+            first in prop::array::uniform5(any::<bool>()),
+            low in prop::array::uniform5(prop::array::uniform2(any::<bool>())),
+            high in prop::array::uniform5(prop::array::uniform2(any::<bool>())),
+        ) {
+            let first_for = FirstFor::collect(|highest| first[highest.index()]);
+            let answer = |highest: ZoneType, mark, flags: AllocFlags| {
+                let marks = if mark == WmarkIndex::Low { low } else { high };
+                marks[highest.index()][usize::from(flags.contains(AllocFlags::CMA))]
+            };
+            let word = SharedZoneState::default();
+            word.publish(ZoneState::of(first_for, answer));
+            for highest in ZoneType::ALL {
+                prop_assert_eq!(first_for.contains(highest), first[highest.index()]);
+                for (cma, flags) in CMA.into_iter().enumerate() {
+                    let willing = low[highest.index()][cma];
+                    prop_assert_eq!(word.get().is_willing(highest, flags), willing);
+                    prop_assert_eq!(word.get().above_low(highest, flags), willing && first[highest.index()]);
+                }
+            }
+            prop_assert_eq!(word.get().above_high(), high[ZoneType::Movable.index()][1]);
+        }
+    }
+
+    #[test]
+    fn a_new_word_refuses_every_request() {
+        let state = SharedZoneState::new().get();
+        assert!(!state.above_high());
+        for (highest, flags) in ZoneType::ALL.into_iter().flat_map(|kind| CMA.map(|flags| (kind, flags))) {
+            assert!(!state.above_low(highest, flags) && !state.is_willing(highest, flags));
+        }
+    }
+}

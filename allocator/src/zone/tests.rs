@@ -1,6 +1,9 @@
 //! A zone against what its own numbers say it should answer.
 
-use super::{FirstFor, Freed, Grouping, Zone, ZoneSpan, ZoneState, watermark::Watermarks};
+use super::{
+    FirstFor, Freed, Grouping, Zone, ZoneReport, ZoneSpan, ZoneState,
+    watermark::{FreeCounts, FreeSnapshot, Watermarks, zone_watermark_fast},
+};
 use crate::{
     frame::{AllocatorNumber, FrameTable, Nid, Order, PcpList, Pfn, ZoneNumber},
     gfp::{AllocFlags, MigrateType, NR_ZONE_TYPES, WmarkIndex, ZoneType},
@@ -9,6 +12,14 @@ use crate::{
 use proptest::prelude::*;
 
 const FRAMES: u32 = 4096;
+
+/// What a request may be entitled to.
+const RESERVES: [AllocFlags; 4] = [
+    AllocFlags::empty(),
+    AllocFlags::CMA,
+    AllocFlags::MIN_RESERVE.union(AllocFlags::NON_BLOCK),
+    AllocFlags::RESERVES,
+];
 
 fn zone(rule: WatermarkRule, marks: Watermarks, reserve: [u64; NR_ZONE_TYPES]) -> Zone {
     let span = ZoneSpan {
@@ -31,6 +42,33 @@ fn expected_state(zone: &Zone) -> ZoneState {
     ZoneState::of(FirstFor::collect(|highest| highest >= ZoneType::Normal), |highest, mark, flags| {
         zone.watermark_ok(Order::ZERO, highest, flags | AllocFlags::from_wmark(mark))
     })
+}
+
+/// Free blocks as a report has them.
+struct Reported<'a>(&'a ZoneReport);
+
+impl FreeCounts for Reported<'_> {
+    fn nr_free(&self, order: u8) -> u64 {
+        self.0.nr_free.iter().map(|blocks| u64::from(blocks[usize::from(order)])).sum()
+    }
+
+    fn has_type(&self, order: u8, migratetype: MigrateType) -> bool {
+        self.0.nr_free[migratetype.index()][usize::from(order)] > 0
+    }
+}
+
+/// The watermark test on what a report says.
+fn by_report(rule: WatermarkRule, report: &ZoneReport, order: u8, flags: AllocFlags) -> bool {
+    let snapshot = FreeSnapshot {
+        free: report.free,
+        free_cma: report.free_cma,
+        free_highatomic: report.free_highatomic,
+        reserved_highatomic: 0,
+        lowmem_reserve: report.lowmem_reserve,
+        max_order: 10,
+        counts: &Reported(report),
+    };
+    zone_watermark_fast(rule, order, &report.marks, ZoneType::Normal, flags, &snapshot)
 }
 
 proptest! {
@@ -67,6 +105,36 @@ proptest! {
         }
         zone.close();
         prop_assert_eq!(zone.state(), ZoneState::default());
+    }
+
+    #[test]
+    fn what_is_read_without_the_lock_answers_as_a_report_does(
+        rule in prop::sample::select(vec![WatermarkRule::HalvePerOrder, WatermarkRule::Harder, WatermarkRule::AnySuitable]),
+        min in 0u64..600, gap in 0u64..600, reserve in 0u64..800,
+        steps in prop::collection::vec((0u8..=10, 0usize..3, prop::bool::weighted(0.7)), 1..60),
+    ) {
+        let marks = Watermarks { min, low: min + gap, high: min + 2 * gap, promo: min + 3 * gap, boost: 0 };
+        let zone = zone(rule, marks, [0, 0, reserve, reserve, reserve]);
+        let mut held = Vec::new();
+        for (order, kind, take) in steps {
+            let (order, kind) = (Order::new(order), MigrateType::PCP[kind]);
+            if take || held.is_empty() {
+                let flags = AllocFlags::from_wmark(WmarkIndex::Low);
+                held.extend(zone.rmqueue_buddy(order, kind, flags).map(|pfn| (pfn, order, kind)));
+            } else {
+                let (pfn, order, kind) = held.swap_remove(usize::from(order.get()) % held.len());
+                let _ = zone.free_one(pfn, order, PcpList::of(order, kind));
+            }
+            let report = zone.report();
+            prop_assert_eq!((zone.watermarks(), zone.lowmem_reserve()), (report.marks, report.lowmem_reserve));
+            for (order, reserves) in (0..=10).flat_map(|order| RESERVES.map(|reserves| (order, reserves))) {
+                for mark in [WmarkIndex::Min, WmarkIndex::Low, WmarkIndex::High, WmarkIndex::Promo] {
+                    let flags = AllocFlags::from_wmark(mark) | reserves;
+                    let answer = zone.watermark_ok(Order::new(order), ZoneType::Normal, flags);
+                    prop_assert_eq!(answer, by_report(rule, &report, order, flags), "{} {:?}", order, flags);
+                }
+            }
+        }
     }
 }
 

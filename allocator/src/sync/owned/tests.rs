@@ -21,6 +21,27 @@ fn an_owner_enters_once_at_a_time() {
 }
 
 #[test]
+fn a_look_at_a_cell_neither_enters_nor_claims_it() {
+    let owner = Owner::new(5);
+    assert_eq!(format!("{owner:?}"), "Owner { cell: OwnedCell { kept: false, .. } }");
+    let inside = owner.enter().expect("nobody has it");
+    assert_eq!(format!("{inside:?} {:?}", owner.cell()), "5 OwnedCell { kept: false, .. }");
+    drop(inside);
+    let claimed = claim(owner.cell()).expect("the owner is outside");
+    assert_eq!(format!("{claimed:?}"), "5");
+    claimed.keep();
+    assert_eq!(format!("{owner:?}"), "Owner { cell: OwnedCell { kept: true, .. } }");
+}
+
+#[test]
+fn a_cell_that_its_owner_keeps_is_nobodys_any_more() {
+    let owner = Owner::new(());
+    owner.cell().keep_by_owner();
+    assert!(owner.cell().is_kept() && owner.cell().try_claim().is_none());
+    assert_eq!(owner.enter().err(), Some(NotEntered::Claimed));
+}
+
+#[test]
 fn an_owner_leaves_on_unwind() {
     let owner = Owner::new(());
     let unwound = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
