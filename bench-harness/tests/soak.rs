@@ -3,20 +3,18 @@
 use bench_harness::soak::{Config, FAULTS_AVAILABLE, Kind, Limit, Summary, run};
 use gfp_oracle::test_scale;
 
-/// Of all threads together: more than lead from an empty arena to the next.
-const OPERATIONS: u64 = 8 * 40_000;
+/// Of all threads together: several checkpoints, until memory is short, and the empty arena in the end.
+const OPERATIONS: u64 = 8 * 20_000;
 
 fn soak(seed: u64) -> Summary {
-    let config = Config {
-        seed,
-        threads: 8,
-        nodes: 2 + usize::try_from(seed % 3).expect("small"),
-        arena_bytes: 48 << 20,
-        faults: FAULTS_AVAILABLE,
-        spoil: None,
-    };
-    let limit = Limit::Operations(OPERATIONS * u64::from(test_scale()));
-    let summary = run(&config, limit, &mut |_| {}).expect("48 MiB and 8 threads");
+    let nodes = 2 + usize::try_from(seed % 3).expect("small");
+    soak_in(seed, nodes, 48 << 20, OPERATIONS)
+}
+
+fn soak_in(seed: u64, nodes: usize, arena_bytes: usize, operations: u64) -> Summary {
+    let config = Config { seed, threads: 8, nodes, arena_bytes, faults: FAULTS_AVAILABLE, spoil: None };
+    let limit = Limit::Operations(operations * u64::from(test_scale()));
+    let summary = run(&config, limit, &mut |_| {}).expect("memory and 8 threads");
     if let Some((violation, record)) = &summary.violation {
         let path = std::env::temp_dir().join(format!("gfp-soak-{seed}-{}.txt", std::process::id()));
         record.write(&path).expect("a file");
@@ -45,4 +43,11 @@ fn nothing_is_wrong_after_many_operations_of_many_threads() {
     assert!(summaries.iter().map(|summary| summary.churned).sum::<u64>() > 0);
     let faults: u64 = summaries.iter().flat_map(|summary| summary.tally.faults().values()).sum();
     assert_eq!(faults > 0, FAULTS_AVAILABLE);
+}
+
+#[test]
+fn nothing_is_wrong_where_pageblocks_are_set_aside_for_who_cannot_wait() {
+    // A hundredth of the zone is more than a pageblock.
+    let summary = soak_in(5, 1, 240 << 20, OPERATIONS);
+    assert!(summary.highatomic >= 512 && summary.epochs > 0, "{summary:?}");
 }

@@ -21,7 +21,9 @@ use crate::{
 ///
 /// Blocks are stamped, every frame has a bit that says whether somebody owns it, and whenever all threads pause, what they hold
 /// is compared with what the allocator counts. Threads end and others take their place, policies and nodes change, pageblocks
-/// go offline, memory is always short. What is wrong is written to a file with all that led there; the exit status says
+/// go offline, memory is always short: shrinkers come and go and give blocks back, requests have deadlines and are cancelled, free
+/// memory goes to the system. Pageblocks are set aside for requests that cannot wait only in zones of 200 MiB and more: with
+/// --arena 256M --nodes 1. What is wrong is written to a file with all that led there; the exit status says
 /// whether anything was.
 #[derive(Args, Clone, Debug)]
 pub struct SoakArgs {
@@ -188,6 +190,10 @@ fn text(summary: &Summary) -> String {
         summary.checkpoints,
         summary.epochs,
     );
+    if summary.highatomic > 0 {
+        text +=
+            &format!("at most {} frames were set aside for requests that cannot wait\n", summary.highatomic);
+    }
     if !faults.is_empty() {
         let calls: Vec<_> = faults.iter().map(|(call, struck)| format!("{call} {struck}")).collect();
         text += &format!("system calls that failed: {}\n", calls.join(", "));
@@ -214,6 +220,7 @@ fn record(config: &Config, summary: &Summary) -> Value {
         "threads_replaced": summary.churned,
         "checkpoints": summary.checkpoints,
         "empty_arenas": summary.epochs,
+        "highatomic_frames": summary.highatomic,
         "calls": calls.into_iter().collect::<serde_json::Map<_, _>>(),
         "faults": summary.tally.faults(),
         "violation": summary.violation.as_ref().map(|(violation, _)| violation),

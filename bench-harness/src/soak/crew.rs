@@ -97,7 +97,8 @@ impl Soak<'_, '_, '_> {
             mem::forget(workers);
         }
         let (elapsed, epochs) = (self.began.elapsed(), self.epoch);
-        Ok(Summary { elapsed, tally, churned, checkpoints: self.checkpoints, epochs, violation })
+        let highatomic = grounds.highatomic();
+        Ok(Summary { elapsed, tally, churned, highatomic, checkpoints: self.checkpoints, epochs, violation })
     }
 
     /// Runs an epoch of so many operations of each thread, or fewer when the time is over; returns how many.

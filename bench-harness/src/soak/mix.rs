@@ -56,6 +56,12 @@ kinds! {
     NoLock "alloc_pages_nolock" Take 250;
     /// Single frames, many at a time.
     Bulk "alloc_pages_bulk" Take 40;
+    /// A block of several frames for who cannot wait.
+    Atomic "alloc_pages atomic" Take 120;
+    /// A block before a deadline, or unless it is cancelled.
+    Request "request" Take 120;
+    /// A block that may not fail, before a deadline.
+    NoFail "request nofail" Take 12;
     /// Frames in a row that are no power of two.
     Exact "alloc_pages_exact" Take 80;
     /// A piece of a page.
@@ -68,6 +74,10 @@ kinds! {
     Free "free" Give 3600;
     /// Frees of many blocks at a time.
     FreeBulk "free_pages_bulk" Give 60;
+    /// Blocks that a shrinker may give back.
+    SetBy "set by" Give 60;
+    /// Some of them are wanted again.
+    TakeUp "take up" Take 20;
     /// A block becomes single frames.
     Split "split_page" Neither 60;
     /// A block gets its first reference.
@@ -92,6 +102,18 @@ kinds! {
     MemsAllowed "set_mems_allowed" Neither 4;
     /// A node is reclaimed from, or no more.
     Reclaiming "set_reclaiming" Neither 4;
+    /// A bag gets a shrinker.
+    Register "register_shrinker" Neither 8;
+    /// A shrinker is removed.
+    Unregister "remove shrinker" Neither 4;
+    /// What a thread waits for is cancelled.
+    Cancel "cancel" Neither 20;
+    /// Frames are counted as dirty, or as a cache's.
+    Count "mod_node_page_state" Neither 30;
+    /// They are not any more.
+    TakeBack "mod_node_page_state back" Neither 30;
+    /// Free memory goes to the system.
+    Trim "trim" Neither 5;
     /// Pageblocks leave circulation.
     Isolate "start_isolate" Neither 3;
     /// Pageblocks come back.
@@ -155,17 +177,20 @@ impl Mix {
     }
 }
 
-/// What requests ask for: kinds of migrate types, reserves, zones and patience.
-const MASKS: [Gfp; 16] = [
+/// What requests ask for: kinds of migrate types, reserves, zones and patience. Those that reclaim again and again when memory is
+/// short are few: they sleep most of the time.
+const MASKS: [Gfp; 18] = [
     Gfp::KERNEL,
-    Gfp::KERNEL,
-    Gfp::KERNEL,
+    Gfp::KERNEL.union(Gfp::NORETRY),
+    Gfp::KERNEL.union(Gfp::NORETRY),
     Gfp::HIGHUSER_MOVABLE,
-    Gfp::HIGHUSER_MOVABLE,
+    Gfp::HIGHUSER_MOVABLE.union(Gfp::NORETRY),
     Gfp::KERNEL.union(Gfp::RECLAIMABLE),
     Gfp::ATOMIC,
     Gfp::NOWAIT,
     Gfp::NOFS.union(Gfp::WRITE),
+    Gfp::KERNEL.union(Gfp::WRITE),
+    Gfp::HIGHUSER_MOVABLE.union(Gfp::WRITE),
     Gfp::HIGHUSER.union(Gfp::ACCOUNT),
     Gfp::KERNEL.union(Gfp::ZERO),
     Gfp::KERNEL.union(Gfp::DMA),
@@ -177,6 +202,18 @@ const MASKS: [Gfp; 16] = [
 
 pub(super) fn mask(rng: &mut Rng) -> Gfp {
     MASKS[rng.below(MASKS.len())]
+}
+
+/// What requests ask for that may wait as long as it takes.
+const PATIENT_MASKS: [Gfp; 4] = [
+    Gfp::KERNEL,
+    Gfp::NOFS.union(Gfp::ZERO),
+    Gfp::HIGHUSER_MOVABLE,
+    Gfp::KERNEL.union(Gfp::RECLAIMABLE).union(Gfp::WRITE),
+];
+
+pub(super) fn patient_mask(rng: &mut Rng) -> Gfp {
+    PATIENT_MASKS[rng.below(PATIENT_MASKS.len())]
 }
 
 /// Draws an order as a kernel's requests have them, mostly small.

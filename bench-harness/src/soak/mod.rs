@@ -8,6 +8,8 @@
 //! |---|---|
 //! | `mix` | which operations there are, how frequent they are, and which one is next |
 //! | `owners`, `stamp`, `holding` | who has which frame: a bit a frame, words in its memory, and blocks with both |
+//! | `bags` | blocks that shrinkers give back when memory is short |
+//! | `ledger` | what was said of the frames of nodes |
 //! | `grounds` | the arena, what threads share, and what must be so when they pause |
 //! | `worker`, `perform` | a thread's state and its operations |
 //! | `seat` | what belongs to a thread of the system: its handle, and the memory policy in force |
@@ -15,10 +17,12 @@
 //! | `crew` | the threads: pauses, ends and replacements |
 //! | `record`, `replay` | the operations of the last epoch in a file, and again on one thread |
 
+mod bags;
 mod crew;
 mod faults;
 mod grounds;
 mod holding;
+mod ledger;
 mod mix;
 mod owners;
 mod perform;
@@ -80,6 +84,8 @@ pub struct Summary {
     pub tally: Tally,
     /// Threads that ended and were replaced.
     pub churned: u64,
+    /// The most frames that were set aside for requests that cannot wait, in any pause; none in zones below 200 MiB.
+    pub highatomic: u64,
     /// Pauses in which all frames were accounted for.
     pub checkpoints: u64,
     /// Epochs after which everything was freed and the arena was as in the beginning.

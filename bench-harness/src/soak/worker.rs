@@ -115,7 +115,12 @@ impl Worker {
             let (kind, mut rng) = grounds.mix.draw(worker.epoch, worker.index, worker.number);
             seat.enforce(worker.policy);
             let odds = match kind {
-                Kind::Offline | Kind::Online | Kind::Isolate | Kind::Policy | Kind::Elsewhere => 3,
+                Kind::Offline
+                | Kind::Online
+                | Kind::Isolate
+                | Kind::Policy
+                | Kind::Elsewhere
+                | Kind::Trim => 3,
                 _ => 512,
             };
             let fault = (grounds.config.faults && rng.below(odds) == 0).then(|| Planned::any(&mut rng));
@@ -147,9 +152,12 @@ impl Worker {
         self.guarded(grounds, |worker| {
             worker.leave_fragments(grounds);
             worker.fragments = None;
+            let bag = &grounds.bags[worker.index];
+            bag.unregister()?;
+            let set_by = mem::take(&mut *bag.blocks());
             let handed = mem::take(&mut *grounds.mailbox(worker.index));
             let held = mem::take(&mut worker.holdings);
-            for holding in held.into_iter().chain(handed) {
+            for holding in held.into_iter().chain(handed).chain(set_by) {
                 worker.free(grounds, seat, holding, 0)?;
             }
             worker.policy = None;

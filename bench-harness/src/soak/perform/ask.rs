@@ -12,16 +12,24 @@ use super::super::{
     holding::{Block, Holding},
     mix,
     owners::Joint,
-    seat::Seat,
+    seat::{NamedPolicy, Seat},
     stamp,
     violation::Problem,
     worker::Worker,
 };
 use crate::workload::Rng;
 
+/// Returns the nodes that may serve a request in the end: those who may use reserves, and atomic ones, get what they need from other
+/// nodes than those that were named, but for THISNODE (`ac->nodemask = NULL` in the kernel's slow path).
+fn within_reach(gfp: Gfp, allowed: NodeMask) -> NodeMask {
+    let reserves = gfp.contains(Gfp::MEMALLOC) && !gfp.contains(Gfp::NOMEMALLOC);
+    let atomic = gfp.contains(Gfp::HIGH) && !gfp.contains(Gfp::DIRECT_RECLAIM);
+    if (reserves || atomic) && !gfp.contains(Gfp::THISNODE) { NodeMask::ALL } else { allowed }
+}
+
 impl Worker {
     /// Checks what a request got, and holds it.
-    fn got(
+    pub(super) fn got(
         &mut self,
         grounds: &Grounds,
         asked: (Gfp, Order),
@@ -34,6 +42,7 @@ impl Worker {
         if pages.order() != order || !at.is_aligned(order) {
             return Err(Problem::at(at, format!("{pages:?} is the answer to a request of order {order}")));
         }
+        let allowed = within_reach(gfp, allowed);
         let node = grounds.allocator.node_of(&pages);
         if !allowed.contains(node) {
             return Err(Problem::at(at, format!("lies on node {node}, of {allowed} were allowed ({gfp:?})")));
@@ -52,6 +61,16 @@ impl Worker {
         Ok(())
     }
 
+    /// Returns the nodes that who names none is bound to, wherever the thread runs. Who may not wait asks without a policy while the
+    /// thread's cache is drained.
+    pub(super) fn bound(&self, seat: &mut Seat<'_>, gfp: Gfp) -> NodeMask {
+        match self.policy {
+            _ if !gfp.contains(Gfp::DIRECT_RECLAIM) => NodeMask::ALL,
+            Some(NamedPolicy { policy: MemPolicy::Bind(nodes), .. }) if seat.enforce(self.policy) => nodes,
+            _ => NodeMask::ALL,
+        }
+    }
+
     pub(super) fn alloc(
         &mut self,
         grounds: &Grounds,
@@ -59,15 +78,10 @@ impl Worker {
         rng: &mut Rng,
     ) -> Result<bool, Problem> {
         let asked @ (gfp, order) = (mix::mask(rng), mix::order(rng));
-        let allowed = match self.policy {
-            // Who names no node is bound to these, wherever the thread runs.
-            Some(named) if seat.enforce(self.policy) => match named.policy {
-                MemPolicy::Bind(nodes) => nodes,
-                _ => NodeMask::ALL,
-            },
-            _ => NodeMask::ALL,
-        };
+        let allowed = self.bound(seat, gfp);
         let (way, allocator) = (rng.below(16), seat.allocator());
+        // Inside of the scope all masks are like this.
+        let asked = if way == 2 { (gfp | Gfp::MEMALLOC, order) } else { asked };
         let result = match (way, seat.handle()) {
             (0, _) => {
                 let _scope = NoIoScope::enter();
@@ -85,6 +99,13 @@ impl Worker {
             (_, Some(handle)) => handle.alloc_pages(gfp, order),
         };
         self.got(grounds, asked, allowed, result)
+    }
+
+    /// Asks as an interrupt handler does; who is served when memory is short makes its pageblock a reserve.
+    pub(super) fn alloc_atomic(&mut self, grounds: &Grounds, rng: &mut Rng) -> Result<bool, Problem> {
+        let order = Order::new(u8::try_from(1 + rng.below(4)).expect("small"));
+        let result = grounds.allocator.alloc_pages(Gfp::ATOMIC, order);
+        self.got(grounds, (Gfp::ATOMIC, order), NodeMask::ALL, result)
     }
 
     pub(super) fn alloc_on_node(&mut self, grounds: &Grounds, rng: &mut Rng) -> Result<bool, Problem> {

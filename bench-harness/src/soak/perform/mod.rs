@@ -4,6 +4,7 @@ mod ask;
 mod change;
 mod elsewhere;
 mod give;
+mod pressure;
 
 use std::mem;
 
@@ -31,12 +32,17 @@ impl Worker {
             Kind::Zeroed => self.alloc_zeroed(grounds, rng),
             Kind::NoLock => self.alloc_nolock(grounds, rng),
             Kind::Bulk => self.alloc_bulk(grounds, seat, rng),
+            Kind::Atomic => self.alloc_atomic(grounds, rng),
+            Kind::Request => self.request(grounds, seat, rng),
+            Kind::NoFail => self.request_nofail(grounds, seat, rng),
             Kind::Exact => self.alloc_exact(grounds, rng),
             Kind::Fragment => self.alloc_fragment(grounds, rng),
             Kind::Contig => self.alloc_contig(grounds, rng),
             Kind::Cma => self.alloc_cma(grounds, rng),
             Kind::Free => self.free_any(grounds, seat, rng),
             Kind::FreeBulk => self.free_bulk(grounds, seat, rng),
+            Kind::SetBy => Ok(self.set_by(grounds, rng)),
+            Kind::TakeUp => self.take_up(grounds, rng),
             Kind::Split => self.split(grounds, rng),
             Kind::Share => self.share(rng),
             Kind::Get => self.get(rng),
@@ -49,6 +55,12 @@ impl Worker {
             Kind::Policy => Ok(self.change_policy(grounds, seat, rng)),
             Kind::MemsAllowed => Ok(change::mems_allowed(grounds, rng)),
             Kind::Reclaiming => Ok(change::reclaiming(grounds, rng)),
+            Kind::Register => Ok(pressure::register_shrinker(grounds, rng)),
+            Kind::Unregister => pressure::unregister_shrinker(grounds, rng),
+            Kind::Cancel => Ok(pressure::cancel(grounds, rng)),
+            Kind::Count => Ok(pressure::count(grounds, rng)),
+            Kind::TakeBack => grounds.ledger.take_back(&grounds.allocator),
+            Kind::Trim => pressure::trim(grounds),
             Kind::Isolate => Ok(change::isolate(grounds, rng)),
             Kind::UndoIsolate => Ok(change::undo_isolate(grounds, rng)),
             Kind::Offline => change::offline(grounds, rng),
