@@ -288,7 +288,8 @@ impl Allocator {
     /// Puts a memory policy into force for the calling thread's requests to this allocator, until what is returned is dropped
     /// (`set_mempolicy(2)`).
     ///
-    /// A request that may not wait ([`alloc_pages_nolock`](Self::alloc_pages_nolock)) does without it for the moment in which another
+    /// A request that may not wait ([`alloc_pages_nolock`](Self::alloc_pages_nolock), and any without
+    /// [`DIRECT_RECLAIM`](Gfp::DIRECT_RECLAIM)) does without it for the moment in which another
     /// thread drains this one's cache, where the policy is kept.
     ///
     /// ```

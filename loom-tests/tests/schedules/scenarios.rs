@@ -81,7 +81,7 @@ pub(crate) const MODELS: &[Model] = &[
         bound: "8 threads that take blocks apart and put them together",
         schedules: 500,
         program: || run(&RAW_PARTS),
-        bugs: &[(SeededBug::ExchangeLostCas, "a block is freed once")],
+        bugs: &[(SeededBug::ExchangeLostCas, "a block is freed once|misuse: ")],
     },
     Model {
         name: "without_waiting",
