@@ -47,9 +47,10 @@ use crate::{
 };
 
 use self::{
-    background::{Background, Home},
+    background::Background,
     core::{Core, key},
     debug::Caller,
+    spread::Home,
 };
 
 #[cfg(feature = "allocator-api2")]

@@ -1,6 +1,5 @@
 //! How an arena is spread over NUMA nodes.
 
-use super::background::Home;
 use crate::{
     error::BuildError,
     frame::{FRAME_BYTES, NODES_MAX, Nid},
@@ -8,6 +7,7 @@ use crate::{
     platform::{
         Arena, Backing, Binding, NodeId, PlatformError, Topology,
         arena::{NodeSpan, Placement, Tied},
+        pin::pin_current_to_any,
         topology::CpuId,
     },
     reclaim::Pinned,
@@ -53,6 +53,25 @@ pub enum Bound {
     Done(Binding),
     /// The system refused, and the node was only preferred.
     Refused(PlatformError),
+}
+
+/// A node, and where its kswapd runs.
+#[derive(Debug)]
+pub(super) struct Home {
+    pub(super) node: Nid,
+    /// The node's CPUs; or why the thread is tied to none.
+    pub(super) cpus: Result<Vec<CpuId>, Pinned>,
+}
+
+impl Home {
+    /// Ties the calling thread to the CPUs.
+    pub(super) fn pin(self) -> Pinned {
+        match self.cpus.map(|cpus| pin_current_to_any(&cpus)) {
+            Ok(Ok(())) => Pinned::Done,
+            Ok(Err(error)) => Pinned::Refused(error),
+            Err(why_not) => why_not,
+        }
+    }
 }
 
 /// What a domain must know of the nodes.

@@ -1,6 +1,6 @@
 //! Calls that fail when the allocator is in use.
 
-use std::{sync::Barrier, time::Duration};
+use std::{ptr::NonNull, sync::Barrier, time::Duration};
 
 use gfp::{
     Allocator, Builder, DebugModes, FindingHook, Gfp, Maintain, Order, Pfn, Pinned, Returned, Spread,
@@ -110,8 +110,13 @@ fn free_memory_that_the_system_does_not_take_back_stays_free_and_is_asked_for_ag
             assert_eq!((reporting.given_back, reporting.refused), (0, 16));
             assert_eq!((reporting.refusal, reporting.known_zero), (Some(error), known));
             assert_eq!(allocator.vmstat().pgreport_refused, 16 * 512);
-            // SAFETY: the block is free, and only this thread uses the arena: what was written is there.
-            assert!(at.iter().all(|block| unsafe { block.add(5000).read() } == 7));
+            let is_as_written = |block: &NonNull<u8>| {
+                // SAFETY: a block is larger than that.
+                let byte = unsafe { block.add(5000) };
+                // SAFETY: the block is free, and only this thread uses the arena: what was written is there.
+                unsafe { byte.read() == 7 }
+            };
+            assert!(at.iter().all(is_as_written));
             assert_all_free(&allocator);
             drop(refused);
             // One of several: the others are given back, and that one the next time.

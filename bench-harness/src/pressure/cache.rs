@@ -16,7 +16,6 @@ use super::{
     Types,
     page::{Stamped, Whose},
     rules::Rules,
-    snapshot::CacheState,
 };
 
 /// What a cache is like.
@@ -91,6 +90,21 @@ impl CacheKind {
         #[expect(clippy::cast_possible_truncation, reason = "the remainder is below an order")]
         Order::new(if larger { 1 + (key / 4 % self.max_order as u64) as u8 } else { 0 })
     }
+}
+
+/// What a cache has, and did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CacheState {
+    /// Its name.
+    pub name: &'static str,
+    /// Pages that it has.
+    pub frames: u64,
+    /// Lookups that found what they wanted.
+    pub hits: u64,
+    /// Lookups that did not.
+    pub misses: u64,
+    /// Pages that reclaim took.
+    pub evicted: u64,
 }
 
 /// How many blocks leave a list at a time, so that nobody waits long for its lock.

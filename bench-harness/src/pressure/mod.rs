@@ -31,12 +31,13 @@ use std::time::Duration;
 use gfp::Conservation;
 
 pub use self::{
+    cache::CacheState,
     levels::{Level, Place},
     requests::{Latencies, Outcomes, RequestKind},
     rules::Broken,
     run::run,
     sampler::Samples,
-    snapshot::{CacheState, KswapdState, Phase, Reclaimed, Snapshot, ZoneState},
+    snapshot::{KswapdState, Phase, Reclaimed, Snapshot, ZoneState},
 };
 
 /// What puts memory under pressure.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use gfp::{Allocator, KswapdReport, Nid, stats::ZoneStat};
 
-use super::sampler::Samples;
+use super::{cache::CacheState, sampler::Samples};
 
 /// What happens now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -165,19 +165,4 @@ impl Reclaimed {
     pub fn direct_percent(&self) -> f64 {
         self.direct as f64 * 100.0 / self.pages().max(1) as f64
     }
-}
-
-/// A cache.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct CacheState {
-    /// Its name.
-    pub name: &'static str,
-    /// Pages that it has.
-    pub frames: u64,
-    /// Lookups that found what they wanted.
-    pub hits: u64,
-    /// Lookups that did not.
-    pub misses: u64,
-    /// Pages that reclaim took.
-    pub evicted: u64,
 }

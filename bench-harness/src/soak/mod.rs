@@ -17,6 +17,7 @@
 //! | `crew` | the threads: pauses, ends and replacements |
 //! | `record`, `replay` | the operations of the last epoch in a file, and again on one thread |
 
+mod bag_shrinker;
 mod bags;
 mod crew;
 mod faults;

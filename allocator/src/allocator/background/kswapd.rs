@@ -2,31 +2,11 @@
 
 use super::worker::Worker;
 use crate::{
-    allocator::core::Core,
+    allocator::{core::Core, spread::Home},
     frame::Nid,
-    platform::{CpuId, PlatformError, pin::pin_current_to_any},
-    reclaim::Pinned,
+    platform::PlatformError,
     sync::Arc,
 };
-
-/// A node, and where its kswapd runs.
-#[derive(Debug)]
-pub(in crate::allocator) struct Home {
-    pub(in crate::allocator) node: Nid,
-    /// The node's CPUs; or why the thread is tied to none.
-    pub(in crate::allocator) cpus: Result<Vec<CpuId>, Pinned>,
-}
-
-impl Home {
-    /// Ties the calling thread to the CPUs.
-    fn pin(self) -> Pinned {
-        match self.cpus.map(|cpus| pin_current_to_any(&cpus)) {
-            Ok(Ok(())) => Pinned::Done,
-            Ok(Err(error)) => Pinned::Refused(error),
-            Err(why_not) => why_not,
-        }
-    }
-}
 
 /// A running kswapd.
 #[derive(Debug)]

@@ -12,10 +12,8 @@ mod reporting;
 mod stop;
 mod worker;
 
-pub(super) use kswapd::Home;
-
 use self::{kswapd::Kswapd, maintenance::Maintenance, reporting::Reporter};
-use super::core::Core;
+use super::{core::Core, spread::Home};
 use crate::{platform::PlatformError, sync::Arc};
 
 /// The running threads of an allocator.

@@ -19,6 +19,7 @@ mod elsewhere;
 mod entry;
 mod meter;
 mod registered;
+mod round;
 mod share;
 mod shrinkers;
 #[cfg(test)]
@@ -28,4 +29,5 @@ mod turn;
 pub use contract::{ObjectCount, ShrinkControl, Shrinker};
 pub use entry::ShrinkerReport;
 pub use registered::RegisteredShrinker;
-pub(crate) use shrinkers::{ShrinkRound, Shrinkers, Shrunk};
+pub(crate) use round::{ShrinkRound, Shrunk};
+pub(crate) use shrinkers::Shrinkers;

@@ -3,8 +3,8 @@
 use core::{iter, ops::Range};
 
 use super::{
-    ObjectCount, RegisteredShrinker, ShrinkControl, Shrinker, ShrinkerReport, entry::Entry,
-    turn::do_shrink_slab,
+    ObjectCount, RegisteredShrinker, ShrinkControl, ShrinkRound, Shrinker, ShrinkerReport, Shrunk,
+    entry::Entry, turn::do_shrink_slab,
 };
 use crate::{
     alloc::Domain,
@@ -15,28 +15,6 @@ use crate::{
         atomic::{AtomicU64, Ordering},
     },
 };
-
-/// What a round of shrinkers is for.
-#[derive(Clone, Copy)]
-pub(crate) struct ShrinkRound<'a> {
-    /// The mask of the request that memory is reclaimed for.
-    pub(crate) gfp: Gfp,
-    /// The node whose memory is wanted.
-    pub(crate) node: Nid,
-    /// How hard to try: 12 asks for little, 0 for everything.
-    pub(crate) priority: u8,
-    /// How many frames are still wanted, asked before each scan; with none the round ends.
-    pub(crate) wanted: &'a dyn Fn() -> u64,
-}
-
-/// What a round of shrinkers did.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Shrunk {
-    /// Objects that were looked at, as the shrinkers say.
-    pub(crate) scanned: u64,
-    /// Frames that were seen to come back; [`reclaim`](crate::reclaim) says what counts.
-    pub(crate) freed: u64,
-}
 
 /// The registered shrinkers of an allocator.
 ///

@@ -1,6 +1,6 @@
 //! Rounds of shrinkers over two nodes without memory behind their frames.
 
-use super::{ObjectCount, ShrinkControl, ShrinkRound, Shrinker, Shrinkers, shrinkers::Shrunk};
+use super::{ObjectCount, ShrinkControl, ShrinkRound, Shrinker, Shrinkers, Shrunk};
 use crate::{
     alloc::{Domain, DomainOptions},
     frame::{AllocatorNumber, Nid, Order},

@@ -1,11 +1,10 @@
 //! One shrinker's turn in a round (`do_shrink_slab`).
 
 use super::{
-    ObjectCount, ShrinkControl, Shrinker,
+    ObjectCount, ShrinkControl, ShrinkRound, Shrinker, Shrunk,
     entry::Entry,
     meter::{Meter, Place},
     share::Share,
-    shrinkers::{ShrinkRound, Shrunk},
 };
 use crate::{alloc::Domain, sync::atomic::Ordering, trace};
 

@@ -5,14 +5,8 @@ use std::time::{Duration, Instant};
 use gfp::{AllocError, CancelToken, Gfp, NodeMask, error::FailReason, node::NodeStatItem};
 
 use super::super::{
-    bags::{Bag, Manner},
-    grounds::Grounds,
-    holding::Holding,
-    ledger::Entry,
-    mix,
-    seat::Seat,
-    violation::Problem,
-    worker::Worker,
+    bag_shrinker, bags::Manner, grounds::Grounds, holding::Holding, ledger::Entry, mix, seat::Seat,
+    violation::Problem, worker::Worker,
 };
 use crate::workload::Rng;
 
@@ -148,7 +142,7 @@ impl Worker {
 
 pub(super) fn register_shrinker(grounds: &Grounds, rng: &mut Rng) -> bool {
     let number = rng.below(grounds.bags.len());
-    Bag::register(grounds, number, Manner::draw(rng))
+    bag_shrinker::register(grounds, number, Manner::draw(rng))
 }
 
 pub(super) fn unregister_shrinker(grounds: &Grounds, rng: &mut Rng) -> Result<bool, Problem> {
