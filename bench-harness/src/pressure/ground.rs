@@ -21,8 +21,8 @@ use super::{
     shrink::CacheShrinker,
 };
 
-/// How far the marks lie apart, in ten-thousandths of the arena: 6 %. What is reclaimed in one go is many times what comes back while kswapd stops.
-const SCALE_FACTOR: u64 = 600;
+/// How far the marks lie apart, in ten-thousandths of the arena: 10 %. What is reclaimed in one go is many times what comes back while kswapd stops.
+const SCALE_FACTOR: u64 = 1000;
 
 /// How small a part of the arena the caches of all threads may hold: what they take and give back at once is to be less than what
 /// lies between two marks.
