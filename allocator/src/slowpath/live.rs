@@ -157,7 +157,9 @@ impl Effects for Live<'_> {
         let gfp = (self.context.gfp | Gfp::HARDWALL).without(Gfp::DIRECT_RECLAIM);
         let context = AllocContext { gfp, ..self.context };
         let flags = AllocFlags::from_wmark(WmarkIndex::High) | AllocFlags::CPUSET;
-        get_page_from_freelist(self.asked, &context, flags, &mut self.error)
+        // It asks for more than the request needs: why that is refused is not what the request fails for.
+        let mut aside = self.error;
+        get_page_from_freelist(self.asked, &context, flags, &mut aside)
     }
 
     fn lift_nodemask(&mut self) {
