@@ -125,7 +125,7 @@ impl Coverage {
         self.calls.get(&(kind, branch.to_owned())).copied().unwrap_or(0)
     }
 
-    /// Checks that each branch was at least one in two hundred of its kind, and that there is no other.
+    /// Checks that each branch was at least one in a hundred of its kind, and that there is no other.
     ///
     /// # Panics
     /// When one was rarer, or is not known.
@@ -139,7 +139,7 @@ impl Coverage {
         let mut rare = Vec::new();
         for (kind, branches) in BRANCHES {
             let all: u64 = branches.iter().map(|branch| self.times(kind, branch)).sum();
-            let is_rare = |branch: &&&str| self.times(kind, branch) * 200 < all.max(1);
+            let is_rare = |branch: &&&str| self.times(kind, branch) * 100 < all.max(1);
             let found = branches.iter().filter(is_rare);
             rare.extend(
                 found.map(|branch| format!("{kind}: {branch} {} of {all}", self.times(kind, branch))),

@@ -59,9 +59,16 @@ fn times() -> impl Strategy<Value = u8> {
     prop_oneof![4 => Just(1_u8), 1 => 60..250_u8]
 }
 
-/// Bytes of a fragment or of an exact run: more than there may be, too, and none.
-fn bytes(most: usize) -> impl Strategy<Value = usize> {
-    prop_oneof![1 => Just(0), 10 => 1..600_usize, 20 => 600..4097_usize, 20 => 4097..=most, 1 => most..=2 * most]
+/// Bytes of a fragment or of an exact run: more than there may be, too, and none; of those of at least 600 so many in 40 are more
+/// than a frame.
+fn bytes(most: usize, large: u32) -> impl Strategy<Value = usize> {
+    prop_oneof![
+        1 => Just(0),
+        10 => 1..600_usize,
+        40 - large => 600..4097_usize,
+        large => 4097..=most,
+        1 => most..=2 * most,
+    ]
 }
 
 fn layout() -> impl Strategy<Value = (usize, u8, bool)> {
@@ -111,15 +118,16 @@ fn requests(greed: u32) -> Vec<(u32, BoxedStrategy<Call>)> {
             (policy(), gfp(), order()).prop_map(|(policy, gfp, order)| Call::OfPolicy { policy, gfp, order }),
         ),
         of(greed / 20, (by(), gfp(), 1..300_u16).prop_map(|(by, gfp, count)| Call::Bulk { by, gfp, count })),
-        of(greed / 20, (gfp(), bytes(90 << 12)).prop_map(|(gfp, bytes)| Call::Exact { gfp, bytes })),
+        of(greed / 20, (gfp(), bytes(90 << 12, 20)).prop_map(|(gfp, bytes)| Call::Exact { gfp, bytes })),
         of(greed / 20, order().prop_map(|order| Call::NoLock { order })),
         of(
             greed / 20,
             (0..16_u32, gfp(), order()).prop_map(|(key, gfp, order)| Call::Keep { key, gfp, order }),
         ),
         of(
-            greed / 12,
-            (0..NODES, bytes(32 << 10), 0..=13_u8).prop_map(|(cache, bytes, align)| Call::Frag {
+            // Mostly when memory is short: then there are frames, but no larger page.
+            1 + greed * greed * greed / 480_000,
+            (0..NODES, bytes(32 << 10, 6), 0..=13_u8).prop_map(|(cache, bytes, align)| Call::Frag {
                 cache,
                 bytes,
                 align,
