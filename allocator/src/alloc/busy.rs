@@ -1,8 +1,9 @@
 //! Whether the calling thread is on a slow path already.
 
 use core::{cell::Cell, marker::PhantomData};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use crate::{sync::thread_local, zone::Waiting};
+use crate::{gfp::MemallocScope, sync::thread_local, zone::Waiting};
 
 thread_local! {
     static BUSY: Cell<bool> = const { Cell::new(false) };
@@ -33,9 +34,17 @@ impl Busy {
     }
 }
 
+impl Drop for Busy {
+    fn drop(&mut self) {
+        if self.waiting == Waiting::Allowed {
+            BUSY.set(false);
+        }
+    }
+}
+
 /// A pause of the thread's stay on a slow path: it holds nothing, and calls somebody who may ask for memory and free it as any other.
 #[derive(Debug)]
-pub(crate) struct SteppedOut {
+struct SteppedOut {
     was_busy: bool,
     /// Bound to its thread.
     _not_send: PhantomData<*mut ()>,
@@ -43,7 +52,7 @@ pub(crate) struct SteppedOut {
 
 impl SteppedOut {
     /// Leaves the slow path until the guard is dropped.
-    pub(crate) fn step_out() -> Self {
+    fn step_out() -> Self {
         Self { was_busy: BUSY.replace(false), _not_send: PhantomData }
     }
 }
@@ -54,10 +63,15 @@ impl Drop for SteppedOut {
     }
 }
 
-impl Drop for Busy {
-    fn drop(&mut self) {
-        if self.waiting == Waiting::Allowed {
-            BUSY.set(false);
-        }
-    }
+/// Calls the application's code from a slow path, with nothing held: it may ask for memory and free it as any other, but its requests may
+/// use all reserves and never reclaim. `None` if it panicked.
+pub(crate) fn call_application<R>(code: impl FnOnce() -> R) -> Option<R> {
+    let _free_to_act = (SteppedOut::step_out(), MemallocScope::enter());
+    catch_unwind(AssertUnwindSafe(code))
+        .map_err(|payload| {
+            // What it panicked with may panic when it is dropped; the next one is kept.
+            let dropped = catch_unwind(AssertUnwindSafe(|| drop(payload)));
+            dropped.unwrap_or_else(core::mem::forget);
+        })
+        .ok()
 }

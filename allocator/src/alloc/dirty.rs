@@ -3,6 +3,7 @@
 use super::Domain;
 use crate::{
     frame::Nid,
+    gfp::ZoneType,
     node::{NodeCounters, NodeStatItem},
     zone::sizing::total_reserve,
 };
@@ -16,8 +17,7 @@ impl Domain {
     /// Returns the frames of a node that could be dirty: what is free and not kept in reserve, and the pages of files
     /// (`node_dirtyable_memory`).
     fn node_dirtyable_memory(&self, node: Nid) -> u64 {
-        let zones = self.zones().iter().filter(|zone| zone.span().node == node);
-        let (free, reserve) = zones.fold((0, 0), |(free, reserve), zone| {
+        let (free, reserve) = self.zones_of(node, ZoneType::Movable).fold((0, 0), |(free, reserve), zone| {
             let marks = zone.watermarks();
             let kept = total_reserve(zone.managed(), &zone.lowmem_reserve(), &marks);
             (free + zone.nr_free_pages(), reserve + kept)

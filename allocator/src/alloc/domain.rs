@@ -7,10 +7,10 @@ use crate::{
     frame::{AllocatorNumber, FrameTable, Nid, Order, Pfn, References, ZoneNumber},
     gfp::ZoneType,
     node::{Cpuset, DirtyLimit, Distances, NodeCounters, NodeMask, Reach, Target, ZoneRef, Zonelists},
-    pcp::{Caches, Handover, sizing::HighFraction},
+    pcp::{Caches, Handover, ThreadCache, local, sizing::HighFraction},
     platform::pin::current_cpu,
     sync::{
-        Arc, Mutex, MutexGuard, ZeroedSliceError,
+        Arc, Mutex, MutexGuard, Owner, ZeroedSliceError,
         atomic::{AtomicBool, AtomicU32, Ordering},
     },
     zone::{
@@ -322,6 +322,11 @@ impl Domain {
     #[inline]
     pub const fn caches(&self) -> &Arc<Caches> {
         &self.caches
+    }
+
+    /// Returns the calling thread's cache, if it has one.
+    pub(crate) fn own_cache(&self) -> Option<Owner<ThreadCache>> {
+        local::find(local::key_of(self.frames.allocator()))
     }
 
     /// Returns the largest order.

@@ -100,8 +100,7 @@ mod reclaiming;
 mod tally;
 
 pub(crate) use bulk::{alloc_pages_bulk, put_cached_bulk};
-pub(crate) use busy::Busy;
-pub(crate) use busy::SteppedOut;
+pub(crate) use busy::{Busy, call_application};
 pub(crate) use cma::CmaArea;
 pub use cma::{CmaError, CmaProblem};
 pub use domain::{Domain, DomainOptions};

@@ -107,7 +107,7 @@ impl Core {
     /// Names the allocator among those that a thread uses.
     #[inline(always)]
     pub(super) fn key(&self) -> NonZeroUsize {
-        key(self.number.get())
+        local::key_of(self.number.get())
     }
 
     /// Returns the address of a frame.
@@ -333,12 +333,6 @@ impl Drop for Core {
 pub(super) fn core_at(place: NonNull<()>) -> &'static Core {
     // SAFETY: a place is published by a core that lives there, and withdrawn before any of it ends; none ends now.
     unsafe { place.cast::<Core>().as_ref() }
-}
-
-/// Names an allocator among those that a thread uses.
-#[inline(always)]
-pub(super) fn key(number: AllocatorNumber) -> NonZeroUsize {
-    NonZeroUsize::from(number.non_zero())
 }
 
 impl core::fmt::Debug for Core {

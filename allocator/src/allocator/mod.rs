@@ -46,12 +46,7 @@ use crate::{
     zone::Waiting,
 };
 
-use self::{
-    background::Background,
-    core::{Core, key},
-    debug::Caller,
-    spread::Home,
-};
+use self::{background::Background, core::Core, debug::Caller, spread::Home};
 
 #[cfg(feature = "allocator-api2")]
 pub use self::page_alloc::PageAlloc;
@@ -195,7 +190,7 @@ impl Allocator {
     #[inline(always)]
     #[track_caller]
     pub fn alloc_pages(&self, gfp: Gfp, order: Order) -> Result<Pages, AllocError> {
-        let pages = match local::with_last(key(self.number), TakeCached { gfp, order }) {
+        let pages = match local::with_last(local::key_of(self.number), TakeCached { gfp, order }) {
             Some(Some(block)) => Pages::new(block).zeroed_by(gfp, Content::Unknown),
             _ => self.alloc_pages_slow(gfp, order, Location::caller())?,
         };

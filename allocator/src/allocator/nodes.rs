@@ -1,6 +1,6 @@
 //! Requests that name nodes, and the nodes that requests may use.
 
-use super::{Allocator, NodeReport, Pages, core::key, debug::Caller};
+use super::{Allocator, NodeReport, Pages, debug::Caller};
 use crate::{
     alloc::{Asked, Busy, Reclaimer, alloc_pages_mpol, alloc_pages_nodemask},
     error::AllocError,
@@ -309,7 +309,7 @@ impl Allocator {
         let with_memory = core.domain.zonelists().with_memory();
         let state = PolicyState::new(policy, with_memory).map_err(PolicyError::Bad)?;
         let caches = core.domain.caches();
-        let owner = local::get_or_register(key(core.number()), caches, || core.domain.numa_mem_id())
+        let owner = local::get_or_register(core.key(), caches, || core.domain.numa_mem_id())
             .map_err(PolicyError::NoCache)?;
         let before = replace_policy(&owner, Some(state));
         Ok(PolicyScope { owner, before, _in_force: InForce::begin() })

@@ -2,11 +2,7 @@
 
 use ::core::panic::Location;
 
-use super::{
-    Allocator, Pages,
-    core::{Core, key},
-    debug::Caller,
-};
+use super::{Allocator, Pages, core::Core, debug::Caller};
 use crate::{
     alloc::{PutCached, TakeCached},
     error::AllocError,
@@ -38,7 +34,7 @@ impl Allocator {
     #[inline]
     #[track_caller]
     pub fn alloc_pages_nolock(&self, order: Order) -> Result<Pages, AllocError> {
-        match local::with_last(key(self.number), TakeCached { gfp: NOLOCK, order }) {
+        match local::with_last(local::key_of(self.number), TakeCached { gfp: NOLOCK, order }) {
             Some(Some(block)) => Ok(Pages::new(block)),
             _ => self.alloc_pages_nolock_slow(order, Location::caller()),
         }
@@ -69,7 +65,7 @@ impl Allocator {
         let pages = core::mem::ManuallyDrop::new(pages);
         let block = pages.block();
         trace::mm_page_free(block);
-        match local::with_last(key(block.allocator()), PutCached(block)) {
+        match local::with_last(local::key_of(block.allocator()), PutCached(block)) {
             Some(Put::Cached) => {}
             left => pages.shared().free_nolock_slow(block, left, Location::caller()),
         }

@@ -8,7 +8,7 @@ use core::{
 };
 
 use super::{
-    core::{Core, core_of, key},
+    core::{Core, core_of},
     debug::Caller,
     raw::RawParts,
 };
@@ -48,7 +48,7 @@ impl Pages {
     #[inline(always)]
     pub(super) fn put(block: Block, caller: Option<Caller>) {
         let pages = ManuallyDrop::new(Self { block });
-        let left = local::with_last(key(pages.block.allocator()), PutCached(pages.block));
+        let left = local::with_last(local::key_of(pages.block.allocator()), PutCached(pages.block));
         if left != Some(Put::Cached) {
             pages.shared().free_slow(pages.block, left, caller);
         }

@@ -4,7 +4,7 @@
 
 #![deny(unsafe_code)]
 
-use crate::{alloc::AllocContext, gfp::Gfp};
+use crate::{alloc::AllocContext, frame::Order, gfp::Gfp};
 
 /// How hard a compaction tries (`enum compact_priority`), hardest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -29,4 +29,10 @@ pub(crate) fn try_to_compact_pages(
     _priority: CompactPriority,
 ) -> CompactResult {
     CompactResult::Skipped
+}
+
+/// Returns how many frames must be free for a block of an order to come together (`compact_gap`): twice the block, as what is moved needs a
+/// place, too.
+pub(crate) const fn compact_gap(order: Order) -> u64 {
+    2 * order.frames() as u64
 }

@@ -56,4 +56,6 @@ pub use layout::{NodeFrames, ZonePlan, zone_spans};
 pub use mask::NodeMask;
 pub use order::{Distances, node_orders};
 pub use policy::{BadPolicy, MemPolicy, PolicyState, Target};
+#[cfg(not(loom))]
+pub(crate) use zonelist::first_of_each_node;
 pub use zonelist::{Reach, ZoneRef, Zonelist, Zonelists};

@@ -19,6 +19,13 @@ pub struct ZoneRef {
     pub node: Nid,
 }
 
+/// Returns of zones in the order of a zonelist, which goes node by node, the first of each node.
+#[cfg(not(loom))]
+pub(crate) fn first_of_each_node(zones: impl Iterator<Item = ZoneRef>) -> impl Iterator<Item = ZoneRef> {
+    let mut last = None;
+    zones.filter(move |zone| last.replace(zone.node) != Some(zone.node))
+}
+
 /// Zones in the order in which requests of a node try them (`struct zonelist`).
 ///
 /// ```

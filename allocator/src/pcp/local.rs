@@ -39,7 +39,7 @@
 use core::num::NonZeroUsize;
 
 use super::{Caches, NoCache, ThreadCache, caches::retire};
-use crate::frame::Nid;
+use crate::frame::{AllocatorNumber, Nid};
 use crate::sync::{Arc, LastOwner, Owner, OwnerSlot, Visit};
 
 crate::sync::thread_local! {
@@ -84,6 +84,12 @@ pub fn get_or_register(
             Ok(owner)
         })
         .unwrap_or(Err(NoCache::ThreadEnds))
+}
+
+/// Names an allocator among those that a thread uses.
+#[inline(always)]
+pub(crate) fn key_of(allocator: AllocatorNumber) -> NonZeroUsize {
+    NonZeroUsize::from(allocator.non_zero())
 }
 
 /// Returns the thread's cache of an allocator, if it has one.

@@ -2,6 +2,7 @@
 
 use super::Shrunk;
 use crate::{
+    compact::compact_gap,
     frame::Order,
     gfp::{NR_ZONE_TYPES, ZoneType},
 };
@@ -102,11 +103,6 @@ pub(super) fn balance_pgdat(node: &impl Node, order: Order, highest: ZoneType) -
     node.set_active(highest, false);
     node.end_boosts(&boosts);
     done
-}
-
-/// Returns how many frames must be free for a block of an order to come together (`compact_gap`): twice the block.
-pub(super) fn compact_gap(order: Order) -> u64 {
-    2 * u64::from(order.frames())
 }
 
 #[cfg(test)]

@@ -4,7 +4,8 @@ use super::{DEF_PRIORITY, Reclaim, Shrunk, kswapd::SWAP_CLUSTER_MAX};
 use crate::{
     alloc::{AllocContext, Domain},
     frame::Nid,
-    gfp::{Scopes, current_scopes},
+    gfp::{Gfp, Scopes, current_scopes},
+    node::first_of_each_node,
     trace,
 };
 
@@ -42,20 +43,14 @@ impl Reclaim {
 
     /// Asks the caches of each node that may serve a request once (`shrink_zones`); returns the frames that were freed.
     fn shrink_zones(&self, domain: &Domain, context: &AllocContext<'_>, priority: u8) -> u64 {
-        let mut reclaimed = 0;
-        let mut last = None;
-        for zone in context.zonelist.zones(context.highest_zone, context.nodemask) {
-            // A zonelist goes node by node.
-            let is_new = last.replace(zone.node) != Some(zone.node);
-            if is_new && domain.cpuset().cpuset_zone_allowed(zone.node) && !domain.is_closed() {
-                reclaimed += self.shrink_directly(domain, zone.node, context.gfp, priority);
-            }
-        }
-        reclaimed
+        first_of_each_node(context.zonelist.zones(context.highest_zone, context.nodemask))
+            .filter(|zone| domain.cpuset().cpuset_zone_allowed(zone.node) && !domain.is_closed())
+            .map(|zone| self.shrink_directly(domain, zone.node, context.gfp, priority))
+            .sum()
     }
 
     /// Asks the caches of a node once, for a request; returns the frames that were freed.
-    pub(super) fn shrink_directly(&self, domain: &Domain, node: Nid, gfp: crate::Gfp, priority: u8) -> u64 {
+    pub(super) fn shrink_directly(&self, domain: &Domain, node: Nid, gfp: Gfp, priority: u8) -> u64 {
         let Shrunk { scanned, freed } = self.shrink_node(domain, node, gfp, priority, &|| u64::MAX);
         self.events.pgscan_direct.add(scanned);
         self.events.pgsteal_direct.add(freed);

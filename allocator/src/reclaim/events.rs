@@ -3,39 +3,23 @@
 use crate::{
     gfp::{NR_ZONE_TYPES, ZoneType},
     stats::VmStat,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::SharedCounter,
 };
-
-/// A count that any thread adds to, off the way of a hit.
-#[derive(Debug, Default)]
-pub(super) struct Count(AtomicU64);
-
-impl Count {
-    /// Adds to it.
-    pub(super) fn add(&self, n: u64) {
-        self.0.fetch_add(n, Ordering::Relaxed);
-    }
-
-    /// Reads it.
-    pub(super) fn get(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
-}
 
 /// The counts of an allocator, by the kernel's names.
 #[derive(Debug, Default)]
 pub(super) struct Events {
-    pub(super) pgsteal_kswapd: Count,
-    pub(super) pgsteal_direct: Count,
-    pub(super) pgscan_kswapd: Count,
-    pub(super) pgscan_direct: Count,
-    pub(super) pgscan_direct_throttle: Count,
-    pub(super) zone_reclaim_success: Count,
-    pub(super) zone_reclaim_failed: Count,
-    pub(super) kswapd_low_wmark_hit_quickly: Count,
-    pub(super) kswapd_high_wmark_hit_quickly: Count,
-    pub(super) pageoutrun: Count,
-    allocstall: [Count; NR_ZONE_TYPES],
+    pub(super) pgsteal_kswapd: SharedCounter,
+    pub(super) pgsteal_direct: SharedCounter,
+    pub(super) pgscan_kswapd: SharedCounter,
+    pub(super) pgscan_direct: SharedCounter,
+    pub(super) pgscan_direct_throttle: SharedCounter,
+    pub(super) zone_reclaim_success: SharedCounter,
+    pub(super) zone_reclaim_failed: SharedCounter,
+    pub(super) kswapd_low_wmark_hit_quickly: SharedCounter,
+    pub(super) kswapd_high_wmark_hit_quickly: SharedCounter,
+    pub(super) pageoutrun: SharedCounter,
+    allocstall: [SharedCounter; NR_ZONE_TYPES],
 }
 
 impl Events {

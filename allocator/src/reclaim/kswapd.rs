@@ -5,25 +5,25 @@ use std::sync::OnceLock;
 
 use super::{
     KswapdReport, Pgdat, Pinned, Reclaim, Shrunk,
-    balance::{Balanced, Boosts, Node, balance_pgdat, compact_gap},
+    balance::{Balanced, Boosts, Node, balance_pgdat},
     drain_own_cache,
-    events::Count,
     wish::Wish,
 };
 use crate::{
     alloc::{Busy, Domain, Reclaimer},
+    compact::compact_gap,
     frame::{Nid, Order, ZoneNumber},
     gfp::{AllocFlags, Gfp, WmarkIndex, ZoneType},
     sync::{
-        Doorbell, Rung, Slept,
+        Doorbell, Rung, SharedCounter, Slept,
         atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
     },
     trace,
     zone::{Zone, watermark::wmark_pages},
 };
 
-/// How often in a row reclaim may fail before a node counts as hopeless (`MAX_RECLAIM_RETRIES`).
-const MAX_RECLAIM_RETRIES: u32 = 16;
+/// How often in a row reclaim may fail before a node counts as hopeless, or a request asks for more (`MAX_RECLAIM_RETRIES`).
+pub(crate) const MAX_RECLAIM_RETRIES: u32 = 16;
 
 /// How long a kswapd naps before it goes to sleep, so that whoever needs it at once finds it quickly.
 const NAP: Duration = Duration::from_millis(100);
@@ -46,10 +46,10 @@ pub(super) struct Kswapd {
     may_try_again: AtomicBool,
     /// How often the node's zones had come above their high marks when it was given up.
     rises: AtomicU64,
-    wakeups: Count,
-    runs: Count,
-    scanned: Count,
-    reclaimed: Count,
+    wakeups: SharedCounter,
+    runs: SharedCounter,
+    scanned: SharedCounter,
+    reclaimed: SharedCounter,
 }
 
 impl Kswapd {
@@ -336,9 +336,12 @@ impl Node for View<'_> {
         let wish = Wish { order, highest };
         let for_block = Cell::new(compact_gap(order));
         let wanted = || {
+            if boost > 0 {
+                return u64::MAX;
+            }
+            // What it has freed so far is to be counted.
             drain_own_cache(self.domain);
             match missing(self.domain, self.node, wish) {
-                _ if boost > 0 => u64::MAX,
                 Missing::Nothing => 0,
                 Missing::Frames(frames) => frames,
                 Missing::Block => for_block.take(),

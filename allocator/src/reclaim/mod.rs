@@ -116,6 +116,7 @@ mod shrinker;
 mod throttle;
 mod wish;
 
+pub(crate) use kswapd::MAX_RECLAIM_RETRIES;
 pub(crate) use node_reclaim::NodeReclaimMode;
 pub(crate) use oom::{Oom, OomHook};
 pub use oom::{OomAction, OomCounts, OomReport};
@@ -126,8 +127,7 @@ pub use shrinker::{ObjectCount, RegisteredShrinker, ShrinkControl, Shrinker, Shr
 pub(crate) use shrinker::{ShrinkRound, Shrinkers, Shrunk};
 
 use self::{balance::DEF_PRIORITY, bit_lock::BitLock, events::Events, kswapd::Kswapd, throttle::Throttled};
-use crate::{alloc::Domain, frame::Nid, gfp::Gfp, pcp::local, stats::VmStat};
-use core::num::NonZeroUsize;
+use crate::{alloc::Domain, frame::Nid, gfp::Gfp, stats::VmStat};
 
 /// What an allocator knows of reclaim.
 #[derive(Debug)]
@@ -197,8 +197,7 @@ impl Reclaim {
 
 /// Drains the calling thread's cache, if it has one.
 fn drain_own_cache(domain: &Domain) {
-    let key = NonZeroUsize::from(domain.frames().allocator().non_zero());
-    if let Some(owner) = local::find(key) {
+    if let Some(owner) = domain.own_cache() {
         domain.caches().drain_own(&owner);
     }
 }

@@ -4,7 +4,7 @@ use super::{Reclaim, direct::reclaim_until};
 use crate::{
     alloc::{Domain, NodeReclaim},
     frame::{Nid, Order},
-    gfp::{Gfp, Scopes, current_scopes},
+    gfp::{Gfp, Scopes, ZoneType, current_scopes},
     trace,
     zone::Zone,
 };
@@ -56,8 +56,7 @@ impl Reclaim {
         if domain.has_cpus(node) && node != domain.numa_mem_id() {
             return NodeReclaim::NoScan;
         }
-        let managed: u64 =
-            domain.zones().iter().filter(|zone| zone.span().node == node).map(Zone::managed).sum();
+        let managed: u64 = domain.zones_of(node, ZoneType::Movable).map(Zone::managed).sum();
         if self.reclaimable_pages(node) <= managed * MIN_UNMAPPED_PERCENT / 100 {
             return NodeReclaim::Full;
         }

@@ -1,19 +1,15 @@
 //! Memory has run out: who finds it so, and what the application does about it.
 
 use core::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::{
-    alloc::SteppedOut,
+    alloc::call_application,
     frame::Order,
-    gfp::{CancelToken, Gfp, MemallocScope},
+    gfp::{CancelToken, Gfp},
     node::NodeMask,
     platform::comm,
     stats::MemInfo,
-    sync::{
-        LockRank, SpinGuard, SpinLock,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{LockRank, SharedCounter, SpinGuard, SpinLock},
 };
 
 /// What the application does when memory has run out.
@@ -78,9 +74,9 @@ pub struct OomCounts {
 pub(crate) struct Oom {
     lock: SpinLock<()>,
     hook: Option<OomHook>,
-    asked: AtomicU64,
-    killed: AtomicU64,
-    panics: AtomicU64,
+    asked: SharedCounter,
+    killed: SharedCounter,
+    panics: SharedCounter,
 }
 
 impl Default for Oom {
@@ -91,7 +87,7 @@ impl Default for Oom {
 
 impl Oom {
     pub(crate) fn new(hook: Option<OomHook>) -> Self {
-        let [asked, killed, panics] = [const { 0 }; 3].map(AtomicU64::new);
+        let [asked, killed, panics] = Default::default();
         Self { lock: SpinLock::new(LockRank::Oom, ()), hook, asked, killed, panics }
     }
 
@@ -106,24 +102,20 @@ impl Oom {
     /// of the hook ends here.
     pub(crate) fn out_of_memory(&self, report: impl FnOnce() -> OomReport) -> bool {
         let Some(hook) = &self.hook else { return false };
-        self.asked.fetch_add(1, Ordering::Relaxed);
+        self.asked.add(1);
         // It takes locks, which a signal handler must not wait for.
         let report = report();
-        let action = {
-            let _free_to_act = (SteppedOut::step_out(), MemallocScope::enter());
-            catch_unwind(AssertUnwindSafe(|| hook(&report)))
-        };
-        match action {
-            Ok(OomAction::Freed) => true,
-            Ok(OomAction::Cancel(token)) => {
+        match call_application(|| hook(&report)) {
+            Some(OomAction::Freed) => true,
+            Some(OomAction::Cancel(token)) => {
                 if token.choose_as_victim() {
-                    self.killed.fetch_add(1, Ordering::Relaxed);
+                    self.killed.add(1);
                 }
                 true
             }
-            Ok(OomAction::Fail) => false,
-            Err(_) => {
-                self.panics.fetch_add(1, Ordering::Relaxed);
+            Some(OomAction::Fail) => false,
+            None => {
+                self.panics.add(1);
                 false
             }
         }
@@ -131,11 +123,7 @@ impl Oom {
 
     /// Returns what came of it so far.
     pub(crate) fn counts(&self) -> OomCounts {
-        OomCounts {
-            asked: self.asked.load(Ordering::Relaxed),
-            killed: self.killed.load(Ordering::Relaxed),
-            panics: self.panics.load(Ordering::Relaxed),
-        }
+        OomCounts { asked: self.asked.get(), killed: self.killed.get(), panics: self.panics.get() }
     }
 }
 

@@ -9,9 +9,6 @@ use crate::{
 /// Requests above this order are not worth every effort (`PAGE_ALLOC_COSTLY_ORDER`).
 pub(super) const COSTLY_ORDER: Order = Order::new(3);
 
-/// How many rounds without progress a request goes through before it asks for more (`MAX_RECLAIM_RETRIES`).
-pub(super) const MAX_RECLAIM_RETRIES: u32 = 16;
-
 /// How many compactions a request waits for; one of a costly order waits for a quarter of them (`MAX_COMPACT_RETRIES`).
 const MAX_COMPACT_RETRIES: u32 = 16;
 

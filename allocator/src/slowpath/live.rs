@@ -10,11 +10,11 @@ use super::{
 };
 use crate::{
     alloc::{AllocContext, Asked, Domain, get_page_from_freelist},
-    compact::{self, CompactPriority, CompactResult},
+    compact::{self, CompactPriority, CompactResult, compact_gap},
     error::{AllocError, FailReason},
     frame::{Block, Order},
     gfp::{AllocFlags, Gfp, Stop, WmarkIndex, current_stop},
-    node::{MemsAllowed, NodeMask, ZoneRef},
+    node::{MemsAllowed, NodeMask, ZoneRef, first_of_each_node},
     reclaim::{OomReport, Reclaim},
     sync::thread,
     trace,
@@ -135,12 +135,9 @@ impl Effects for Live<'_> {
 
     fn wake_kswapds(&mut self) {
         let AllocContext { gfp, order, highest_zone, .. } = self.context;
-        let mut last = None;
-        for zone in self.zones().filter(|zone| self.zone(*zone).managed() > 0) {
-            if last != Some(zone.node) {
-                self.reclaim.wakeup_kswapd(self.asked.domain, zone.number, gfp, order, highest_zone);
-                last = Some(zone.node);
-            }
+        let managed = self.zones().filter(|zone| self.zone(*zone).managed() > 0);
+        for zone in first_of_each_node(managed) {
+            self.reclaim.wakeup_kswapd(self.asked.domain, zone.number, gfp, order, highest_zone);
         }
     }
 
@@ -199,11 +196,9 @@ impl Effects for Live<'_> {
     fn could_be_compacted(&self) -> bool {
         let AllocContext { order, highest_zone, .. } = self.context;
         let index = if order > COSTLY_ORDER { WmarkIndex::Low } else { WmarkIndex::Min };
-        // Twice the block: what is moved needs a place, too (`compact_gap`).
-        let gap = 2 * u64::from(order.frames());
         self.zones().any(|reference| {
             let zone = self.zone(reference);
-            let mark = wmark_pages(&zone.watermarks(), index) + gap;
+            let mark = wmark_pages(&zone.watermarks(), index) + compact_gap(order);
             let more = self.reclaim.reclaimable_pages(reference.node) / u64::from(order.get()).max(1);
             zone.would_pass(Order::ZERO, mark, highest_zone, AllocFlags::CMA, more)
         })

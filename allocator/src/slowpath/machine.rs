@@ -2,13 +2,14 @@
 
 use super::{
     Step,
-    decide::{MAX_OOM_ROUNDS, MAX_RECLAIM_RETRIES, Wish, count_round, pause_after},
+    decide::{MAX_OOM_ROUNDS, Wish, count_round, pause_after},
     effects::{Effects, Pause, Stopped},
 };
 use crate::{
     compact::{CompactPriority, CompactResult},
     error::FailReason,
     gfp::{self, AllocFlags, WmarkIndex},
+    reclaim::MAX_RECLAIM_RETRIES,
 };
 
 /// What comes after a step.

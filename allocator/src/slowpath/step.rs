@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use crate::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::SharedCounter;
 
 /// A step of a request that found nothing at the low mark (`__alloc_pages_slowpath`, 6.x).
 ///
@@ -174,15 +174,15 @@ impl fmt::Display for StepCounts {
 /// Counts steps.
 #[derive(Debug, Default)]
 pub(super) struct StepCounters {
-    counts: [AtomicU64; Step::ALL.len()],
+    counts: [SharedCounter; Step::ALL.len()],
 }
 
 impl StepCounters {
     pub(super) fn count(&self, step: Step) {
-        self.counts[step.index()].fetch_add(1, Ordering::Relaxed);
+        self.counts[step.index()].add(1);
     }
 
     pub(super) fn get(&self) -> StepCounts {
-        StepCounts { counts: core::array::from_fn(|step| self.counts[step].load(Ordering::Relaxed)) }
+        StepCounts { counts: core::array::from_fn(|step| self.counts[step].get()) }
     }
 }

@@ -1,19 +1,19 @@
 //! What the application is told when a request fails: `warn_alloc`.
 
 use core::fmt;
-use std::{
-    panic::{AssertUnwindSafe, catch_unwind},
-    time::Instant,
-};
+use std::time::Instant;
 
 use crate::{
-    alloc::SteppedOut,
+    alloc::call_application,
     error::AllocError,
-    gfp::{Gfp, MemallocScope},
+    gfp::Gfp,
     node::NodeMask,
     platform::comm,
     stats::MemInfo,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        SharedCounter,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 /// Called when a request fails, on its thread.
@@ -80,16 +80,16 @@ pub(super) struct WarnAlloc {
     start: Instant,
     /// When the next failure is reported, in milliseconds since the start.
     next_ms: AtomicU64,
-    reported: AtomicU64,
-    suppressed: AtomicU64,
+    reported: SharedCounter,
+    suppressed: SharedCounter,
     /// What of `suppressed` a report has said.
     told: AtomicU64,
-    panics: AtomicU64,
+    panics: SharedCounter,
 }
 
 impl WarnAlloc {
     pub(super) fn new(hook: Option<FailureHook>) -> Self {
-        let [next_ms, reported, suppressed, told, panics] = [const { 0 }; 5].map(AtomicU64::new);
+        let ([next_ms, told], [reported, suppressed, panics]) = Default::default();
         Self { hook, start: Instant::now(), next_ms, reported, suppressed, told, panics }
     }
 
@@ -104,17 +104,16 @@ impl WarnAlloc {
         }
         let now_ms = u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX);
         if !self.is_due(now_ms) {
-            self.suppressed.fetch_add(1, Ordering::Relaxed);
+            self.suppressed.add(1);
             return;
         }
-        self.reported.fetch_add(1, Ordering::Relaxed);
-        let suppressed = self.suppressed.load(Ordering::Relaxed);
+        self.reported.add(1);
+        let suppressed = self.suppressed.get();
         let untold = suppressed.saturating_sub(self.told.swap(suppressed, Ordering::Relaxed));
         // It takes locks, which a signal handler must not wait for.
         let report = report(untold);
-        let _free_to_act = (SteppedOut::step_out(), MemallocScope::enter());
-        if catch_unwind(AssertUnwindSafe(|| hook(&report))).is_err() {
-            self.panics.fetch_add(1, Ordering::Relaxed);
+        if call_application(|| hook(&report)).is_none() {
+            self.panics.add(1);
         }
     }
 
@@ -127,9 +126,9 @@ impl WarnAlloc {
 
     pub(super) fn counts(&self) -> WarnCounts {
         WarnCounts {
-            reported: self.reported.load(Ordering::Relaxed),
-            suppressed: self.suppressed.load(Ordering::Relaxed),
-            panics: self.panics.load(Ordering::Relaxed),
+            reported: self.reported.get(),
+            suppressed: self.suppressed.get(),
+            panics: self.panics.get(),
         }
     }
 }

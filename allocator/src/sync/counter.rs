@@ -1,4 +1,4 @@
-//! Counters with one writer.
+//! Counters: with one writer, and with many.
 
 use super::atomic::{AtomicU64, Ordering};
 
@@ -55,6 +55,24 @@ impl OwnedCounter {
     /// Adds the count to `total`, whose lock the caller holds, and leaves the counter as it is.
     pub fn fold_into(&self, total: &Self) {
         total.add(self.get());
+    }
+}
+
+/// A counter that any thread adds to, off the way of a hit.
+#[cfg(not(loom))]
+#[derive(Debug, Default)]
+pub(crate) struct SharedCounter(AtomicU64);
+
+#[cfg(not(loom))]
+impl SharedCounter {
+    /// Adds `n`.
+    pub(crate) fn add(&self, n: u64) {
+        self.0.fetch_add(n, Ordering::Relaxed);
+    }
+
+    /// Reads the count.
+    pub(crate) fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
     }
 }
 

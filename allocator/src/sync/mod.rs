@@ -57,6 +57,8 @@ mod zeroed;
 
 pub use cell::UnsafeCell;
 pub use counter::OwnedCounter;
+#[cfg(not(loom))]
+pub(crate) use counter::SharedCounter;
 pub use crossbeam_utils::CachePadded;
 pub use doorbell::{Doorbell, Rung, Slept};
 #[cfg(any(loom, shuttle))]

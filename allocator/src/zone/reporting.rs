@@ -7,7 +7,7 @@
 use core::ops::Range;
 
 use super::{
-    Freed, PAGEBLOCK_FRAMES, Waiting, Zone,
+    Freed, PAGEBLOCK_FRAMES, Zone,
     buddy::{Buddy, Content},
     watermark::wmark_pages,
     zone::Areas,
@@ -127,8 +127,7 @@ impl Zone {
         flags: AllocFlags,
     ) -> Option<(Pfn, Content)> {
         debug_assert!(order >= Order::PAGEBLOCK, "of smaller blocks nothing is known: {order:?}");
-        let waiting = if flags.contains(AllocFlags::TRYLOCK) { Waiting::Never } else { Waiting::Allowed };
-        let areas = self.acquire(waiting)?;
+        let areas = self.acquire_for(flags)?;
         self.locked(areas, |areas, _| {
             let pfn = self.take_block(areas, order, migratetype, flags)?;
             Some((pfn, areas.buddy.last_content()))

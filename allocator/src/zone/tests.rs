@@ -37,6 +37,18 @@ fn zone(rule: WatermarkRule, marks: Watermarks, reserve: [u64; NR_ZONE_TYPES]) -
     zone
 }
 
+/// Takes a block, if that is asked for or none is held, or frees one that is.
+fn take_or_free(zone: &Zone, held: &mut Vec<(Pfn, Order, MigrateType)>, order: u8, kind: usize, take: bool) {
+    let (order, kind) = (Order::new(order), MigrateType::PCP[kind]);
+    if take || held.is_empty() {
+        let flags = AllocFlags::from_wmark(WmarkIndex::Low);
+        held.extend(zone.rmqueue_buddy(order, kind, flags).map(|pfn| (pfn, order, kind)));
+    } else {
+        let (pfn, order, kind) = held.swap_remove(usize::from(order.get()) % held.len());
+        let _ = zone.free_one(pfn, order, PcpList::of(order, kind));
+    }
+}
+
 /// The word as the zone's own watermark test gives it, bit by bit.
 fn expected_state(zone: &Zone) -> ZoneState {
     ZoneState::of(FirstFor::collect(|highest| highest >= ZoneType::Normal), |highest, mark, flags| {
@@ -89,14 +101,7 @@ proptest! {
                 zone.with_areas(|areas| areas.buddy.set_migratetype(at, special));
                 prop_assert_eq!(zone.state(), expected_state(&zone));
             }
-            let (order, kind) = (Order::new(order), MigrateType::PCP[kind]);
-            if take || held.is_empty() {
-                let flags = AllocFlags::from_wmark(WmarkIndex::Low);
-                held.extend(zone.rmqueue_buddy(order, kind, flags).map(|pfn| (pfn, order, kind)));
-            } else {
-                let (pfn, order, kind) = held.swap_remove(usize::from(order.get()) % held.len());
-                let _ = zone.free_one(pfn, order, PcpList::of(order, kind));
-            }
+            take_or_free(&zone, &mut held, order, kind, take);
             if zone.watermarks().boost > 0 && held.len() % 7 == 0 {
                 zone.end_boost(zone.watermarks().boost);
             }
@@ -117,14 +122,7 @@ proptest! {
         let zone = zone(rule, marks, [0, 0, reserve, reserve, reserve]);
         let mut held = Vec::new();
         for (order, kind, take) in steps {
-            let (order, kind) = (Order::new(order), MigrateType::PCP[kind]);
-            if take || held.is_empty() {
-                let flags = AllocFlags::from_wmark(WmarkIndex::Low);
-                held.extend(zone.rmqueue_buddy(order, kind, flags).map(|pfn| (pfn, order, kind)));
-            } else {
-                let (pfn, order, kind) = held.swap_remove(usize::from(order.get()) % held.len());
-                let _ = zone.free_one(pfn, order, PcpList::of(order, kind));
-            }
+            take_or_free(&zone, &mut held, order, kind, take);
             let report = zone.report();
             prop_assert_eq!((zone.watermarks(), zone.lowmem_reserve()), (report.marks, report.lowmem_reserve));
             for (order, reserves) in (0..=10).flat_map(|order| RESERVES.map(|reserves| (order, reserves))) {

@@ -224,6 +224,11 @@ impl Zone {
         }
     }
 
+    /// Takes the lock for a request; `None` when it is taken and the flags forbid waiting.
+    pub(super) fn acquire_for(&self, flags: AllocFlags) -> Option<SpinGuard<'_, Areas>> {
+        self.acquire(if flags.contains(AllocFlags::TRYLOCK) { Waiting::Never } else { Waiting::Allowed })
+    }
+
     #[cold]
     fn free_pending(&self, areas: &mut Areas) {
         self.pending.drain(|index| {
@@ -309,8 +314,7 @@ impl Zone {
     /// Takes a block from the free areas (`rmqueue_buddy`); `None` when there is no fitting one, or the lock is taken and
     /// the flags forbid waiting.
     pub fn rmqueue_buddy(&self, order: Order, migratetype: MigrateType, flags: AllocFlags) -> Option<Pfn> {
-        let waiting = if flags.contains(AllocFlags::TRYLOCK) { Waiting::Never } else { Waiting::Allowed };
-        let areas = self.acquire(waiting)?;
+        let areas = self.acquire_for(flags)?;
         self.locked(areas, |areas, _| self.take_block(areas, order, migratetype, flags))
     }
 
@@ -355,8 +359,7 @@ impl Zone {
         flags: AllocFlags,
         batch: &mut FrameBatch,
     ) {
-        let waiting = if flags.contains(AllocFlags::TRYLOCK) { Waiting::Never } else { Waiting::Allowed };
-        let Some(areas) = self.acquire(waiting) else { return };
+        let Some(areas) = self.acquire_for(flags) else { return };
         self.locked(areas, |areas, contended| {
             if areas.closed {
                 return;

@@ -106,21 +106,27 @@ fn two_shrinkers_that_remove_each_other_both_end() {
     drop(all);
 }
 
+/// A scan that is held up: it tells when it has begun, and ends with an answer when it is told to.
+fn held_up(
+    answer: Option<u64>,
+) -> (impl Fn(&mut ShrinkControl) -> Option<u64> + Send + Sync, mpsc::Receiver<()>, mpsc::Sender<()>) {
+    let (entered, has_entered) = mpsc::channel();
+    let (leave, may_leave) = mpsc::channel();
+    let (entered, may_leave) = (Mutex::new(entered), Mutex::new(may_leave));
+    let scan = move |_: &mut ShrinkControl| {
+        entered.lock().send(()).expect("somebody waits");
+        may_leave.lock().recv().expect("somebody sends");
+        answer
+    };
+    (scan, has_entered, leave)
+}
+
 #[test]
 fn whoever_removes_a_shrinker_waits_for_its_callbacks() {
     let allocator = small();
     let all = take_all(&allocator);
     let ended = Arc::new(AtomicBool::new(false));
-    let (entered, has_entered) = mpsc::channel();
-    let (leave, may_leave) = mpsc::channel::<()>();
-    let scan = {
-        let (entered, may_leave) = (Mutex::new(entered), Mutex::new(may_leave));
-        move |_: &mut ShrinkControl| {
-            entered.lock().send(()).expect("somebody waits");
-            may_leave.lock().recv().expect("somebody sends");
-            Some(0)
-        }
-    };
+    let (scan, has_entered, leave) = held_up(Some(0));
     let registered = allocator.register_shrinker("slow", Watched { scan, ended: Arc::clone(&ended) });
     let requester = thread::spawn({
         let allocator = allocator.clone();
@@ -228,16 +234,7 @@ fn an_allocator_ends_with_its_shrinkers_although_they_hold_its_pages() {
 fn a_child_waits_for_no_callback_of_its_parent() {
     let allocator = small();
     let all = take_all(&allocator);
-    let (entered, has_entered) = mpsc::channel();
-    let (leave, may_leave) = mpsc::channel::<()>();
-    let scan = {
-        let (entered, may_leave) = (Mutex::new(entered), Mutex::new(may_leave));
-        move |_: &mut ShrinkControl| {
-            entered.lock().send(()).expect("somebody waits");
-            may_leave.lock().recv().expect("somebody sends");
-            None
-        }
-    };
+    let (scan, has_entered, leave) = held_up(None);
     let mut registered = Some(allocator.register_shrinker("the parent's", of_objects(1000, scan)));
     let requester = thread::spawn({
         let allocator = allocator.clone();

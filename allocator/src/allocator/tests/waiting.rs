@@ -2,7 +2,6 @@
 
 use std::sync::mpsc::channel;
 
-use super::super::core::key;
 use crate::{
     Allocator, Gfp, Maintain, MemPolicy, Nid, NodeMask, Order,
     pcp::local,
@@ -30,7 +29,7 @@ fn ask(allocator: &Allocator, gfp: Gfp) {
 fn a_drainer_that_has_the_cache_is_not_waited_for_even_for_a_policy() {
     let allocator = small();
     let scope = allocator.mempolicy(MemPolicy::Bind(NodeMask::of(Nid::new(0)))).expect("a policy");
-    let owner = local::find(key(allocator.number)).expect("the policy is in it");
+    let owner = local::find(local::key_of(allocator.number)).expect("the policy is in it");
     let (claimed, is_claimed) = channel();
     let (done, is_done) = channel::<()>();
     let drainer = thread::spawn({
@@ -63,7 +62,7 @@ fn a_thread_without_a_cache_does_not_wait_for_the_list_of_caches() {
                 for gfp in MASKS {
                     let block = allocator.alloc_pages(gfp, Order::ZERO).expect("room");
                     core::mem::forget(block);
-                    assert!(local::find(key(allocator.number)).is_none(), "{gfp} made a cache");
+                    assert!(local::find(local::key_of(allocator.number)).is_none(), "{gfp} made a cache");
                 }
             }
         });

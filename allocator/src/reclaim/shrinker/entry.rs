@@ -1,13 +1,11 @@
 //! One registered shrinker.
 
 use core::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::{Shrinker, share::Cost};
 use crate::{
-    alloc::SteppedOut,
+    alloc::call_application,
     frame::Nid,
-    gfp::MemallocScope,
     sync::{
         Access, Revocable,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -74,7 +72,6 @@ impl Entry {
             return None;
         }
         let access = self.object.try_access()?;
-        let _scopes = (SteppedOut::step_out(), MemallocScope::enter());
         let result = self.caught(|| callback(&**access));
         // If it was removed meanwhile, its object may end here, which is its code, too.
         let left = self.caught(|| drop::<Access<'_, _>>(access));
@@ -83,17 +80,12 @@ impl Entry {
 
     /// Calls a piece of the shrinker's code; after a panic the shrinker is not called again.
     fn caught<R>(&self, code: impl FnOnce() -> R) -> Option<R> {
-        match catch_unwind(AssertUnwindSafe(code)) {
-            Ok(result) => Some(result),
-            Err(payload) => {
-                self.disabled.store(true, Ordering::Relaxed);
-                self.panics.fetch_add(1, Ordering::Relaxed);
-                // What it panicked with may panic when it is dropped; the next one is kept.
-                let dropped = catch_unwind(AssertUnwindSafe(|| drop(payload)));
-                dropped.unwrap_or_else(core::mem::forget);
-                None
-            }
+        let result = call_application(code);
+        if result.is_none() {
+            self.disabled.store(true, Ordering::Relaxed);
+            self.panics.fetch_add(1, Ordering::Relaxed);
         }
+        result
     }
 
     /// Ends all callbacks, and then the object. Waits for those of other threads, unless this is inside of one.

@@ -1,11 +1,8 @@
 //! What came back to an allocator during a scan.
 
-use core::num::NonZeroUsize;
-
 use super::elsewhere::Elsewhere;
 use crate::{
     alloc::{Domain, PastCache},
-    pcp::local,
     zone::Zone,
 };
 
@@ -61,8 +58,7 @@ impl<'a> Meter<'a> {
 
     /// Calls `f` with the serial number and the balance of the calling thread's cache, if it has one.
     fn with_own_cache<R>(&self, f: impl FnOnce((u64, i64)) -> R) -> Option<R> {
-        let key = NonZeroUsize::from(self.domain.frames().allocator().non_zero());
-        let owner = local::find(key)?;
+        let owner = self.domain.own_cache()?;
         // A drainer holds it for a bounded time.
         let cache = owner.enter_behind_drainer().ok()?;
         Some(f((cache.serial(), cache.balance())))

@@ -4,14 +4,15 @@ use core::{iter, ops::Range};
 
 use super::{
     ObjectCount, RegisteredShrinker, ShrinkControl, ShrinkRound, Shrinker, ShrinkerReport, Shrunk,
-    entry::Entry, turn::do_shrink_slab,
+    entry::Entry,
+    turn::{Turn, do_shrink_slab},
 };
 use crate::{
     alloc::Domain,
     frame::Nid,
     gfp::Gfp,
     sync::{
-        Arc, Registry,
+        Arc, Registry, SharedCounter,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -26,8 +27,8 @@ pub(crate) struct Shrinkers {
     /// The number of the next one.
     next: AtomicU64,
     /// Objects that were looked at, as the shrinkers say (`slabs_scanned`).
-    scanned: AtomicU64,
-    /// The number that the next round begins with: behind the shrinker at which the last one got what it wanted.
+    scanned: SharedCounter,
+    /// The number that the next round begins with: where the last one had got what it wanted.
     begin: AtomicU64,
 }
 
@@ -50,7 +51,8 @@ impl Shrinkers {
 
     /// Asks each shrinker for its share, on the calling thread (`shrink_slab`).
     ///
-    /// Ends when no more is wanted; unlike in the kernel, where no round does, the next one then begins with the next shrinker, so that all give.
+    /// Ends when no more is wanted; unlike in the kernel, where no round does, the next one then begins with the next shrinker, so that all
+    /// give.
     ///
     /// Takes nothing from the heap. On a thread that is inside a callback of a shrinker, nothing is done.
     #[cold]
@@ -58,15 +60,16 @@ impl Shrinkers {
         let mut all = Shrunk::default();
         let begin = self.begin.load(Ordering::Relaxed);
         for entry in self.walk(begin..u64::MAX).chain(self.walk(0..begin)) {
-            let shrunk = do_shrink_slab(&entry, domain, round);
+            let Turn { shrunk, is_sated } = do_shrink_slab(&entry, domain, round);
             all.scanned = all.scanned.saturating_add(shrunk.scanned);
             all.freed += shrunk.freed;
-            if (round.wanted)() == 0 {
-                self.begin.store(entry.number + 1, Ordering::Relaxed);
+            if is_sated {
+                // Who was not asked for anything is the first the next time.
+                self.begin.store(entry.number + u64::from(shrunk.scanned > 0), Ordering::Relaxed);
                 break;
             }
         }
-        self.scanned.fetch_add(all.scanned, Ordering::Relaxed);
+        self.scanned.add(all.scanned);
         all
     }
 
@@ -86,7 +89,7 @@ impl Shrinkers {
 
     /// Returns how many objects were looked at so far, as the shrinkers say.
     pub(crate) fn scanned(&self) -> u64 {
-        self.scanned.load(Ordering::Relaxed)
+        self.scanned.get()
     }
 
     /// Says what is known of each, in the order of registration.

@@ -1,5 +1,7 @@
 //! Rounds of shrinkers over two nodes without memory behind their frames.
 
+use core::cell::Cell;
+
 use super::{ObjectCount, ShrinkControl, ShrinkRound, Shrinker, Shrinkers, Shrunk};
 use crate::{
     alloc::{Domain, DomainOptions},
@@ -180,4 +182,45 @@ fn nobody_is_called_once_all_are_gone() {
     assert_eq!(shrinkers.shrink_slab(&domain, round(NODES[0], 0)), Shrunk::default());
     assert!(asked.lock().is_empty() && shrinkers.reports().is_empty());
     drop((registered, late));
+}
+
+/// Runs a round in which so much is wanted, once; returns what was scanned.
+fn wanting(shrinkers: &Shrinkers, domain: &Domain, priority: u8, frames: u64) -> u64 {
+    let left = Cell::new(frames);
+    let wanted = || left.take();
+    shrinkers.shrink_slab(domain, ShrinkRound { wanted: &wanted, ..round(NODES[0], priority) }).scanned
+}
+
+#[test]
+fn a_round_ends_when_no_more_is_wanted_and_the_next_begins_with_another_shrinker() {
+    let (shrinkers, domain) = (Shrinkers::default(), domain());
+    let all: Vec<_> = (0..3)
+        .map(|_| {
+            let (asked, shrinker) = writes(400, false);
+            (asked, shrinkers.register("one of three", shrinker, NODES.len()))
+        })
+        .collect();
+    for turn in [0, 1, 2, 0, 1] {
+        assert_eq!(wanting(&shrinkers, &domain, 0, 10), 10);
+        let scans = all.iter().map(|(asked, _)| core::mem::take(&mut *asked.lock()));
+        let scans: Vec<_> = scans.map(|asked| asked.iter().any(|&(_, objects)| objects == 10)).collect();
+        assert_eq!(scans.iter().position(|&scanned| scanned), Some(turn), "{scans:?}");
+        assert_eq!(scans.iter().filter(|&&scanned| scanned).count(), 1);
+    }
+    // Who is not asked for anything, because nothing is wanted from the beginning, is the first the next time.
+    assert_eq!(wanting(&shrinkers, &domain, 0, 0), 0);
+    all.iter().for_each(|(asked, _)| asked.lock().clear());
+    assert_eq!(wanting(&shrinkers, &domain, 0, 10), 10);
+    assert_eq!(*all[2].0.lock(), [(NODES[0], 0), (NODES[0], 10)]);
+}
+
+#[test]
+fn what_is_wanted_is_asked_for_by_a_scan_and_not_used_up_before() {
+    let (shrinkers, domain) = (Shrinkers::default(), domain());
+    let (few, shrinker) = writes(400, false);
+    let _few = shrinkers.register("too few for a batch", shrinker, NODES.len());
+    let (many, shrinker) = writes(100_000, false);
+    let _many = shrinkers.register("many", shrinker, NODES.len());
+    assert_eq!(wanting(&shrinkers, &domain, 2, 16), 16);
+    assert_eq!((few.lock().len(), many.lock().last().copied()), (1, Some((NODES[0], 16))));
 }
