@@ -24,10 +24,6 @@ use super::{
 /// How far the marks lie apart, in ten-thousandths of the arena: 10 %. What is reclaimed in one go is many times what comes back while kswapd stops.
 const SCALE_FACTOR: u64 = 1000;
 
-/// How small a part of the arena the caches of all threads may hold: what they take and give back at once is to be less than what
-/// lies between two marks.
-const HIGH_FRACTION: u32 = 128;
-
 /// The smallest arena: in smaller ones the threads' own caches are a large part.
 const SMALLEST: usize = 8 << 20;
 /// How often, and how long each time, the end waits for reclaim to have done what it began.
@@ -76,7 +72,6 @@ impl Ground {
             .dma(0)
             // Where memory is short all the time, a background thread needs more of a start than the usual thousandth of the arena.
             .watermark_scale_factor(SCALE_FACTOR)
-            .percpu_pagelist_high_fraction(HIGH_FRACTION)
             .on_misuse(Box::new(move |error| told.broken(error.to_string())));
         if let Some(nodes) = nodes {
             // One CPU a node, so that this machine's are on several.

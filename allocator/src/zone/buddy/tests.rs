@@ -5,3 +5,4 @@ mod coverage;
 mod machine;
 mod model;
 mod pageblocks;
+mod reference;

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::{
-    machine::Step,
     model::{Ask, Held, Taken},
     pageblocks::Change,
+    reference::Step,
 };
 use crate::{gfp::AllocFlags, sync::Mutex};
 
