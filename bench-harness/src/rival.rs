@@ -50,6 +50,11 @@ pub trait Rival: Sync {
 
     /// Returns the arena's base address, where blocks lie in one arena.
     fn base(&self) -> Option<usize>;
+
+    /// Returns the allocator, where it is gfp: for what no other one can tell, or be told.
+    fn as_gfp(&self) -> Option<&gfp::Allocator> {
+        None
+    }
 }
 
 /// One thread's way into an allocator under test.

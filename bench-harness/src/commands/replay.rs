@@ -1,13 +1,14 @@
 //! `gfp replay`: a kernel's trace through allocators.
 
 use std::{
+    cell::Cell,
     fs::File,
     path::{Path, PathBuf},
     process::ExitCode,
     thread,
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 use gfp::platform::Backing;
 use serde_json::Value;
@@ -15,7 +16,10 @@ use serde_json::Value;
 use super::bench::parse_size;
 use crate::{
     measure::Cpus,
-    replay::{self, Contestant, Job, Measured, Outcome, Passes, kernel_placement, measure},
+    replay::{
+        self, Contestant, Job, Measured, Outcome, Passes, kernel_placement, measure,
+        prefill::{self, Prefilled, Snapshot},
+    },
     report::{Progress, print},
     rival::{Rival, RivalThread},
     rivals::{self, Memory, Visitor, with_rival},
@@ -46,6 +50,15 @@ pub struct ReplayArgs {
     /// Size of the arena of those that have one, such as 4G or 512M. [default: 1.25 times the trace's peak]
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     pub arena: Option<usize>,
+
+    /// Samples both placements while the trace goes on: 2 MiB blocks in use, mixed ones, the largest free block.
+    #[arg(long)]
+    pub timeline: bool,
+
+    /// Begins with an arena that is as fragmented as a machine's memory was, of gfp only: the text of /proc/pagetypeinfo, and
+    /// of /proc/buddyinfo too, if there are many blocks. The arena is as large as that memory.
+    #[arg(long, value_name = "FILE", conflicts_with = "arena")]
+    pub prefill: Option<PathBuf>,
 
     /// Pages behind gfp's arena: 4k, thp, 2m or 1g (hugetlb, see gfp topo). Others have what the system gives them.
     #[arg(long, value_name = "PAGES", default_value_t)]
@@ -99,25 +112,51 @@ fn run_passes(
         Threads::Trace => replay::Threads::Trace,
         Threads::One => replay::Threads::One,
     };
-    let arena_bytes = match args.arena {
-        Some(bytes) => bytes,
-        None => default_arena_bytes(&trace)?.next_multiple_of(args.backing.page_bytes()),
+    let snapshot = args.snapshot()?;
+    let arena_bytes = match (args.arena, &snapshot) {
+        (Some(bytes), _) => bytes,
+        (None, Some(snapshot)) => snapshot.arena_bytes(),
+        (None, None) => default_arena_bytes(&trace)?.next_multiple_of(args.backing.page_bytes()),
     };
     let job = Job::new(&trace, threads, cpus);
     let memory = Memory { bytes: arena_bytes, backing: args.backing };
-    let race = Race { trace: &trace, job: &job, memory, passes };
+    let prefilled = Cell::new(None);
+    let race = Race {
+        trace: &trace,
+        job: &job,
+        memory,
+        passes,
+        snapshot: snapshot.as_ref(),
+        prefilled: &prefilled,
+        timeline: args.timeline,
+    };
     let measured = race.with(&args.allocator, Vec::new())?;
     let outcome = Outcome {
         trace: &trace,
         trace_name: &args.trace.display().to_string(),
         job: &job,
         arena_bytes: arena_bytes as u64,
+        prefilled: prefilled.get(),
         kernel: kernel_placement(&trace),
         measured,
     };
     print(format_args!("{}", outcome.text()))?;
     outcome.records().into_iter().try_for_each(emit)?;
     Ok(if outcome.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+impl ReplayArgs {
+    /// Reads the snapshot, if one was given.
+    fn snapshot(&self) -> Result<Option<Snapshot>> {
+        let Some(path) = &self.prefill else { return Ok(None) };
+        if let Some(other) = self.allocator.iter().find(|name| !rivals::OURS.contains(&name.as_str())) {
+            bail!(
+                "only gfp can be prefilled, not {other}: leave out --prefill, or name {}",
+                rivals::OURS.join(", ")
+            );
+        }
+        Snapshot::read(path).map(Some)
+    }
 }
 
 fn read_trace(path: &Path, format: Format) -> Result<Trace> {
@@ -147,6 +186,10 @@ struct Race<'a> {
     job: &'a Job,
     memory: Memory,
     passes: Passes,
+    snapshot: Option<&'a Snapshot>,
+    /// How many frames the snapshot fills.
+    prefilled: &'a Cell<Option<u64>>,
+    timeline: bool,
 }
 
 impl Race<'_> {
@@ -179,8 +222,18 @@ impl Visitor for Join<'_> {
         B: Send + 'static,
         for<'a> R::Thread<'a>: RivalThread<Block = B>,
     {
+        let filled = match (self.race.snapshot, rival.as_gfp()) {
+            (Some(snapshot), Some(allocator)) => Some(prefill::fill(allocator, snapshot)?),
+            _ => None,
+        };
+        self.race.prefilled.set(filled.as_ref().map(Prefilled::used_frames));
         thread::scope(|scope| {
-            self.contestants.push(Contestant::start(scope, &rival, self.race.job));
+            let mut contestant = Contestant::start(scope, &rival, self.race.job);
+            if self.race.timeline {
+                let used = filled.iter().flat_map(Prefilled::used);
+                contestant = contestant.with_timeline(self.race.memory.bytes as u64 / 4096, used);
+            }
+            self.contestants.push(contestant);
             self.race.with(self.rest, self.contestants)
         })
     }
@@ -242,6 +295,41 @@ mod tests {
                 assert_eq!(record["passes"]["count"], 2);
             }
         }
+    }
+
+    #[test]
+    fn a_timeline_has_a_record_with_both_sides_from_the_first_event_to_the_last() {
+        let (result, records) = replay("TRACE --allocator gfp,system --threads 1 --timeline");
+        assert_eq!(result.unwrap(), ExitCode::SUCCESS);
+        let timelines: Vec<_> = records.iter().filter(|record| record["kind"] == "timeline").collect();
+        assert_eq!(timelines.len(), 2);
+        for (timeline, has_arena) in timelines.iter().zip([true, false]) {
+            let points = timeline["points"].as_array().unwrap();
+            assert_eq!(points.len(), 200);
+            assert_eq!(points[199]["event"], records[0]["events"]);
+            assert_eq!(points[100]["ours"]["highest_free_order"].is_number(), has_arena);
+            assert!(points[100]["kernel"]["blocks_2m"].as_u64().unwrap() > 0);
+        }
+    }
+
+    #[test]
+    fn a_prefilled_arena_is_of_the_snapshots_size_and_serves_the_trace() {
+        let line = "TRACE --allocator gfp,gfp-tls --threads 1 --timeline --prefill SNAPSHOT";
+        let snapshot = concat!(env!("CARGO_MANIFEST_DIR"), "/traces/24-gib-vm.pagetypeinfo");
+        let (result, records) = replay(&line.replace("SNAPSHOT", snapshot));
+        assert_eq!(result.unwrap(), ExitCode::SUCCESS);
+        assert!(records[0]["arena_bytes"].as_u64().unwrap() > 1 << 30);
+        assert!(records[0]["prefilled_frames"].as_u64().unwrap() > 0);
+        assert!(records[0]["bias"].as_str().unwrap().contains("as many free blocks"));
+    }
+
+    #[test]
+    fn only_gfp_is_prefilled_and_only_without_an_arena_of_another_size() {
+        let message = replay("TRACE --allocator gfp,system --prefill /dev/null").0.unwrap_err().to_string();
+        assert!(message.contains("not system"), "{message}");
+        let message =
+            testing::parse::<ReplayArgs>("TRACE --prefill /dev/null --arena 1G").unwrap_err().to_string();
+        assert!(message.contains("--arena"), "{message}");
     }
 
     #[test]

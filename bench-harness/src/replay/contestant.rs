@@ -1,6 +1,7 @@
 //! An allocator's threads, which wait between passes so that passes of several allocators can be interleaved.
 
 use std::{
+    ops::Range,
     sync::{
         Arc,
         mpsc::{self, Receiver, Sender},
@@ -10,6 +11,7 @@ use std::{
 };
 
 use super::{
+    occupancy::Occupancy,
     pace::{Alone, Pace, Together},
     plan::Job,
     play::{Slots, ZeroFlag, play},
@@ -40,6 +42,8 @@ pub struct Contestant {
     pub(super) name: &'static str,
     /// The arena's base address, or 0 where blocks lie anywhere.
     base: usize,
+    /// Whether a timeline is made of its placement, and what of its arena is used by others; nothing there of blocks that lie anywhere.
+    pub(super) timeline: Option<Option<Occupancy>>,
     commands: Vec<Sender<Pass>>,
     reports: Receiver<Report>,
 }
@@ -79,7 +83,19 @@ impl Contestant {
                 command
             })
             .collect();
-        Self { name: rival.name(), base: rival.base().unwrap_or(0), commands, reports }
+        Self { name: rival.name(), base: rival.base().unwrap_or(0), timeline: None, commands, reports }
+    }
+
+    /// Asks for a timeline of the placement, in an arena of this many frames, if it has one, of which others use some all the time.
+    #[must_use]
+    pub fn with_timeline(mut self, arena_frames: u64, used: impl Iterator<Item = Range<u64>>) -> Self {
+        let arena = (self.base != 0).then(|| {
+            let mut arena = Occupancy::of_arena(arena_frames);
+            used.for_each(|frames| arena.take(frames));
+            arena
+        });
+        self.timeline = Some(arena);
+        self
     }
 
     /// Runs a verify pass; returns what was found, and the first frame of each allocation by number of the event.

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use super::{Contestant, Job, Placement, Verified, placement::placement, play::ZeroFlag};
+use super::{
+    Contestant, Job, Placement, Timeline, Verified, placement::placement, play::ZeroFlag, timeline::Placed,
+};
 use crate::{rivals::EMPTY, trace::Trace};
 
 /// How often the trace is replayed for each of the two figures, by each allocator.
@@ -43,6 +45,8 @@ pub struct Measured {
     pub failed: u64,
     /// Where the verify pass placed the blocks.
     pub placement: Option<Placement>,
+    /// How that came about, where it was asked for.
+    pub timeline: Option<Timeline>,
     /// Time of each pass that ignored `__GFP_ZERO`, in nanoseconds for an event, ascending.
     pub ns_per_event: Vec<f64>,
     /// The same for passes that honoured it.
@@ -70,7 +74,11 @@ pub fn measure(
             allocator: contestant.name,
             verified: checked.as_ref().map(|(verified, _)| *verified),
             failed: checked.as_ref().map_or(0, |(verified, _)| verified.failed),
-            placement: checked.map(|(_, frames)| placement(trace, |event| frames[event])),
+            placement: checked.as_ref().map(|(_, frames)| placement(trace, |event| frames[event])),
+            timeline: checked
+                .as_ref()
+                .zip(contestant.timeline.clone())
+                .map(|((_, first_frames), arena)| Timeline::of(trace, Placed { first_frames, arena })),
             ns_per_event: Vec::new(),
             ns_per_event_zeroed: Vec::new(),
             pinned: true,

@@ -7,6 +7,9 @@
 //! | `play` | the timed loop, and the slots that hold the blocks between their events |
 //! | `verify` | the same with every block stamped, checked and looked up for overlaps |
 //! | `placement` | how many 2 MiB blocks the live memory is spread over, ours and the kernel's |
+//! | [`Timeline`] | the same while the trace goes on, and the largest block that could be had |
+//! | `occupancy` | which frames are in use |
+//! | [`prefill`] | an arena that is as fragmented as the kernel's memory was |
 //! | `contestant` | an allocator's threads, which wait between passes |
 //! | [`measure`] | the passes of one or more allocators, interleaved |
 //! | `outcome` | the record and the table made of them |
@@ -19,11 +22,14 @@
 
 mod contestant;
 mod measure;
+mod occupancy;
 mod outcome;
 mod pace;
 mod placement;
 mod plan;
 mod play;
+pub mod prefill;
+mod timeline;
 mod verify;
 
 pub use contestant::Contestant;
@@ -32,4 +38,5 @@ pub use outcome::Outcome;
 pub use pace::WINDOW;
 pub use placement::{MeanPeak, Placement, kernel_placement};
 pub use plan::{Job, Threads};
+pub use timeline::Timeline;
 pub use verify::Verified;

@@ -9,8 +9,11 @@ use crate::{
 };
 
 /// Returns what a reader must know to compare our placement with the recorded one; it comes with every outcome.
-const fn bias(source: Source) -> &'static str {
+const fn bias(source: Source, is_prefilled: bool) -> &'static str {
     match source {
+        Source::Kernel if is_prefilled => {
+            "our arena has as many free blocks of each size and type as the kernel's memory had at one moment, at other places"
+        }
         Source::Kernel => {
             "our arena starts empty and holds only the traced blocks; the kernel's memory was in use before \
              the trace began, and its placement had to fit in between"
@@ -33,6 +36,8 @@ pub struct Outcome<'a> {
     pub job: &'a Job,
     /// Size of the arena of each allocator that has one, in bytes.
     pub arena_bytes: u64,
+    /// How many of its frames were in use before the trace began, where a snapshot was given.
+    pub prefilled: Option<u64>,
     /// The kernel's placement.
     pub kernel: Placement,
     /// Each allocator's figures.
@@ -45,9 +50,12 @@ impl Outcome<'_> {
         self.measured.iter().all(Measured::is_clean)
     }
 
-    /// Makes a record of `kind` `replay` for each allocator.
+    /// Makes a record of `kind` `replay` for each allocator, and one of `kind` `timeline` where it was asked for.
     pub fn records(&self) -> Vec<Value> {
-        self.measured.iter().map(|measured| self.record(measured)).collect()
+        let timelines = self.measured.iter().filter_map(|measured| {
+            Some(measured.timeline.as_ref()?.record(self.trace_name, measured.allocator))
+        });
+        self.measured.iter().map(|measured| self.record(measured)).chain(timelines).collect()
     }
 
     fn record(&self, measured: &Measured) -> Value {
@@ -63,6 +71,7 @@ impl Outcome<'_> {
             "workers": self.job.workers.len(),
             "pinned": measured.pinned,
             "arena_bytes": self.arena_bytes,
+            "prefilled_frames": self.prefilled,
             "events": self.trace.events.len(),
             "allocs": account.allocs,
             "frees": account.frees,
@@ -76,7 +85,7 @@ impl Outcome<'_> {
         });
         record["blocks_2m"] = beside(measured.placement.map(|ours| ours.blocks), self.kernel.blocks);
         record["mixed_blocks_2m"] = beside(measured.placement.map(|ours| ours.mixed), self.kernel.mixed);
-        record["bias"] = json!(bias(self.trace.source));
+        record["bias"] = json!(bias(self.trace.source, self.prefilled.is_some()));
         record["verified"] = json!(measured.verified.is_some());
         record["passes"] = passes_json(&measured.ns_per_event);
         record["passes_zeroed"] = passes_json(&measured.ns_per_event_zeroed);
@@ -156,8 +165,13 @@ impl Outcome<'_> {
                 workers => format!("{workers} threads"),
             },
             self.arena_bytes >> 20,
-            bias(self.trace.source),
+            bias(self.trace.source, self.prefilled.is_some()),
         );
+        for Measured { allocator, timeline, .. } in &self.measured {
+            if let Some(timeline) = timeline {
+                text += &format!("\n{}", timeline.table(allocator));
+            }
+        }
         text
     }
 

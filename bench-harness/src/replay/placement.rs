@@ -40,8 +40,30 @@ pub fn kernel_placement(trace: &Trace) -> Placement {
 /// Computes a placement from the first frame of each allocation, given by number of the event; `None` for one
 /// that failed.
 pub(super) fn placement(trace: &Trace, first_frame: impl Fn(usize) -> Option<u64>) -> Placement {
+    let mut placement = Averages::default();
+    walk(trace, first_frame, &mut placement);
+    Placement { blocks: placement.blocks.finish(), mixed: placement.mixed.finish() }
+}
+
+/// Looks on while blocks are placed.
+pub(super) trait Watch {
+    /// Sees a block that was allocated, or is freed.
+    fn change(&mut self, _first_frame: u64, _order: u8, _change: Change) {}
+
+    /// Sees what an event leaves behind.
+    fn after(&mut self, event: usize, spread: &Spread);
+}
+
+/// What happened to a block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Change {
+    Allocated,
+    Freed,
+}
+
+/// Goes through a trace with the first frame of each allocation, given by number of the event; `None` for one that failed.
+pub(super) fn walk(trace: &Trace, first_frame: impl Fn(usize) -> Option<u64>, watch: &mut impl Watch) {
     let mut spread = Spread::default();
-    let (mut blocks, mut mixed) = (Series::default(), Series::default());
     let mut held: Vec<Option<(u64, Migrate)>> = vec![None; trace.pfns.len()];
     for (number, event) in trace.events.iter().enumerate() {
         let place = &mut held[event.slot as usize];
@@ -50,26 +72,41 @@ pub(super) fn placement(trace: &Trace, first_frame: impl Fn(usize) -> Option<u64
                 *place = first_frame(number).map(|frame| (frame, migrate));
                 if let Some((frame, migrate)) = *place {
                     spread.change(frame, event.order, migrate, |count| *count += 1);
+                    watch.change(frame, event.order, Change::Allocated);
                 }
             }
             Op::Free => {
                 if let Some((frame, migrate)) = place.take() {
                     spread.change(frame, event.order, migrate, |count| *count -= 1);
+                    watch.change(frame, event.order, Change::Freed);
                 }
             }
         }
-        blocks.push(spread.used);
-        mixed.push(spread.mixed);
+        watch.after(number, &spread);
     }
-    Placement { blocks: blocks.finish(), mixed: mixed.finish() }
+}
+
+#[derive(Default)]
+struct Averages {
+    blocks: Series,
+    mixed: Series,
+}
+
+impl Watch for Averages {
+    fn after(&mut self, _event: usize, spread: &Spread) {
+        self.blocks.push(spread.used);
+        self.mixed.push(spread.mixed);
+    }
 }
 
 /// How many live blocks each 2 MiB holds: movable ones, others.
 #[derive(Default)]
-struct Spread {
+pub(super) struct Spread {
     counts: HashMap<u64, [u32; 2]>,
-    used: u64,
-    mixed: u64,
+    /// 2 MiB blocks with a live frame.
+    pub(super) used: u64,
+    /// Those with live frames of several types.
+    pub(super) mixed: u64,
 }
 
 impl Spread {

@@ -5,14 +5,20 @@ use gfp::{Allocator, Gfp, Handle, Order, Pages, platform::Downgrade};
 use super::Memory;
 use crate::rival::{Migrate, Request, Rival, RivalThread, Zeroing};
 
-/// Returns the mask that asks for the same as the request.
+/// Returns the mask of requests for blocks that may be moved, or not.
 #[inline(always)]
-const fn mask(request: Request) -> Gfp {
-    let mask = match request.migrate {
+pub const fn gfp_mask(migrate: Migrate) -> Gfp {
+    match migrate {
         Migrate::Unmovable => Gfp::KERNEL,
         Migrate::Movable => Gfp::HIGHUSER_MOVABLE,
         Migrate::Reclaimable => Gfp::KERNEL.union(Gfp::RECLAIMABLE),
-    };
+    }
+}
+
+/// Returns the mask that asks for the same as the request.
+#[inline(always)]
+const fn mask(request: Request) -> Gfp {
+    let mask = gfp_mask(request.migrate);
     match request.zeroed {
         Zeroing::Untouched => mask,
         Zeroing::Zeroed => mask.union(Gfp::ZERO),
@@ -51,6 +57,10 @@ impl Rival for WithHandle {
 
     fn base(&self) -> Option<usize> {
         Some(self.0.arena().base().addr().get())
+    }
+
+    fn as_gfp(&self) -> Option<&Allocator> {
+        Some(&self.0)
     }
 }
 
@@ -104,6 +114,10 @@ impl Rival for WithoutHandle {
 
     fn base(&self) -> Option<usize> {
         Some(self.0.arena().base().addr().get())
+    }
+
+    fn as_gfp(&self) -> Option<&Allocator> {
+        Some(&self.0)
     }
 }
 

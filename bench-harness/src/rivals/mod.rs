@@ -10,7 +10,7 @@ mod mapping;
 pub use buddy_frames::BuddyFrames;
 pub use buddy_heap::BuddyHeap;
 pub use empty::Empty;
-pub use gfp::{WithHandle, WithoutHandle};
+pub use gfp::{WithHandle, WithoutHandle, gfp_mask};
 pub use global::Global;
 
 use ::gfp::platform::Backing;
