@@ -265,6 +265,18 @@ mod tests {
     }
 
     #[test]
+    fn tokens_that_are_both_cancelled_do_not_make_up_for_each_other() {
+        let (outer, inner) = (CancelToken::new(), CancelToken::new());
+        let _scopes = (outer.enter(), inner.enter());
+        assert!(!outer.is_cancelled() && !inner.is_cancelled());
+        for token in [&outer, &inner] {
+            token.cancel();
+            assert!(token.is_cancelled());
+            assert_eq!(current_stop(), Some(Stop::Cancelled));
+        }
+    }
+
+    #[test]
     fn a_scope_stays_on_its_thread() {
         let token = CancelToken::new();
         let _scope = token.enter();

@@ -34,3 +34,21 @@ impl Drop for InForce {
         IN_FORCE.with(|count| count.set(count.get() - 1));
     }
 }
+
+#[cfg(all(test, not(any(loom, shuttle))))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_policy_is_in_force_on_its_thread_until_the_last_one_is_dropped() {
+        assert!(!InForce::any());
+        let (first, second) = (InForce::begin(), InForce::begin());
+        assert!(InForce::any());
+        drop(first);
+        assert!(InForce::any());
+        let elsewhere = crate::sync::thread::spawn(InForce::any).join().expect("no panic");
+        assert!(!elsewhere);
+        drop(second);
+        assert!(!InForce::any());
+    }
+}

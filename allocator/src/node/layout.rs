@@ -151,6 +151,10 @@ mod tests {
                         prop_assert!((pair[0].node, pair[0].kind) < (pair[1].node, pair[1].kind));
                         prop_assert!(pair[0].kind <= pair[1].kind && pair[0].node <= pair[1].node);
                     }
+                    for (kind, asked) in [(ZoneType::HighMem, high), (ZoneType::Movable, movable)] {
+                        let such = spans.iter().filter(|span| span.kind == kind);
+                        prop_assert_eq!(such.map(ZoneSpan::frames).sum::<u64>(), asked);
+                    }
                     for (node, &frames) in nodes.iter().enumerate() {
                         let here = spans.iter().filter(|span| span.node == Nid::new(node));
                         prop_assert_eq!(here.map(ZoneSpan::frames).sum::<u64>(), frames);

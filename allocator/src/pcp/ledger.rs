@@ -68,3 +68,38 @@ impl core::fmt::Debug for Ledger {
         f.debug_struct("Ledger").field("outstanding", &self.outstanding).finish_non_exhaustive()
     }
 }
+
+#[cfg(all(test, not(any(loom, shuttle))))]
+mod tests {
+    use super::*;
+    use crate::sync::Arc;
+
+    /// Returns what runs on the last frame, and how often it did.
+    fn on_last() -> (OnLast, Arc<AtomicU64>) {
+        let runs = Arc::new(AtomicU64::new(0));
+        let counted = Arc::clone(&runs);
+        (Box::new(move || _ = counted.fetch_add(1, Ordering::Relaxed)), runs)
+    }
+
+    #[test]
+    fn the_last_frame_of_a_closed_allocator_runs_what_was_left_to_be_done_once() {
+        let (last, runs) = on_last();
+        let ledger = Ledger::default();
+        // One frame came back before the closer had counted.
+        ledger.settle(1);
+        ledger.close(last, || 3, || assert_eq!(runs.load(Ordering::Relaxed), 0));
+        ledger.settle(1);
+        assert_eq!(runs.load(Ordering::Relaxed), 0, "a frame is out");
+        assert!(format!("{ledger:?}").contains("outstanding: 1"), "{ledger:?}");
+        ledger.settle(1);
+        assert_eq!(runs.load(Ordering::Relaxed), 1);
+    }
+
+    #[test]
+    fn with_nothing_out_it_runs_after_the_rest_was_done() {
+        let (last, runs) = on_last();
+        let seen = Arc::clone(&runs);
+        Ledger::default().close(last, || 0, || assert_eq!(seen.load(Ordering::Relaxed), 0));
+        assert_eq!(runs.load(Ordering::Relaxed), 1);
+    }
+}

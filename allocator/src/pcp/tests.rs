@@ -8,7 +8,10 @@ use proptest::prelude::*;
 
 use super::{sizing::HighFraction, *};
 use crate::{
-    frame::{AllocatorNumber, Block, FrameTable, Nid, Order, PcpList, Pfn, ZoneNumber},
+    frame::{
+        AllocatorNumber, Block, FrameTable, LIST_FRAMES_MAX, Nid, Order, PcpList, Pfn, ZoneNumber,
+        prep_new_page,
+    },
     gfp::{AllocFlags, MigrateType, WmarkIndex, ZoneType},
     sync::{Arc, Owner},
     zone::{
@@ -23,15 +26,20 @@ pub(super) const LOW: AllocFlags = AllocFlags::from_wmark(WmarkIndex::Low);
 
 /// Makes the caches of an allocator of four zones, each of a node of its own.
 pub(super) fn caches(handover: Handover) -> Arc<Caches> {
+    caches_of(FRAMES, HighFraction::AUTO, handover)
+}
+
+/// The same with zones of so many frames each, and limits of this kind.
+fn caches_of(zone_frames: u32, fraction: HighFraction, handover: Handover) -> Arc<Caches> {
     let allocator = AllocatorNumber::new(1).expect("not 0");
-    let frames = FrameTable::new(allocator, ZONES * FRAMES as usize).expect("256 KiB");
+    let frames = FrameTable::new(allocator, ZONES * zone_frames as usize).expect("4 bytes a frame");
     let zones = (0_u32..).zip(0..ZONES).map(|(begin, index)| {
-        let end = Pfn::new((begin + 1) * FRAMES);
+        let end = Pfn::new((begin + 1) * zone_frames);
         let span = ZoneSpan {
             kind: ZoneType::Normal,
             node: Nid::new(index),
             number: ZoneNumber::new(index),
-            start: Pfn::new(begin * FRAMES),
+            start: Pfn::new(begin * zone_frames),
             end,
             online_end: end,
         };
@@ -43,7 +51,7 @@ pub(super) fn caches(handover: Handover) -> Arc<Caches> {
         zone
     });
     let hot_zones = (0..ZONES).map(ZoneNumber::new).collect();
-    Arc::new(Caches::new(zones.collect(), frames.clone(), hot_zones, 1, HighFraction::AUTO, 0, handover))
+    Arc::new(Caches::new(zones.collect(), frames.clone(), hot_zones, 1, fraction, 0, handover))
 }
 
 pub(super) fn owner(caches: &Arc<Caches>) -> Owner<ThreadCache> {
@@ -193,4 +201,74 @@ fn what_a_claimed_cache_cannot_take_goes_back_to_its_zone() {
     }
     drop(inside);
     assert_eq!(caches.put_slow(&owner, block, Put::NoRoom), Ok(()));
+}
+
+#[test]
+fn a_block_of_a_zone_that_may_not_be_cached_is_taken_back_unless_another_is_there() {
+    let caches = caches(Handover::Direct);
+    let owner = owner(&caches);
+    let refill = Refill { list: PcpList::MOVABLE, migratetype: MigrateType::Movable, flags: LOW };
+    let ask = || caches.rmqueue_pcplist(&owner, ZoneNumber::new(0), refill).expect("nearly all is free");
+    let [first, second] = [ask(), ask()];
+    caches.drain_all();
+    let cached = || caches.totals()[0].cached_frames;
+    for block in [first, second] {
+        assert_eq!(owner.enter().expect("nobody drains").put(block), Put::Cached);
+    }
+    assert!(!caches.take_back(&owner, second), "the zone may be cached");
+    let pageblock = Pfn::new(FRAMES / 2)..Pfn::new(FRAMES / 2 + 512);
+    caches.zones()[0].start_isolate(&pageblock).expect("nobody else isolates");
+    assert!(!caches.take_back(&owner, first), "it is not the hottest");
+    assert_eq!(cached(), 2);
+    assert!(caches.take_back(&owner, second));
+    assert_eq!(cached(), 1);
+    assert!(caches.take_back(&owner, first));
+    assert!(!caches.take_back(&owner, first), "the list is empty");
+}
+
+#[test]
+fn the_owner_of_a_cache_drains_all_that_it_holds() {
+    let caches = caches(Handover::Direct);
+    let owner = owner(&caches);
+    for (zone, list) in [(0, PcpList::MOVABLE), (1, PcpList::UNMOVABLE)] {
+        let refill = Refill { list, migratetype: list.migratetype(), flags: LOW };
+        caches.rmqueue_pcplist(&owner, ZoneNumber::new(zone), refill).expect("nearly all is free");
+    }
+    assert!(caches.totals().iter().filter(|zone| zone.cached_frames > 0).count() == 2);
+    caches.drain_own(&owner);
+    assert!(caches.totals().iter().all(|zone| zone.cached_frames == 0));
+}
+
+#[test]
+fn a_list_that_is_as_long_as_it_may_be_loses_what_was_freed_in_a_row() {
+    // High is an eighth of the zone, which one list cannot hold.
+    let fraction = HighFraction::new(8).expect("the least that there is");
+    let caches = caches_of(1 << 18, fraction, Handover::Direct);
+    let owner = owner(&caches);
+    let (list, zone) = (PcpList::MOVABLE, ZoneNumber::new(0));
+    let batch = caches.limits(&caches.zones()[0]).batch;
+    let length = || caches.totals()[0].cached_frames;
+    let put = || {
+        let pfn = caches.zones()[0]
+            .rmqueue_buddy(Order::ZERO, MigrateType::Movable, LOW)
+            .expect("nearly all is free");
+        free(&caches, &owner, prep_new_page(&caches.frames, pfn, list, zone, Order::ZERO));
+        length()
+    };
+    while put() < u64::from(LIST_FRAMES_MAX) {}
+    // As many as the largest batch were freed in a row; in their place is the one that found no room.
+    let row = u64::from(batch << 5);
+    assert_eq!(put(), u64::from(LIST_FRAMES_MAX) - row + 1);
+    for _ in 1..row {
+        put();
+    }
+    assert_eq!(length(), u64::from(LIST_FRAMES_MAX));
+    // After requests, at least a batch goes.
+    let taken: Vec<_> =
+        (0..40).map(|_| owner.enter().expect("nobody drains").take_from(0, list, Order::ZERO)).collect();
+    assert!(taken.iter().all(Option::is_some));
+    for block in taken.into_iter().flatten() {
+        free(&caches, &owner, block);
+    }
+    assert_eq!(put(), u64::from(LIST_FRAMES_MAX - batch + 1));
 }

@@ -8,6 +8,7 @@ use crate::{
     node::{MemPolicy, NodeMask},
     pcp::{
         CachedTotals, Drained, Refill,
+        caches::retire,
         tests::{LOW, ZONES, caches, owner},
     },
     sync::Owner,
@@ -140,4 +141,93 @@ fn what_nobody_used_for_three_visits_goes_back() {
     assert_eq!([aged(), aged(), aged()], [0, 0, 0]);
     assert_eq!([aged(), aged()], [10, 0]);
     drop(owner);
+}
+
+#[test]
+fn many_blocks_are_put_in_until_one_leaves_something_to_be_done() {
+    let caches = caches(Handover::Direct);
+    let owner = owner(&caches);
+    // Two zones in turn: what is alike is put in together, what is not by itself.
+    let blocks: Vec<_> =
+        [0, 0, 1, 0, 2, 2].into_iter().flat_map(|zone| blocks_of(&caches, &owner, zone, 1)).collect();
+    caches.drain_all();
+    let mut cache = owner.enter().expect("nobody drains");
+    assert_eq!(cache.put_many(&mut blocks.iter().copied()), None);
+    assert_eq!(counts(&cache), [3, 1, 2, 0]);
+    assert_eq!(cache.balance(), 0);
+    let mut took = Vec::new();
+    assert_eq!(cache.take_many(ZoneType::Normal, LOW, LIST, 2, |block| took.push(block)), 2);
+    // The last one that was put in is hot.
+    assert_eq!(took, [blocks[3], blocks[1]]);
+    assert_eq!((counts(&cache), cache.balance()), (vec![1, 1, 2, 0], -2));
+    // Lists have room for so many; the next one is too much.
+    let mut many = core::iter::repeat_n(blocks[0], 1 << 16);
+    let (left, put) = cache.put_many(&mut many).expect("no list is so long");
+    assert_eq!(left, blocks[0]);
+    assert_ne!(put, Put::Cached);
+    assert!(many.len() > 0);
+}
+
+#[test]
+fn what_a_cache_gave_and_took_is_told_by_its_number_after_its_thread_has_ended_too() {
+    let caches = caches(Handover::Direct);
+    let [first, second] = [owner(&caches), owner(&caches)];
+    let numbers = [&first, &second].map(|owner| owner.enter().expect("nobody drains").serial());
+    assert_ne!(numbers[0], numbers[1]);
+    let blocks = blocks_of(&caches, &first, 1, 3);
+    // It gives back what it got, and one of the other's.
+    let own = blocks_of(&caches, &second, 1, 1)[0];
+    for block in [own, blocks[0]] {
+        assert_eq!(second.enter().expect("nobody drains").put_any(block, End::Hot), Put::Cached);
+    }
+    let told = || {
+        let mut told = Vec::new();
+        let other = caches.balances(|number, balance| told.push((number, balance)));
+        (told, other.ended)
+    };
+    assert_eq!(told(), (vec![(numbers[0], -3), (numbers[1], 1)], 0));
+    let mut seen = Vec::new();
+    caches.for_each(|place, cache| seen.push((place, cache.serial())));
+    assert_eq!(seen, [(0, numbers[0]), (1, numbers[1])]);
+    retire(&second);
+    assert_eq!(told(), (vec![(numbers[0], -3)], 1));
+}
+
+#[test]
+fn the_cache_of_an_ended_thread_lets_go_of_the_allocator() {
+    let caches = caches(Handover::Direct);
+    let alone = Arc::strong_count(&caches);
+    let owner = owner(&caches);
+    assert_eq!(Arc::strong_count(&caches), alone + 1);
+    assert!(!caches.is_empty());
+    retire(&owner);
+    assert!(caches.is_empty());
+    assert_eq!(Arc::strong_count(&caches), alone, "its thread may hold on to it for long");
+}
+
+#[test]
+fn caches_that_nobody_sees_any_more_take_no_others() {
+    let caches = caches(Handover::Direct);
+    let owner = filled(&caches);
+    caches.orphan();
+    assert!(caches.is_empty());
+    assert!(Caches::register(&caches, core::num::NonZeroUsize::MIN, Nid::new(0)).is_err());
+    assert_eq!(caches.drain_all(), Drained::default());
+    drop(owner);
+}
+
+#[test]
+fn shares_change_when_threads_come_and_go_and_lists_shrink_to_them() {
+    let caches = caches(Handover::Direct);
+    let first = owner(&caches);
+    let high_max = |owner: &Owner<ThreadCache>| {
+        owner.enter().expect("nobody drains").zones().map(|pcp| pcp.tuning().high_max).next()
+    };
+    let alone = high_max(&first);
+    let second = owner(&caches);
+    let shared = high_max(&first);
+    assert_ne!(alone, shared);
+    assert_eq!(high_max(&second), shared);
+    retire(&second);
+    assert_eq!(high_max(&first), alone);
 }

@@ -282,3 +282,37 @@ fn an_idle_cache_decays_to_its_minimum() {
     }
     assert_eq!((tuning.high, count), (1560, 1560));
 }
+
+#[test]
+fn many_allocations_in_a_row_halve_the_count_as_often() {
+    let limits = PcpLimits { high_min: 100, high_max: 1000, batch: 63 };
+    let after = |blocks| {
+        let mut tuning = PcpTuning { free_count: u32::MAX, ..PcpTuning::new(limits) };
+        tuning.note_allocs(blocks);
+        tuning.free_count
+    };
+    assert_eq!([0, 1, 31, 32, 33].map(after), [u32::MAX, u32::MAX >> 1, 1, 0, 0]);
+}
+
+#[test]
+fn a_batch_may_stay_where_more_than_three_fit_into_the_share_of_the_last_level_cache() {
+    let mut tuning = PcpTuning::new(PcpLimits { high_min: 100, high_max: 1000, batch: 60 });
+    for (frames, may_stay) in [(0, false), (20, false), (63, false), (180, false), (181, true)] {
+        tuning.set_cache_slice(frames);
+        assert_eq!(tuning.flags.contains(PcpFlags::FREE_HIGH_BATCH), may_stay, "{frames}");
+    }
+}
+
+#[test]
+fn new_limits_are_in_force_at_once_and_what_was_learnt_stays() {
+    let mut tuning = PcpTuning::new(PcpLimits { high_min: 100, high_max: 1000, batch: 60 });
+    (tuning.high, tuning.free_count, tuning.alloc_factor) = (700, 5, 3);
+    tuning.set_limits(PcpLimits { high_min: 50, high_max: 400, batch: 30 });
+    let expected = PcpTuning {
+        free_count: 5,
+        alloc_factor: 3,
+        high: 400,
+        ..PcpTuning::new(PcpLimits { high_min: 50, high_max: 400, batch: 30 })
+    };
+    assert_eq!(tuning, expected);
+}
