@@ -200,3 +200,65 @@ impl Buddy {
         Pfn::new(u32::try_from(block << PAGEBLOCK_ORDER).expect("a pageblock lies in the arena"))
     }
 }
+
+#[cfg(all(test, not(any(loom, shuttle))))]
+mod tests {
+    use super::*;
+    use crate::frame::Mobility;
+
+    const START: Pfn = Pfn::new(8 << 9);
+    const MOBILITY: Mobility = Mobility::Movable;
+
+    /// Returns the free areas of 12 pageblocks that do not begin at the arena's start.
+    fn buddy() -> Buddy {
+        let end = Pfn::new(20 << 9);
+        Buddy::new(START, end, end, Order::new(10)).expect("small")
+    }
+
+    #[test]
+    fn what_the_system_had_back_is_zero_again() {
+        let mut buddy = buddy();
+        assert_eq!(buddy.known_zero(), 12);
+        buddy.forget_contents();
+        assert_eq!(buddy.known_zero(), 0);
+        let [first, fourth] = [START, Pfn::new(11 << 9)];
+        buddy.note_zeroed(first, fourth);
+        buddy.note_zeroed(first, fourth);
+        assert_eq!(buddy.known_zero(), 3);
+        assert_eq!([first, fourth].map(|pfn| buddy.content(pfn)), [Content::Zero, Content::Unknown]);
+        assert_eq!(buddy.next_unreported(&(START..Pfn::new(20 << 9))), Some(fourth));
+    }
+
+    #[test]
+    fn the_first_touched_pageblock_of_a_range_is_found_within_it_alone() {
+        let mut contents = Contents::new(200).expect("small");
+        contents.touch(70);
+        contents.touch(128);
+        for (range, found) in [
+            (0..200, Some(70)),
+            (0..70, None),
+            (70..71, Some(70)),
+            (71..128, None),
+            (64..64, None),
+            (71..200, Some(128)),
+            (129..200, None),
+        ] {
+            assert_eq!(contents.next_touched(range.clone()), found, "{range:?}");
+        }
+    }
+
+    #[test]
+    fn the_bell_rings_for_a_pageblock_that_comes_back_and_for_nothing_smaller() {
+        let mut buddy = buddy();
+        let bell = Arc::new(Doorbell::default());
+        assert!(buddy.set_bell(Some(Arc::clone(&bell))).is_none());
+        for (order, rings) in [(Order::new(8), 0), (Order::new(9), FREED)] {
+            // In use beside it is what it could merge with.
+            let taken = [(); 2]
+                .map(|()| buddy.rmqueue_smallest(order, MigrateType::Movable, MOBILITY).expect("free"));
+            assert!(buddy.free(taken[0], order, MOBILITY));
+            assert_eq!(bell.take(), rings, "{order:?}");
+        }
+        assert!(buddy.set_bell(None).is_some_and(|was| Arc::ptr_eq(&was, &bell)));
+    }
+}
