@@ -8,10 +8,12 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 /// What a record of measurements begins with. What cannot be found out is `unknown`, or absent.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, Deserialize, PartialEq)]
+#[serde(default)]
 pub struct Environment {
     /// CPU model as the kernel names it.
     pub cpu_model: String,

@@ -6,19 +6,22 @@ use anyhow::Result;
 use bench_harness::{
     commands::{
         bench::{self, BenchArgs},
+        compare::{self, CompareArgs},
         pressure::{self, PressureArgs},
         replay::{self, ReplayArgs},
+        report::{self, ReportArgs},
         soak::{self, SoakArgs},
         stat::{self, StatArgs},
         topo,
     },
     environment::Environment,
-    report::{self, JsonLines},
+    record::{JsonLines, Resume},
+    terminal,
 };
 use clap::{Parser, Subcommand};
 
-/// Linux's physical page allocator as a library: shows the machine, measures, replays traces, soaks, puts it under pressure, shows
-/// its statistics.
+/// Linux's physical page allocator as a library: shows the machine, measures, compares and reports, replays traces, soaks, puts it
+/// under pressure, shows its statistics.
 #[derive(Parser)]
 #[command(name = "gfp", version)]
 struct Cli {
@@ -35,15 +38,17 @@ enum Command {
     Soak(SoakArgs),
     Pressure(PressureArgs),
     Stat(StatArgs),
+    Report(ReportArgs),
+    Compare(CompareArgs),
 }
 
 fn main() -> ExitCode {
     run(Cli::parse().command).unwrap_or_else(|error| {
-        if report::is_broken_pipe(&error) {
+        if terminal::is_broken_pipe(&error) {
             // As if SIGPIPE had ended it, which Rust's programs ignore.
             return ExitCode::from(128 + 13);
         }
-        eprintln!("gfp: {}", report::with_causes(&error));
+        eprintln!("gfp: {}", terminal::with_causes(&error));
         ExitCode::FAILURE
     })
 }
@@ -53,7 +58,16 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Topo => topo::run().map(|()| ExitCode::SUCCESS),
         Command::Bench(args) => {
             let mut records = records(args.json.as_deref())?;
-            bench::run(&args, &topo::pin_order()?, &mut |record| records.write(&record))
+            let (resume, mut record) = match &args.record {
+                Some(folder) => {
+                    Resume::open(folder, &Environment::read(), &args.settings(), terminal::interrupts()?)?
+                }
+                None => Default::default(),
+            };
+            bench::run(&args, &topo::pin_order()?, &resume, &mut |figure| {
+                records.write(&figure)?;
+                record.write(&figure)
+            })
         }
         Command::Replay(args) => {
             let mut records = records(args.json.as_deref())?;
@@ -71,6 +85,11 @@ fn run(command: Command) -> Result<ExitCode> {
             let mut records = records(args.json.as_deref())?;
             stat::run(&args, &mut |record| records.write(&record)).map(|()| ExitCode::SUCCESS)
         }
+        Command::Compare(args) => {
+            let mut records = records(args.json.as_deref())?;
+            compare::run(&args, &mut |record| records.write(&record))
+        }
+        Command::Report(args) => report::run(&args, &|_| None).map(|()| ExitCode::SUCCESS),
     }
 }
 

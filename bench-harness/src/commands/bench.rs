@@ -12,20 +12,31 @@ pub use args::{BenchArgs, parse_count, parse_size};
 use table::{Cell, Reading, Table, million_ops_per_second};
 
 use crate::measure::{Calibration, Cpus, Fault, Plan, StartTeam, Summary, Team, summarize};
-use crate::report::print;
+use crate::record::{Resume, Row};
 use crate::rivals;
+use crate::terminal::print;
 
 /// Takes one record of a report.
 pub type Emit<'a> = dyn FnMut(Value) -> anyhow::Result<()> + 'a;
 
-/// Measures every row that is asked for, prints the tables, and emits one record for each figure.
+/// What Ctrl-C ends a run with, as it ends a program that does not wait for it: 128 + SIGINT.
+const INTERRUPTED: u8 = 130;
+
+/// Measures every row that is asked for and not recorded yet, prints the tables, and emits one record for each figure.
 ///
 /// # Errors
 /// An allocator does not exist or cannot have its arena, or a record cannot be written. An allocator that
 /// refuses a request or hands out overlapping blocks is shown as failed, and the exit code says so.
-pub fn run(args: &BenchArgs, cpus: &Cpus, emit: &mut Emit<'_>) -> anyhow::Result<ExitCode> {
+pub fn run(args: &BenchArgs, cpus: &Cpus, resume: &Resume, emit: &mut Emit<'_>) -> anyhow::Result<ExitCode> {
     let allocators = args.allocators()?;
-    let plans = args.plans();
+    let (recorded, plans) = split(args.plans(), |&plan| Ok(resume.has(&row(plan)?, &allocators)))?;
+    if !recorded.is_empty() {
+        let all = recorded.len() + plans.len();
+        print(format_args!("{} of {all} rows are in the record already\n", recorded.len()))?;
+    }
+    if plans.is_empty() {
+        return Ok(ExitCode::SUCCESS);
+    }
     let progress = progress_bar(plans.len() * allocators.len() * (args.samples() + 1));
     let table = Table::new(&allocators);
     if let Some(remark) = args.remark(cpus) {
@@ -38,7 +49,16 @@ pub fn run(args: &BenchArgs, cpus: &Cpus, emit: &mut Emit<'_>) -> anyhow::Result
 
     let mut throughputs = Vec::new();
     let mut failed = false;
+    let mut left = plans.len();
     for plan in plans {
+        if resume.is_interrupted() {
+            progress.finish_and_clear();
+            print(format_args!(
+                "interrupted: the same command goes on with the {left} rows that are left\n"
+            ))?;
+            return Ok(ExitCode::from(INTERRUPTED));
+        }
+        left -= 1;
         let figures = measure_row(args, plan, &allocators, cpus, &progress)?;
         let mut cells = cells(&allocators, &figures);
         let row = table.row(plan, &cells);
@@ -145,17 +165,36 @@ fn cells(allocators: &[&str], figures: &[Result<Figure, Fault>]) -> Vec<Cell> {
     allocators.iter().zip(figures).map(cell).collect()
 }
 
-/// Makes the record of an allocator's figure. `workers` is the number of threads that ran, where `threads` is
+/// Makes what every record of a row says of it. `workers` is the number of threads that ran, where `threads` is
 /// what was asked for.
-fn record(plan: Plan, allocator: &str, figure: &Result<Figure, Fault>) -> Value {
-    let mut record = json!({
+fn head(plan: Plan, allocator: &str) -> Value {
+    json!({
         "kind": "bench",
         "workload": plan.workload.name(),
         "order": plan.order,
         "allocator": allocator,
         "threads": plan.threads,
         "workers": plan.workers(),
-    });
+    })
+}
+
+/// Returns how records name a row.
+fn row(plan: Plan) -> anyhow::Result<Row> {
+    Ok(serde_json::from_value(head(plan, ""))?)
+}
+
+/// Separates what satisfies a condition from what does not.
+fn split<T>(all: Vec<T>, condition: impl Fn(&T) -> anyhow::Result<bool>) -> anyhow::Result<(Vec<T>, Vec<T>)> {
+    let (mut satisfying, mut others) = (Vec::new(), Vec::new());
+    for one in all {
+        if condition(&one)? { &mut satisfying } else { &mut others }.push(one);
+    }
+    Ok((satisfying, others))
+}
+
+/// Makes the record of an allocator's figure.
+fn record(plan: Plan, allocator: &str, figure: &Result<Figure, Fault>) -> Value {
+    let mut record = head(plan, allocator);
     match figure {
         Ok(figure) => {
             let Summary { min, median, max, samples } = figure.ns_per_op;
@@ -179,11 +218,20 @@ fn progress_bar(steps: usize) -> ProgressBar {
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        fs,
+        sync::{
+            Arc,
+            atomic::{AtomicBool, Ordering},
+        },
+    };
+
     use super::{super::testing, *};
+    use crate::environment::Environment;
 
     fn records(line: &str) -> (anyhow::Result<ExitCode>, Vec<Value>) {
         let args: BenchArgs = testing::parse(line).unwrap();
-        testing::with_records(|emit| run(&args, &Cpus::allowed().unwrap(), emit))
+        testing::with_records(|emit| run(&args, &Cpus::allowed().unwrap(), &Resume::default(), emit))
     }
 
     #[test]
@@ -210,5 +258,33 @@ mod tests {
         assert_eq!(result.unwrap(), ExitCode::FAILURE);
         assert!(records[0]["failed"].as_str().unwrap().contains("--arena"), "{}", records[0]);
         assert_eq!(records[1]["samples"], 1);
+    }
+
+    #[test]
+    fn a_row_is_measured_once_for_a_record_and_ctrl_c_ends_between_rows() {
+        let folder = std::env::temp_dir().join(format!("bench-record-{}", std::process::id()));
+        let interrupted = Arc::new(AtomicBool::new(false));
+        let run = |line: &str| {
+            let args: BenchArgs = testing::parse(&format!("--samples 1 --sample-ms 1 {line}")).unwrap();
+            let environment = Environment::read();
+            let (resume, mut lines) =
+                Resume::open(&folder, &environment, &args.settings(), Arc::clone(&interrupted)).unwrap();
+            testing::with_records(|emit| {
+                run(&args, &Cpus::allowed().unwrap(), &resume, &mut |figure| {
+                    lines.write(&figure)?;
+                    emit(figure)
+                })
+            })
+        };
+        let measured = |line: &str| run(line).1.len();
+        assert_eq!(measured("--workload pair --allocator empty,system --threads 1"), 2);
+        assert_eq!(measured("--workload pair --allocator empty,system --threads 1"), 0);
+        assert_eq!(measured("--workload pair --allocator empty,system --threads 1,2"), 2);
+        assert_eq!(measured("--workload pair --allocator empty,buddy-heap --threads 1"), 2);
+        assert_eq!(measured("--workload pair --allocator empty,system --threads 1 --arena 2G"), 2);
+        interrupted.store(true, Ordering::Relaxed);
+        let (result, records) = run("--workload pair,batch --allocator empty --threads 1 --arena 1G");
+        fs::remove_dir_all(&folder).unwrap();
+        assert_eq!((result.unwrap(), records.len()), (ExitCode::from(INTERRUPTED), 0));
     }
 }

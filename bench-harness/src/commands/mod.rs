@@ -1,8 +1,10 @@
 //! The commands of `gfp`.
 
 pub mod bench;
+pub mod compare;
 pub mod pressure;
 pub mod replay;
+pub mod report;
 pub mod soak;
 pub mod stat;
 #[cfg(test)]

@@ -1,30 +1,20 @@
 //! `gfp pressure`: caches and requests that want more than the arena has, and how reclaim copes.
 
-mod figures;
 mod screen;
 mod summary;
 mod view;
 
-use std::{
-    path::PathBuf,
-    process::ExitCode,
-    sync::{Arc, atomic::AtomicBool},
-    time::Duration,
-};
+use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use clap::Args;
 use serde_json::Value;
-use signal_hook::{
-    consts::{SIGINT, SIGTERM},
-    flag,
-};
 
 use self::{screen::Screen, view::View};
 use super::bench::{parse_count, parse_size};
 use crate::{
     pressure::{self, Config, Rate, Snapshot, Types},
-    report::print,
+    terminal::{interrupts, print},
 };
 
 /// Puts memory under pressure: caches that want four times the arena, and requests of all kinds.
@@ -90,18 +80,6 @@ pub fn run(args: &PressureArgs, emit: &mut dyn FnMut(Value) -> Result<()>) -> Re
             Ok(ExitCode::FAILURE)
         }
     }
-}
-
-/// Returns what the first Ctrl-C sets; the second one ends the process, as ever.
-fn interrupts() -> Result<Arc<AtomicBool>> {
-    let interrupted = Arc::new(AtomicBool::new(false));
-    for signal in [SIGINT, SIGTERM] {
-        // In this order: what is set by the first one arms the other.
-        flag::register_conditional_default(signal, Arc::clone(&interrupted))
-            .and_then(|_| flag::register(signal, Arc::clone(&interrupted)))
-            .context("cannot wait for Ctrl-C")?;
-    }
-    Ok(interrupted)
 }
 
 /// Shows moments: on a terminal each, on a page; elsewhere one a second, in a line.

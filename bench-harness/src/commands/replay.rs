@@ -20,9 +20,9 @@ use crate::{
         self, Contestant, Job, Measured, Outcome, Passes, kernel_placement, measure,
         prefill::{self, Prefilled, Snapshot},
     },
-    report::{Progress, print},
     rival::{Rival, RivalThread},
     rivals::{self, Memory, Visitor, with_rival},
+    terminal::{Progress, print},
     trace::{self, Trace},
 };
 

@@ -13,8 +13,8 @@ use serde_json::{Value, json};
 
 use super::bench::{parse_count, parse_size};
 use crate::{
-    report::{self, Table, print},
     soak::{self, Config, FAULTS_AVAILABLE, Kind, Limit, Progress, Record, Summary},
+    terminal::{self, Table, print},
 };
 
 /// Lets threads do at random all that gfp offers, and checks everything.
@@ -137,13 +137,13 @@ fn replay(path: &Path, emit: &mut dyn FnMut(Value) -> Result<()>) -> Result<Exit
 
 /// Says how far the soak is: on a terminal each second, in one place; elsewhere a line every ten.
 struct Teller {
-    line: Option<report::Progress>,
+    line: Option<terminal::Progress>,
     next: Instant,
 }
 
 impl Teller {
     fn new() -> Self {
-        let line = io::stderr().is_terminal().then(|| report::Progress::unknown("soaking"));
+        let line = io::stderr().is_terminal().then(|| terminal::Progress::unknown("soaking"));
         Self { next: Instant::now() + Self::pause(line.is_some()), line }
     }
 

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use self::example::Example;
 use super::bench::{parse_count, parse_size};
-use crate::report::print;
+use crate::terminal::print;
 
 /// Prints an allocator's statistics in the kernel's formats, while threads use it.
 #[derive(Args, Clone, Debug)]

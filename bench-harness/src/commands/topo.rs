@@ -5,7 +5,7 @@ use std::fmt::Write;
 use anyhow::{Context, Result};
 use gfp::platform::{HugePagePool, Topology};
 
-use crate::{measure::Cpus, report::print};
+use crate::{measure::Cpus, terminal::print};
 
 /// Prints nodes, CPUs, memory, distances, page sizes and, of this machine, the pools of hugetlb pages.
 ///

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::{Job, MeanPeak, Measured, Placement};
 use crate::{
-    report::Table,
+    terminal::Table,
     trace::{Lines, Source, Trace},
 };
 

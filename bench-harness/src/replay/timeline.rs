@@ -6,7 +6,7 @@ use super::{
     occupancy::Occupancy,
     placement::{Change, Spread, Watch, walk},
 };
-use crate::{report::Table, trace::Trace};
+use crate::{terminal::Table, trace::Trace};
 
 /// How many points a timeline has at the most.
 const POINTS: usize = 200;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, ensure};
 use clap::Args;
 use gfp::platform::Backing;
+use serde_json::{Value, json};
 
 use crate::measure::{Cpus, Plan};
 use crate::rivals::{self, Memory};
@@ -57,6 +58,11 @@ pub struct BenchArgs {
     /// Writes one JSON object a line to this file.
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
+
+    /// Appends each row to the record in this folder as soon as it is measured, and leaves out rows that are there already: after
+    /// Ctrl-C the same command goes on where it stopped.
+    #[arg(long, value_name = "DIR")]
+    pub record: Option<PathBuf>,
 }
 
 impl BenchArgs {
@@ -93,6 +99,17 @@ impl BenchArgs {
         let backing = self.backing;
         let default = || plan.arena_bytes().next_multiple_of(backing.page_bytes());
         Memory { bytes: self.arena.unwrap_or_else(default), backing }
+    }
+
+    /// Returns what figures must have in common to stand beside each other in a record, besides the row.
+    #[must_use]
+    pub fn settings(&self) -> Value {
+        json!({
+            "samples": self.samples(),
+            "sample_ms": u64::try_from(self.sample_length().as_millis()).unwrap_or(u64::MAX),
+            "arena": self.arena,
+            "backing": self.backing.to_string(),
+        })
     }
 
     pub(super) fn samples(&self) -> usize {

@@ -2,6 +2,7 @@
 
 use std::fmt::{self, Write};
 
+use crate::figures::digits;
 use crate::measure::Plan;
 use crate::rivals::{EMPTY, OURS};
 
@@ -118,16 +119,6 @@ pub(super) fn best_rival(cells: &[Cell]) -> Option<(&str, f64)> {
         .filter(|cell| cell.allocator != EMPTY && !OURS.contains(&cell.allocator.as_str()))
         .filter_map(|cell| Some((cell.allocator.as_str(), cell.reading.median()?)))
         .min_by(|left, right| left.1.total_cmp(&right.1))
-}
-
-/// Writes a figure with about three digits.
-fn digits(value: f64) -> String {
-    match value {
-        ..0.0995 => format!("{value:.4}"),
-        ..9.995 => format!("{value:.2}"),
-        ..99.95 => format!("{value:.1}"),
-        _ => format!("{value:.0}"),
-    }
 }
 
 #[cfg(test)]

@@ -4,10 +4,10 @@ use gfp::error::FailReason;
 use hdrhistogram::Histogram;
 use serde_json::{Map, Value, json};
 
-use super::figures::{per_second, rate, share, time};
 use crate::{
+    figures::{per_second, rate, share, time},
     pressure::{Config, Rate, RequestKind, Snapshot, Summary, Types},
-    report::Table,
+    terminal::Table,
 };
 
 /// Returns the summary as a text.

@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
-use super::figures::{mebibytes, per_second, rate, share};
-use crate::pressure::{CacheState, Config, KswapdState, Phase, Reclaimed, Snapshot, ZoneState};
+use crate::{
+    figures::{mebibytes, per_second, rate, share},
+    pressure::{CacheState, Config, KswapdState, Phase, Reclaimed, Snapshot, ZoneState},
+};
 
 /// How wide the bar of a zone is.
 const BAR: usize = 30;

@@ -1,8 +1,8 @@
 //! A file of records, one JSON object a line.
 
 use std::{
-    fs::File,
-    io::Write,
+    fs::{self, File, OpenOptions},
+    io::{ErrorKind, Write},
     path::{Path, PathBuf},
 };
 
@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::environment::Environment;
 
 /// A file of records; or none, when nobody asked for one.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct JsonLines {
     file: Option<(PathBuf, File)>,
 }
@@ -32,6 +32,26 @@ impl JsonLines {
             .transpose()?;
         let mut lines = Self { file };
         lines.write(&environment.record())?;
+        Ok(lines)
+    }
+
+    /// Opens the file to append to it, makes it where there is none, and writes `head` before what is to come. A last line that
+    /// was cut off is removed.
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be read, created or written; the message names it.
+    pub fn append(path: &Path, head: &Value) -> Result<Self> {
+        let cannot = || format!("cannot append to {}", path.display());
+        let whole = match fs::read(path) {
+            Ok(bytes) => bytes.iter().rposition(|&byte| byte == b'\n').map_or(0, |end| end + 1),
+            Err(error) if error.kind() == ErrorKind::NotFound => 0,
+            Err(error) => return Err(error).with_context(cannot),
+        };
+        let file = OpenOptions::new().create(true).append(true).open(path).with_context(cannot)?;
+        file.set_len(whole as u64).with_context(cannot)?;
+        let mut lines = Self { file: Some((path.to_owned(), file)) };
+        lines.write(head)?;
         Ok(lines)
     }
 
@@ -59,8 +79,8 @@ mod tests {
         let environment = Environment::read();
         let mut lines = JsonLines::create(Some(&path), &environment).unwrap();
         lines.write(&json!({"kind": "bench", "text": "two\nlines"})).unwrap();
-        let text = std::fs::read_to_string(&path).unwrap();
-        std::fs::remove_file(&path).unwrap();
+        let text = fs::read_to_string(&path).unwrap();
+        fs::remove_file(&path).unwrap();
         assert!(text.starts_with("{\"kind\":\"environment\","), "{text}");
         let records: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         assert_eq!(records.len(), 2);

@@ -1,0 +1,213 @@
+//! One allocator's figures in one row of `gfp bench`.
+
+use std::fmt;
+
+use serde::Deserialize;
+
+use crate::rivals::OURS;
+
+/// What figures that were measured beside each other have in common.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+pub struct Row {
+    /// The workload's name.
+    pub workload: String,
+    /// The order of its blocks.
+    pub order: u32,
+    /// How many threads were asked for.
+    pub threads: usize,
+    /// How the threads were laid out: `core`, `cache`, `node`, `package` or `spread`.
+    #[serde(default)]
+    pub placement: Option<String>,
+    /// The working set: `small`, `l2`, `l3` or `dram`; none where the number of live blocks is fixed.
+    #[serde(default)]
+    pub set: Option<String>,
+    /// Whether blocks were written to when they were handed out: `untouched` or `lines`.
+    #[serde(default)]
+    pub touch: Option<String>,
+    /// Blocks a call, where a call has several.
+    #[serde(default)]
+    pub batch: Option<u64>,
+}
+
+impl Row {
+    /// Returns the row's name without its threads: what is asked of an allocator.
+    #[must_use]
+    pub fn task(&self) -> String {
+        let mut text = format!("{}, order {}", self.workload, self.order);
+        if let Some(batch) = self.batch {
+            text += &format!(", {batch} a call");
+        }
+        if let Some(set) = &self.set {
+            text += &format!(", {set}");
+        }
+        match self.touch.as_deref() {
+            None | Some("untouched") => {}
+            Some("lines") => text += ", touched",
+            Some(other) => text += &format!(", {other}"),
+        }
+        text
+    }
+}
+
+impl fmt::Display for Row {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let plural = if self.threads == 1 { "" } else { "s" };
+        write!(f, "{}, {} thread{plural}", self.task(), self.threads)?;
+        self.placement.iter().try_for_each(|placement| write!(f, ", {placement}"))
+    }
+}
+
+/// What a figure is about: an allocator in a row.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+pub struct Cell {
+    /// The row.
+    #[serde(flatten)]
+    pub row: Row,
+    /// The allocator's name.
+    pub allocator: String,
+}
+
+impl Cell {
+    /// Tells whether the allocator is gfp, in any form.
+    #[must_use]
+    pub fn is_ours(&self) -> bool {
+        is_ours(&self.allocator)
+    }
+}
+
+/// Tells whether an allocator's name is that of gfp, in any form.
+#[must_use]
+pub fn is_ours(allocator: &str) -> bool {
+    allocator == OURS[0] || allocator.strip_prefix(OURS[0]).is_some_and(|rest| rest.starts_with('-'))
+}
+
+/// The median and the extremes of a set of samples, in nanoseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+pub struct Spread {
+    /// The smallest sample.
+    pub min: f64,
+    /// The middle sample.
+    pub median: f64,
+    /// The largest sample.
+    pub max: f64,
+}
+
+/// How long single operations took, in nanoseconds, the clock's own cost included.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+pub struct Latency {
+    /// How many operations were timed.
+    pub count: u64,
+    /// The median.
+    pub p50: f64,
+    /// 90 % took no longer.
+    pub p90: f64,
+    /// 99 % took no longer.
+    pub p99: f64,
+    /// 99.9 % took no longer.
+    pub p999: f64,
+    /// 99.99 % took no longer.
+    pub p9999: f64,
+    /// The longest.
+    pub max: f64,
+}
+
+/// What the locks of gfp's zones went through, a 1000 operations.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+pub struct Lock {
+    /// How often they were taken.
+    pub acquired: f64,
+    /// How often somebody else had them.
+    pub contended: f64,
+    /// For how many nanoseconds they were held.
+    pub held_ns: f64,
+}
+
+/// What an allocator needs besides the blocks, in bytes, where it is known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct Memory {
+    /// Its own data about the arena.
+    pub metadata_bytes: Option<u64>,
+    /// The arena.
+    pub arena_bytes: Option<u64>,
+    /// What of the process was resident when the blocks were in use.
+    pub rss_bytes: Option<u64>,
+    /// The same after the blocks were freed and the allocator asked to give memory back.
+    pub rss_after_trim_bytes: Option<u64>,
+}
+
+/// What came of a measurement.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Outcome<'a> {
+    /// Nanoseconds an operation.
+    Measured(Spread),
+    /// It was not waited for: an operation takes more nanoseconds than this.
+    Above(f64),
+    /// It did not work, for this reason.
+    Failed(&'a str),
+}
+
+/// One allocator's figures in one row.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+pub struct Figure {
+    /// What it is about.
+    #[serde(flatten)]
+    pub cell: Cell,
+    /// The run that took it, an index into the record's.
+    #[serde(skip)]
+    pub run: usize,
+    /// How many threads ran.
+    pub workers: usize,
+    /// The CPU of each.
+    #[serde(default)]
+    pub cpus: Vec<usize>,
+    /// Whether the machine has not all of these CPUs.
+    #[serde(default)]
+    pub simulated: bool,
+    #[serde(default)]
+    ns_per_op: Option<Spread>,
+    #[serde(default)]
+    ns_per_op_above: Option<f64>,
+    #[serde(default)]
+    failed: Option<String>,
+    /// Each sample, in nanoseconds an operation; those of equal index in a row were taken beside each other.
+    #[serde(default)]
+    pub samples_ns: Vec<f64>,
+    /// Throughput of all threads together, in million operations a second.
+    #[serde(default)]
+    pub mops_per_s: Option<f64>,
+    /// How long single operations took.
+    #[serde(default)]
+    pub latency_ns: Option<Latency>,
+    /// What the zones' locks went through.
+    #[serde(default)]
+    pub lock: Option<Lock>,
+    /// What the allocator needs besides the blocks.
+    #[serde(default)]
+    pub memory: Option<Memory>,
+}
+
+impl Figure {
+    /// Returns what came of it.
+    #[must_use]
+    pub fn outcome(&self) -> Outcome<'_> {
+        match (self.ns_per_op, self.ns_per_op_above, &self.failed) {
+            (Some(spread), ..) => Outcome::Measured(spread),
+            (None, Some(above), _) => Outcome::Above(above),
+            (None, None, Some(reason)) => Outcome::Failed(reason),
+            (None, None, None) => Outcome::Failed("the record does not say why"),
+        }
+    }
+
+    /// Returns nanoseconds an operation, if it was measured.
+    #[must_use]
+    pub fn measured(&self) -> Option<Spread> {
+        self.ns_per_op
+    }
+
+    /// Returns the median of nanoseconds an operation, if it was measured.
+    #[must_use]
+    pub fn median(&self) -> Option<f64> {
+        self.ns_per_op.map(|spread| spread.median)
+    }
+}
