@@ -137,7 +137,10 @@ fn a_node_without_memory_has_nothing_of_its_own() {
     let pages = handle.alloc_page(Gfp::KERNEL).expect("the other node has memory");
     assert_eq!(allocator.node_of(&pages).index(), 1);
     if allocator.numa_mem_id().index() == 0 {
-        handle.alloc_page(Gfp::KERNEL | Gfp::THISNODE).expect_err("not from another node, cached or not");
+        drop(pages);
+        let gfp = Gfp::KERNEL | Gfp::THISNODE;
+        handle.alloc_page(gfp).expect_err("not from another node, cached or not");
+        assert_eq!(handle.alloc_pages_bulk(gfp, &mut [const { None }; 2]), 0, "nor several in one go");
     }
     drop(on(&allocator, 1, Gfp::KERNEL | Gfp::THISNODE, 0).expect("it has memory"));
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 /// All branches, by what they are branches of.
-const BRANCHES: [(&str, &[&str]); 24] = [
+const BRANCHES: [(&str, &[&str]); 35] = [
     (
         "call",
         &[
@@ -40,6 +40,15 @@ const BRANCHES: [(&str, &[&str]); 24] = [
             "Contig",
             "Cma",
             "FreeContig",
+            "Request",
+            "EnterToken",
+            "Cancel",
+            "LeaveToken",
+            "Dirty",
+            "Trim",
+            "Bag",
+            "FillBag",
+            "DropBag",
             "DrainAll",
             "Age",
             "EndThread",
@@ -85,6 +94,17 @@ const BRANCHES: [(&str, &[&str]); 24] = [
     ("contig", &["served", "refused"]),
     ("cma", &["served", "refused"]),
     ("lent", &["by an area"]),
+    ("limit", &["Unlimited", "Far", "Past", "Live", "Cancelled", "PastAndCancelled"]),
+    ("stopped", &["served", "cancelled", "late"]),
+    ("dirty", &["counted", "out of range", "no node"]),
+    ("write", &["below the limit", "elsewhere", "over the limit"]),
+    ("trim", &["some", "nothing"]),
+    ("reporting", &["some", "nothing"]),
+    ("mark", &["above the minimum", "from a part of the reserve", "from all of the reserve"]),
+    ("highatomic", &["added", "used", "not added", "given up"]),
+    ("reclaim", &["no shrinker", "nothing came back", "served", "not enough"]),
+    ("shrinker", &["Willing", "OfNode", "Boastful", "Reluctant", "Leaving"]),
+    ("kswapd", &["nothing to do", "no shrinker", "nothing came back", "memory came back"]),
     ("order", &["0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "10"]),
 ];
 

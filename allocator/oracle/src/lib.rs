@@ -1,6 +1,10 @@
 //! The whole public interface of gfp against a plain model: flags, orders, zones, nodes, policies, scopes and allowed nodes that
 //! change between requests, frames that are isolated, taken offline and brought back, areas for contiguous requests, fragments,
-//! layouts, and every way to ask and to free, also on another thread.
+//! layouts, and every way to ask and to free, also on another thread. And what is done about memory that is short: shrinkers, deadlines and
+//! tokens that cancel, dirty pages, marks and what is set aside, and free memory that goes back to the system.
+//!
+//! Nothing happens at the side: machines have no threads of their own, and what a kswapd would do is done when a program says that time has
+//! passed. So a program does the same each time, on the same CPU.
 //!
 //! A program is a list of [`Call`]s. [`run`] makes them on the machine of a [`Shape`], and panics at the first answer that the
 //! model does not allow. Programs come from [`calls`] (a property shrinks a failure to a few of them), from the bytes of a fuzzer
@@ -47,7 +51,7 @@ use gfp::{
 
 use machine::Machine;
 
-pub use call::{Ask, By, Call, Free, Mask, Policy, Scope, calls, from_bytes};
+pub use call::{Amount, Ask, By, Call, Counted, Free, Limit, Manner, Mask, Policy, Scope, calls, from_bytes};
 pub use coverage::Coverage;
 pub use program::{ParseProgramError, Program};
 pub use shapes::{SHAPES, Shape};

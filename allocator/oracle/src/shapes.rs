@@ -1,9 +1,14 @@
 //! The machines that programs run on.
 
+use std::time::Duration;
+
 use gfp::{
     Allocator, Builder, DebugModes, Maintain, Pfn, Spread,
     platform::{Binding, NodeId, Topology},
+    zone::Grouping,
 };
+
+use crate::model::DirtyLimit;
 
 const MIB: usize = 1 << 20;
 
@@ -20,10 +25,12 @@ pub struct Shape {
     builder: fn() -> Builder,
     /// Which MiB are taken offline at first: from, to.
     hole: (u32, u32),
+    /// How many frames may be dirty, as the builder was told.
+    pub(crate) dirty_limit: DirtyLimit,
 }
 
 /// All machines.
-pub const SHAPES: [Shape; 7] = [
+pub const SHAPES: [Shape; 10] = [
     Shape::new("area", || nodes([12 * MIB; NODES]).dma(0).cma("area", 4 * MIB)),
     Shape::new("dma", || nodes([20 * MIB; NODES]).dma(8 * MIB)),
     // The last node is offline at first.
@@ -46,6 +53,29 @@ pub const SHAPES: [Shape; 7] = [
             .min_free_kbytes(1024)
             .watermark_scale_factor(300)
     }),
+    // Too little for anybody, and hardly anything may be dirty.
+    Shape {
+        dirty_limit: DirtyLimit::Bytes(MIB as u64 + 1),
+        ..Shape::new("short", || {
+            nodes([6 * MIB; NODES]).dma(0).highmem(4 * MIB).vm_dirty_bytes(MIB as u64 + 1)
+        })
+    },
+    // A zone of which a hundredth is more than a pageblock; three quarters of it are kept for those who may not wait.
+    Shape::new("reserve", || {
+        let builder = nodes([240 * MIB, 4 * MIB, 4 * MIB]).dma(0).min_free_kbytes(185 << 10);
+        builder.grouping(Grouping::ByMobility)
+    }),
+    // What is free goes back to the system, as long as it is more than 64 MiB.
+    Shape {
+        dirty_limit: DirtyLimit::Percent(5),
+        ..Shape::new("reporting", || {
+            nodes([96 * MIB, 4 * MIB, 8 * MIB])
+                .dma(0)
+                .highmem(6 * MIB)
+                .report_free(Duration::from_millis(1))
+                .vm_dirty_ratio(5)
+        })
+    },
     // Every block is looked at on its way.
     Shape {
         cost: 2,
@@ -68,7 +98,7 @@ pub const SHAPES: [Shape; 7] = [
 
 impl Shape {
     const fn new(name: &'static str, builder: fn() -> Builder) -> Self {
-        Self { name, cost: 1, builder, hole: (0, 0) }
+        Self { name, cost: 1, builder, hole: (0, 0), dirty_limit: DirtyLimit::Percent(20) }
     }
 
     /// Returns the machine of a name.

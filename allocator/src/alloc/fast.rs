@@ -31,6 +31,13 @@ const fn cached_request(gfp: Gfp, order: Order) -> Option<CachedRequest> {
     Some(CachedRequest { highest, flags: AllocFlags::fast_path(gfp), list })
 }
 
+/// Returns what a request is to the zone that most try first; `None` if a cache cannot serve it from there without a look at the node: the
+/// first zone of a node without memory is another node's, and a node may be over its limit of dirty pages.
+#[inline(always)]
+const fn hot_request(gfp: Gfp, order: Order) -> Option<CachedRequest> {
+    if gfp.intersects(Gfp::THISNODE.union(Gfp::WRITE)) { None } else { cached_request(gfp, order) }
+}
+
 /// Takes a block from the caller's cache, if one of the right kind is there and its zone is above the low mark.
 ///
 /// No lock, no atomic read-modify-write. As the zone's state word answers for order 0, a cached block of a higher order
@@ -41,11 +48,7 @@ pub fn take_cached(
     gfp: Gfp,
     order: Order,
 ) -> Option<Block> {
-    // The first zone of a node without memory is another node's; and a node may be over its limit of dirty pages.
-    if gfp.intersects(Gfp::THISNODE.union(Gfp::WRITE)) {
-        return None;
-    }
-    let CachedRequest { highest, flags, list } = cached_request(gfp, order)?;
+    let CachedRequest { highest, flags, list } = hot_request(gfp, order)?;
     let block = entered.ok()?.take(highest, flags, list, order)?;
     trace::mm_page_alloc(block, gfp);
     Some(block)
@@ -108,7 +111,7 @@ pub(super) fn take_cached_elsewhere(
 
 /// Returns what a request for a single frame is to a cache; `None` as [`take_cached`] has it.
 pub(super) const fn single_request(gfp: Gfp) -> Option<(ZoneType, AllocFlags, PcpList)> {
-    match cached_request(gfp, Order::ZERO) {
+    match hot_request(gfp, Order::ZERO) {
         Some(CachedRequest { highest, flags, list }) => Some((highest, flags, list)),
         None => None,
     }

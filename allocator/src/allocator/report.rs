@@ -305,6 +305,14 @@ fn nr_free(report: &ZoneReport) -> Vec<u64> {
     orders.map(|order| report.nr_free.iter().map(|counts| u64::from(counts[order])).sum()).collect()
 }
 
+/// Returns the free frames in wholly free pageblocks; as among all free frames, without those that are isolated.
+fn free_in_blocks(report: &ZoneReport) -> u64 {
+    let in_circulation = MigrateType::ALL.into_iter().filter(|&kind| kind != MigrateType::Isolate);
+    let by_order = in_circulation
+        .flat_map(|kind| (0_u32..).zip(&report.nr_free[kind.index()]).skip(Order::PAGEBLOCK.index()));
+    by_order.map(|(order, &blocks)| u64::from(blocks) << order).sum()
+}
+
 /// Returns how many frames the pageblocks of a type have together.
 fn frames_of(report: &ZoneReport, kind: MigrateType) -> u64 {
     u64::from(report.pageblocks[kind.index()]) * u64::from(PAGEBLOCK_FRAMES)
@@ -331,12 +339,11 @@ const fn numa_stat(allocated: u64, events: NumaEvents) -> NumaStat {
 }
 
 fn zone_stat(report: &ZoneReport) -> ZoneStat {
-    let free_in_blocks = (0..).zip(nr_free(report)).skip(Order::PAGEBLOCK.index());
     ZoneStat {
         node: nid(&report.span),
         zone: report.span.kind,
         free: report.free,
-        free_in_blocks: free_in_blocks.map(|(order, blocks): (u32, _)| blocks << order).sum(),
+        free_in_blocks: free_in_blocks(report),
         free_cma: report.free_cma,
         unevictable: 0,
         mlocked: 0,

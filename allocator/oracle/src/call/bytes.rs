@@ -56,8 +56,28 @@ pub(super) fn times(bytes: Bytes<'_, '_>) -> Result<u8> {
     bytes.choose(&[1, 1, 1, 1, 2, 7, 70]).copied()
 }
 
+pub(super) fn batch(bytes: Bytes<'_, '_>) -> Result<u8> {
+    bytes.choose(&[0, 1, 7, 128]).copied()
+}
+
 pub(super) fn node(bytes: Bytes<'_, '_>) -> Result<Option<usize>> {
     bytes.choose(&[None, Some(0), Some(1), Some(2), Some(0), Some(1), Some(2), Some(NODES)]).copied()
+}
+
+pub(super) fn any_node(bytes: Bytes<'_, '_>) -> Result<usize> {
+    bytes.choose_index(NODES + 1)
+}
+
+pub(super) fn maybe_bits(bytes: Bytes<'_, '_>) -> Result<Option<u8>> {
+    bytes.choose(&[None, Some(1), Some(2), Some(3), Some(4), Some(5), Some(6), Some(7)]).copied()
+}
+
+pub(super) fn delta(bytes: Bytes<'_, '_>) -> Result<i64> {
+    Ok(i64::from(bytes.int_in_range(-2000..=2000_i16)?))
+}
+
+pub(super) fn beyond(bytes: Bytes<'_, '_>) -> Result<i8> {
+    bytes.int_in_range(-1..=1)
 }
 
 pub(super) fn known_node(bytes: Bytes<'_, '_>) -> Result<usize> {

@@ -26,7 +26,7 @@ impl From<Mask> for String {
 }
 
 /// The masks that callers use; the first more often than the last.
-pub(super) const COMMON: [Gfp; 16] = [
+pub(super) const COMMON: [Gfp; 17] = [
     Gfp::KERNEL,
     Gfp::KERNEL.union(Gfp::MOVABLE),
     Gfp::HIGHUSER_MOVABLE,
@@ -43,6 +43,7 @@ pub(super) const COMMON: [Gfp; 16] = [
     Gfp::TRANSHUGE,
     Gfp::KERNEL_ACCOUNT,
     Gfp::NOFS,
+    Gfp::HIGHUSER_MOVABLE.union(Gfp::WRITE),
 ];
 
 /// Bits that are added to them now and then; some do not go together.

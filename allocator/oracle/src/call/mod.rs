@@ -3,11 +3,13 @@
 //!
 //! | file | idea |
 //! |---|---|
+//! | `arguments` | by whom, how, until when |
 //! | `mask` | a request's flags |
 //! | `policy` | memory policies, and nodes as bits |
 //! | `strategy` | programs at random, for properties |
 //! | `bytes` | programs out of bytes, for fuzzers |
 
+mod arguments;
 mod bytes;
 mod mask;
 mod policy;
@@ -18,72 +20,13 @@ use core::fmt;
 use arbitrary::Arbitrary;
 use serde::{Deserialize, Serialize};
 
+pub use arguments::{Amount, Ask, By, Counted, Free, Limit, Manner, Scope};
 pub use bytes::from_bytes;
 pub use mask::Mask;
 pub use policy::Policy;
 pub use strategy::calls;
 
 pub(crate) use policy::mask;
-
-/// Who makes a request or a free.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Arbitrary)]
-pub enum By {
-    /// The allocator, which looks up the thread's cache.
-    Allocator,
-    /// The first of two handles of the thread.
-    Handle,
-    /// The second of two handles of the thread.
-    OtherHandle,
-    /// Another thread, which has a cache, but no policy and no scopes; it is waited for.
-    Thread,
-}
-
-/// By which function a block is asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Arbitrary)]
-pub enum Ask {
-    /// `alloc_pages`.
-    Pages,
-    /// `alloc_page`, whatever the order.
-    Page,
-    /// `alloc_zeroed_pages`, of the allocator.
-    Zeroed,
-    /// `get_zeroed_page`, of the allocator.
-    ZeroedPage,
-}
-
-/// How a block is freed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Arbitrary)]
-pub enum Free {
-    /// By its drop.
-    Drop,
-    /// `free_pages` of the allocator, `free_page` of a single frame.
-    Allocator,
-    /// `free_pages` of the handle.
-    Handle,
-    /// `free_pages` of a handle of another allocator.
-    Stranger,
-    /// By its drop on another thread.
-    Thread,
-    /// `free_pages_cold`.
-    Cold,
-    /// `free_pages_nolock`.
-    NoLock,
-    /// Taken apart, put together, taken apart and freed; and once more, which is refused.
-    RawParts,
-    /// With several references, of which the last frees it.
-    Shared,
-    /// Frame by frame.
-    Split,
-}
-
-/// What a thread may not do for a while.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Arbitrary)]
-#[expect(missing_docs, reason = "the names are those of the guards")]
-pub enum Scope {
-    NoIo,
-    NoFs,
-    Memalloc,
-}
 
 /// A call.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Arbitrary)]
@@ -270,6 +213,48 @@ pub enum Call {
     },
     /// Frees contiguous frames.
     FreeContig { position: usize },
+    /// `request`, with nodes and what may end it early; it `insists` if it may not fail, where something ends it.
+    Request {
+        #[arbitrary(with = bytes::node)]
+        node: Option<usize>,
+        #[arbitrary(with = bytes::maybe_bits)]
+        allowed: Option<u8>,
+        gfp: Mask,
+        #[arbitrary(with = bytes::order)]
+        order: u8,
+        limit: Limit,
+        insists: bool,
+    },
+    /// Enters the scope of a new token.
+    EnterToken,
+    /// Cancels a token whose scope the thread is inside.
+    Cancel { token: usize },
+    /// Leaves the scope of a token.
+    LeaveToken { token: usize },
+    /// `mod_node_page_state`.
+    Dirty {
+        #[arbitrary(with = bytes::any_node)]
+        node: usize,
+        counted: Counted,
+        amount: Amount,
+    },
+    /// `trim`.
+    Trim,
+    /// `register_shrinker`, for an empty bag; in the place of the oldest when there are three.
+    Bag {
+        manner: Manner,
+        #[arbitrary(with = bytes::batch)]
+        batch: u8,
+    },
+    /// Puts blocks into a bag.
+    FillBag {
+        bag: usize,
+        position: usize,
+        #[arbitrary(with = bytes::times)]
+        times: u8,
+    },
+    /// Removes the shrinker of a bag; its blocks are the caller's again.
+    DropBag { bag: usize },
     /// `drain_all`.
     DrainAll,
     /// `age`.

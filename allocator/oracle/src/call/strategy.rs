@@ -1,6 +1,7 @@
 //! Programs at random.
 #![expect(clippy::disallowed_types, reason = "prop_oneof! names std's Arc")]
 
+use gfp::Gfp;
 use proptest::{
     prelude::*,
     sample::select,
@@ -8,7 +9,7 @@ use proptest::{
 };
 
 use super::{
-    Ask, By, Call, Free, Mask, Policy, Scope,
+    Amount, Ask, By, Call, Counted, Free, Limit, Manner, Mask, Policy, Scope,
     mask::{COMMON, EXTRA},
 };
 use crate::shapes::NODES;
@@ -22,7 +23,7 @@ fn gfp() -> impl Strategy<Value = Mask> {
 
 /// Of order 3 a few more, so that there are times when only smaller blocks are left.
 fn order() -> impl Strategy<Value = u8> {
-    prop_oneof![120 => Just(0_u8), 60 => 1..4_u8, 50 => Just(3_u8), 50 => 4..9_u8, 20 => 9..=10_u8, 2 => Just(11_u8)]
+    prop_oneof![120 => Just(0_u8), 60 => 1..4_u8, 50 => Just(3_u8), 50 => 4..9_u8, 34 => 9..=10_u8, 2 => Just(11_u8)]
 }
 
 fn by() -> impl Strategy<Value = By> {
@@ -49,6 +50,36 @@ fn how() -> impl Strategy<Value = Free> {
             Split,
         ][..],
     )
+}
+
+fn manner() -> impl Strategy<Value = Manner> {
+    use Manner::{Boastful, Leaving, OfNode, Reluctant, Willing};
+    select(&[Willing, Willing, OfNode, OfNode, Boastful, Reluctant, Leaving][..])
+}
+
+fn limit() -> impl Strategy<Value = Limit> {
+    use Limit::{Cancelled, Far, Live, Past, PastAndCancelled, Unlimited};
+    select(&[Unlimited, Far, Past, Past, Live, Cancelled, Cancelled, PastAndCancelled][..])
+}
+
+/// A change of what is dirty: mostly to the limit of a node, or a frame more.
+fn dirty() -> impl Strategy<Value = Call> {
+    let node = prop_oneof![12 => 0..NODES, 1 => Just(NODES)];
+    let counted =
+        select(&[Counted::ActiveFile, Counted::InactiveFile, Counted::Dirty, Counted::Writeback][..]);
+    let amount = prop_oneof![
+        3 => (-2000..2000_i64).prop_map(Amount::Frames),
+        1 => prop_oneof![Just(i64::MIN), Just(i64::MAX)].prop_map(Amount::Frames),
+    ];
+    let anything =
+        (node, counted, amount).prop_map(|(node, counted, amount)| Call::Dirty { node, counted, amount });
+    let at_limit = (0..NODES, select(&[Counted::Dirty, Counted::Writeback][..]), -1..=1_i8);
+    let at_limit = at_limit.prop_map(|(node, counted, more)| Call::Dirty {
+        node,
+        counted,
+        amount: Amount::ToLimit(more),
+    });
+    prop_oneof![anything, at_limit]
 }
 
 fn node() -> impl Strategy<Value = Option<usize>> {
@@ -91,6 +122,21 @@ fn at(weight: u32, make: fn(usize) -> Call) -> (u32, BoxedStrategy<Call>) {
     of(weight, any::<usize>().prop_map(make))
 }
 
+/// A request with nodes and what may end it early.
+fn request() -> impl Strategy<Value = Call> {
+    let allowed = prop_oneof![Just(None), (1..8_u8).prop_map(Some)];
+    (node(), allowed, gfp(), order(), limit(), prop::bool::weighted(0.15)).prop_map(
+        |(node, allowed, gfp, order, limit, insists)| Call::Request {
+            node,
+            allowed,
+            gfp,
+            order,
+            limit,
+            insists,
+        },
+    )
+}
+
 /// Requests; `greed` is how much more is asked for than given back, in percent.
 fn requests(greed: u32) -> Vec<(u32, BoxedStrategy<Call>)> {
     let ask = select(&[Ask::Pages, Ask::Pages, Ask::Pages, Ask::Page, Ask::Zeroed, Ask::ZeroedPage][..]);
@@ -98,8 +144,17 @@ fn requests(greed: u32) -> Vec<(u32, BoxedStrategy<Call>)> {
         let times = if order > 3 { 1 } else { times };
         Call::Alloc { by, ask, gfp, order, times }
     });
+    // Large blocks for those who cannot wait, for whom some are set aside.
+    let urgent = (by(), 1..9_u8).prop_map(|(by, order)| Call::Alloc {
+        by,
+        ask: Ask::Pages,
+        gfp: Mask(Gfp::ATOMIC),
+        order,
+        times: 1,
+    });
     vec![
         of(greed / 4, alloc),
+        of(greed / 12, urgent),
         of(
             greed / 12,
             (node(), gfp(), order()).prop_map(|(node, gfp, order)| Call::OnNode { node, gfp, order }),
@@ -120,6 +175,7 @@ fn requests(greed: u32) -> Vec<(u32, BoxedStrategy<Call>)> {
         of(greed / 20, (by(), gfp(), 1..300_u16).prop_map(|(by, gfp, count)| Call::Bulk { by, gfp, count })),
         of(greed / 20, (gfp(), bytes(90 << 12, 20)).prop_map(|(gfp, bytes)| Call::Exact { gfp, bytes })),
         of(greed / 20, order().prop_map(|order| Call::NoLock { order })),
+        of(greed / 10, request()),
         of(
             greed / 20,
             (0..16_u32, gfp(), order()).prop_map(|(key, gfp, order)| Call::Keep { key, gfp, order }),
@@ -160,7 +216,7 @@ fn frees() -> Vec<(u32, BoxedStrategy<Call>)> {
         of(4, (0..16_u32, how()).prop_map(|(key, how)| Call::Release { key, how })),
         at(5, |position| Call::FreeExact { position }),
         at(4, |position| Call::FreeFrag { position }),
-        of(3, (0..NODES).prop_map(|cache| Call::DrainFrags { cache })),
+        of(4, (0..NODES).prop_map(|cache| Call::DrainFrags { cache })),
         at(4, |position| Call::FreeLayout { position }),
         at(5, |position| Call::FreeContig { position }),
         at(4, |position| Call::Put { position }),
@@ -170,29 +226,48 @@ fn frees() -> Vec<(u32, BoxedStrategy<Call>)> {
 /// Everything else.
 fn changes() -> Vec<(u32, BoxedStrategy<Call>)> {
     vec![
-        at(3, |position| Call::Share { position }),
-        at(3, |position| Call::Get { position }),
+        at(4, |position| Call::Share { position }),
+        at(4, |position| Call::Get { position }),
         of(
-            4,
+            8,
             (any::<usize>(), gfp(), layout()).prop_map(|(position, gfp, (bytes, align, zeroed))| {
                 Call::Resize { position, gfp, bytes, align, zeroed }
             }),
         ),
-        of(3, policy().prop_map(Call::Policy)),
-        of(3, prop_oneof![2 => Just(7_u8), 1 => 1..8_u8].prop_map(Call::MemsAllowed)),
-        of(3, (0..NODES, prop::bool::weighted(0.4)).prop_map(|(node, now)| Call::Reclaiming { node, now })),
-        of(3, select(&[Scope::NoIo, Scope::NoFs, Scope::Memalloc][..]).prop_map(Call::Enter)),
+        of(4, policy().prop_map(Call::Policy)),
+        of(4, prop_oneof![2 => Just(7_u8), 1 => 1..8_u8].prop_map(Call::MemsAllowed)),
+        of(4, (0..NODES, prop::bool::weighted(0.4)).prop_map(|(node, now)| Call::Reclaiming { node, now })),
+        of(4, select(&[Scope::NoIo, Scope::NoFs, Scope::Memalloc][..]).prop_map(Call::Enter)),
         at(4, |position| Call::Leave { position }),
-        ranged(3, |pageblock, count| Call::Isolate { pageblock, count }),
-        ranged(3, |pageblock, count| Call::UndoIsolate { pageblock, count }),
-        ranged(3, |pageblock, count| Call::Offline { pageblock, count }),
-        ranged(3, |pageblock, count| Call::Online { pageblock, count }),
-        of(3, (any::<u32>(), 1..700_u32).prop_map(|(start, frames)| Call::Contig { start, frames })),
-        of(3, (0..600_u32, 0..6_u8).prop_map(|(frames, align)| Call::Cma { frames, align })),
-        of(3, Just(Call::DrainAll)),
-        of(3, Just(Call::Age)),
-        of(3, Just(Call::EndThread)),
-        of(3, Just(Call::Check)),
+        ranged(4, |pageblock, count| Call::Isolate { pageblock, count }),
+        ranged(4, |pageblock, count| Call::UndoIsolate { pageblock, count }),
+        ranged(4, |pageblock, count| Call::Offline { pageblock, count }),
+        ranged(4, |pageblock, count| Call::Online { pageblock, count }),
+        of(4, (any::<u32>(), 1..700_u32).prop_map(|(start, frames)| Call::Contig { start, frames })),
+        of(4, (0..600_u32, 0..6_u8).prop_map(|(frames, align)| Call::Cma { frames, align })),
+        of(
+            4,
+            (manner(), select(&[0, 1, 7, 128_u8][..]))
+                .prop_map(|(manner, batch)| Call::Bag { manner, batch }),
+        ),
+        of(
+            6,
+            (any::<usize>(), any::<usize>(), times()).prop_map(|(bag, position, times)| Call::FillBag {
+                bag,
+                position,
+                times,
+            }),
+        ),
+        at(4, |bag| Call::DropBag { bag }),
+        of(4, Just(Call::EnterToken)),
+        at(4, |token| Call::Cancel { token }),
+        at(5, |token| Call::LeaveToken { token }),
+        of(4, dirty()),
+        of(4, Just(Call::Trim)),
+        of(4, Just(Call::DrainAll)),
+        of(4, Just(Call::Age)),
+        of(4, Just(Call::EndThread)),
+        of(4, Just(Call::Check)),
     ]
 }
 

@@ -3,6 +3,7 @@
 use gfp::{
     DebugCounts, DebugModes,
     gfp::MigrateType,
+    slowpath::Step,
     stats::{NumaStat, ZoneStat},
 };
 
@@ -32,6 +33,8 @@ impl Machine {
         assert_eq!(self.allocator.debug_counts(), DebugCounts::default());
         assert_eq!(self.allocator.mems_allowed().and(mask(ALL_NODES)), mask(self.model.mems_allowed));
         self.check_statistics();
+        self.check_bags();
+        self.check_dirty();
         self.check_owners();
     }
 
@@ -48,6 +51,9 @@ impl Machine {
         assert_eq!((hit + miss, local + other), (served, served), "{vmstat}");
         assert!(miss == foreign && interleave <= hit, "{vmstat}");
 
+        let reclaims = self.allocator.slowpath_report().steps.of(Step::DirectReclaim);
+        assert_eq!(vmstat.allocstall.iter().sum::<u64>(), reclaims);
+
         let conservation = self.allocator.conservation();
         let (buddyinfo, types) = (self.allocator.buddyinfo(), self.allocator.pagetypeinfo());
         for (zone, stat) in stats.iter().enumerate() {
@@ -60,6 +66,11 @@ impl Machine {
             let free: u64 = MigrateType::ALL.into_iter().map(free_of).sum();
             let isolated = free_of(MigrateType::Isolate);
             assert_eq!((free - isolated, isolated), (stat.free, said.isolated), "zone {zone}");
+            let in_circulation = types.zones[zone].types.iter();
+            let in_circulation = in_circulation.filter(|stat| stat.migratetype != MigrateType::Isolate);
+            let in_blocks: u64 =
+                in_circulation.map(|stat| frames(&stat.nr_free) - frames(&stat.nr_free[..9])).sum();
+            assert_eq!(stat.free_in_blocks, in_blocks, "zone {zone}");
             assert_eq!(frames(&buddyinfo.zones[zone].nr_free), free);
         }
     }

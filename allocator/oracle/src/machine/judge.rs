@@ -3,66 +3,72 @@
 //! Which block is served is the allocator's choice; the model says from which zones it may come, that none was passed over which
 //! could have served it, and that none could have when the request was refused.
 
-use core::ops::Range;
+use core::{fmt, ops::Range};
 
 use gfp::{
-    AllocError, Allocator, Gfp, Pages,
+    AllocError, Gfp, Pages,
     error::{FailReason, Refusal},
-    gfp::{BadRequest, MigrateType, Scopes},
-    stats::{Pagetypeinfo, ZoneStat},
+    gfp::{BadRequest, Scopes},
 };
 
-use super::{Machine, frames_of};
+use super::{Machine, frames_of, snapshot::Snapshot};
 use crate::{
     call::Mask,
-    model::{Candidates, Refused, Target},
+    model::{Candidates, PAGEBLOCK, Refused, Target},
 };
-
-/// What the allocator said of its zones at one time.
-pub(super) struct Snapshot {
-    zones: Vec<ZoneStat>,
-    types: Pagetypeinfo,
-}
-
-impl Snapshot {
-    pub(super) fn of(allocator: &Allocator) -> Self {
-        Self { zones: allocator.zone_stats(), types: allocator.pagetypeinfo() }
-    }
-
-    /// Tells whether a zone has a free block of at least an order that a request may use.
-    fn has_block(&self, zone: usize, order: u8, gfp: Gfp) -> bool {
-        let usable = |kind| match kind {
-            MigrateType::Unmovable | MigrateType::Movable | MigrateType::Reclaimable => true,
-            MigrateType::Cma => gfp.contains(Gfp::MOVABLE),
-            MigrateType::HighAtomic | MigrateType::Isolate => false,
-        };
-        let types = self.types.zones[zone].types.iter().filter(|stat| usable(stat.migratetype));
-        types.flat_map(|stat| &stat.nr_free[usize::from(order)..]).any(|&blocks| blocks > 0)
-    }
-
-    /// Tells whether a request at a mark must find a block in a zone.
-    fn must_serve(&self, zone: usize, order: u8, gfp: Gfp, mark: u64) -> bool {
-        let stat = &self.zones[zone];
-        let cma = if gfp.contains(Gfp::MOVABLE) { 0 } else { stat.free_cma };
-        let usable = stat.free - cma - stat.free_highatomic;
-        let kept = mark + stat.protection[Mask(gfp).highest_zone().index()];
-        self.has_block(zone, order, gfp) && usable >= kept + (1 << order)
-    }
-}
 
 /// A request that is about to be made.
 pub(super) struct Request {
     pub(super) gfp: Gfp,
     pub(super) order: u8,
-    scopes: Scopes,
-    candidates: Result<Candidates, Refused>,
-    before: Option<Snapshot>,
+    pub(super) scopes: Scopes,
+    /// What ends it early, as soon as it has found nothing.
+    pub(super) stop: Option<FailReason>,
+    pub(super) candidates: Result<Candidates, Refused>,
+    pub(super) before: Option<Snapshot>,
+    /// Whether the other thread makes it.
+    pub(super) worker: bool,
+    /// Whether others are made in the same go, some of them perhaps before.
+    pub(super) one_of_many: bool,
 }
 
 impl Request {
     /// One of several that are made in one go: what the allocator knows before it is not told.
     pub(super) fn in_between(self) -> Self {
-        Self { before: None, ..self }
+        Self { before: None, one_of_many: true, ..self }
+    }
+
+    /// The first of several that are made in one go.
+    pub(super) fn first_of_many(self) -> Self {
+        Self { one_of_many: true, ..self }
+    }
+
+    /// Returns the mask as it is within the thread's scopes.
+    pub(super) fn gfp_inside(&self) -> Gfp {
+        Mask(self.gfp).within(self.scopes)
+    }
+
+    /// Tells whether it comes so far that it may go below every watermark.
+    pub(super) fn ignores_watermarks(&self) -> bool {
+        self.stop.is_none() && Mask(self.gfp).ignores_watermarks(self.scopes)
+    }
+
+    /// Tells whether it may be served from nodes that are not allowed.
+    pub(super) fn leaves_nodes(&self) -> bool {
+        Mask(self.gfp).leaves_nodes(self.scopes)
+    }
+
+    /// Returns a zone that must serve it after all, if there is one.
+    pub(super) fn zone_that_serves(&self, snapshot: &Snapshot) -> Option<usize> {
+        let asked = self.candidates.as_ref().map_or(&[][..], |candidates| &candidates.asked);
+        asked.iter().copied().find(|&zone| snapshot.serves(zone, self))
+    }
+}
+
+impl fmt::Debug for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { gfp, order, stop, scopes, .. } = self;
+        write!(f, "{gfp:?} of order {order}, inside {scopes:?}, stopped {stop:?}")
     }
 }
 
@@ -79,15 +85,33 @@ impl Machine {
         gfp: Gfp,
         order: u8,
     ) -> Request {
-        let candidates = self.model.candidates(target, gfp, order, scopes);
-        Request { gfp, order, scopes, candidates, before: Some(Snapshot::of(&self.allocator)) }
+        self.stopped_request(self.model.stop(), scopes, target, gfp, order)
+    }
+
+    /// Notes what the allocator knows before a request that something may end early.
+    pub(super) fn stopped_request(
+        &self,
+        stop: Option<FailReason>,
+        scopes: Scopes,
+        target: Option<Target>,
+        gfp: Gfp,
+        order: u8,
+    ) -> Request {
+        let candidates = self.model.candidates(target, gfp, order, scopes, stop.is_some());
+        let before = Some(Snapshot::of(&self.allocator));
+        Request { gfp, order, scopes, stop, candidates, before, worker: false, one_of_many: false }
     }
 
     /// Notes what the allocator knows before a request where the thread's policy says.
     pub(super) fn request_by_policy(&mut self, gfp: Gfp, order: u8) -> Request {
-        self.coverage.count("policy", self.model.policy.policy.name());
-        let target = self.model.policy.next(self.model.local);
+        let target = self.target_by_policy();
         self.request(Some(target), gfp, order)
+    }
+
+    /// Says where the thread's policy lets the next request go.
+    pub(super) fn target_by_policy(&mut self) -> Target {
+        self.coverage.count("policy", self.model.policy.policy.name());
+        self.model.policy.next(self.model.local)
     }
 
     /// Looks at what came of a request, and returns the block.
@@ -113,32 +137,28 @@ impl Machine {
             let zero = pages.bytes().iter().all(|byte| unsafe { byte.assume_init() } == 0);
             assert!(zero, "{pages:?} is not zero");
         }
-        pages.bytes_mut()[0].write(0xa5);
+        // In each pageblock, so that all of them hold something else than zeroes.
+        pages.bytes_mut().chunks_mut(PAGEBLOCK << 12).for_each(|block| _ = block[0].write(0xa5));
         self.check_numbers(pages);
     }
 
     /// Checks that these frames may serve a request, and notes that they are taken.
     pub(super) fn check_served(&mut self, request: &Request, taken: Range<usize>) {
+        let reclaimed = self.settle(request);
+        reclaimed.branch(true).into_iter().for_each(|branch| self.coverage.count("reclaim", branch));
         let Request { gfp, order, before, .. } = request;
         let candidates = match &request.candidates {
             Ok(candidates) => candidates,
-            Err(refused) => panic!("{gfp:?} of order {order} was served, and is {refused:?}"),
+            Err(refused) => panic!("{request:?} was served, and is {refused:?}"),
         };
         let zone = self.model.zone_of(taken.start);
         let place = candidates.asked.iter().position(|&other| other == zone);
         let place = place.unwrap_or_else(|| panic!("{taken:?} are of zone {zone}, not of {candidates:?}"));
         if let Some(before) = before {
-            for &other in &candidates.asked[..place] {
-                let same_node = self.model.zones[other].node == self.model.zones[zone].node;
-                let marks = before.zones[other].marks;
-                let passed_over = before.must_serve(other, *order, *gfp, marks.low + marks.boost);
-                assert!(
-                    !passed_over || candidates.nofragment && same_node,
-                    "{gfp:?} of order {order} got {taken:?} and passed over zone {other}: {:?}",
-                    before.zones[other]
-                );
-            }
+            self.check_place(request, candidates, before, place);
         }
+        self.check_left(request, reclaimed, zone);
+        self.check_highatomic(request, reclaimed, &taken);
         self.model.take(taken.clone());
         let in_cma = self.model.touches_cma(&taken);
         assert!(!in_cma || gfp.contains(Gfp::MOVABLE), "{taken:?} of an area serve what cannot move");
@@ -154,9 +174,40 @@ impl Machine {
         self.coverage.count("answer", "served");
     }
 
+    /// Checks that a request which was served from the zone at a place of those that it asks did not pass over one that could have served it.
+    fn check_place(&mut self, request: &Request, candidates: &Candidates, before: &Snapshot, place: usize) {
+        let node_of = |zone: usize| self.model.zones[zone].node;
+        // In the first attempt, which is at the low mark.
+        let is_avoided = |zone: usize| {
+            request.gfp.contains(Gfp::WRITE) && self.model.is_over(node_of(zone), before.zones())
+        };
+        let served = candidates.asked[place];
+        let (earlier, later) =
+            (&candidates.asked[..place], &candidates.asked[place..candidates.at_low.max(place)]);
+        let later = if is_avoided(served) { later } else { &[] };
+        for &other in earlier.iter().chain(later) {
+            let same_node = node_of(other) == node_of(served);
+            assert!(
+                !before.serves_at_low(other, request)
+                    || candidates.nofragment && same_node
+                    || is_avoided(other),
+                "{request:?} was served from zone {served} and passed over zone {other}: {:?}",
+                before.zones()[other]
+            );
+        }
+        let branch = match () {
+            () if !request.gfp.contains(Gfp::WRITE) => return,
+            () if is_avoided(served) => "over the limit",
+            () if earlier.iter().any(|&other| is_avoided(other)) => "elsewhere",
+            () => "below the limit",
+        };
+        self.coverage.count("write", branch);
+    }
+
     /// Checks that a refused request could not have been served.
     pub(super) fn check_refused(&mut self, request: &Request, error: Option<AllocError>) {
-        let &Request { gfp, order, scopes, .. } = request;
+        let reclaimed = self.settle(request);
+        reclaimed.branch(false).into_iter().for_each(|branch| self.coverage.count("reclaim", branch));
         let candidates = match &request.candidates {
             Ok(candidates) => candidates,
             Err(refused) => {
@@ -173,30 +224,23 @@ impl Machine {
             }
         };
         self.coverage.count("answer", "refused");
-        if let Some(error) = error {
-            let nolock = error.reason() == FailReason::WouldBlock;
-            assert!(nolock || error.reason() == FailReason::NoMemory, "{error}");
-            // Who asks for zeroes by the function's name has them not in the mask.
-            let [said, asked] = [error.gfp(), Mask(gfp).within(scopes)].map(|gfp| gfp.without(Gfp::ZERO));
-            assert_eq!((said, error.order()), (asked, order), "{error}");
-            self.check_tried(candidates, &error);
-        }
         let after = Snapshot::of(&self.allocator);
-        for &zone in &candidates.asked {
-            let mark = match after.zones[zone].marks {
-                _ if Mask(gfp).ignores_watermarks(scopes) => {
-                    let found = after.has_block(zone, order, gfp);
-                    assert!(!found, "{gfp:?} of order {order} was refused: {:?}", after.zones[zone]);
-                    continue;
-                }
-                marks if gfp.contains(Gfp::HIGH) => (marks.min + marks.boost).div_ceil(2),
-                marks => marks.min + marks.boost,
-            };
-            assert!(
-                !after.must_serve(zone, order, gfp, mark),
-                "{gfp:?} of order {order} was refused: {:?}",
-                after.zones[zone]
-            );
+        if let Some(error) = error {
+            let reason = request.stop.unwrap_or(FailReason::NoMemory);
+            assert_eq!(error.reason(), reason, "{request:?}: {error}");
+            // Who asks for zeroes by the function's name has them not in the mask.
+            let [said, asked] = [error.gfp(), request.gfp_inside()].map(|gfp| gfp.without(Gfp::ZERO));
+            assert_eq!((said, error.order()), (asked, request.order), "{error}");
+            self.check_tried(candidates, &error);
+            let effort = (u64::from(error.reclaim().rounds), u64::from(error.reclaim().frames));
+            assert_eq!(effort, (reclaimed.rounds, reclaimed.frames), "{error}");
+        }
+        if !request.one_of_many {
+            self.check_effort(request, reclaimed, &after);
+        }
+        self.check_given_up(request, &after);
+        if let Some(zone) = request.zone_that_serves(&after) {
+            panic!("{request:?} was refused: {:?}", after.zones()[zone]);
         }
     }
 
@@ -212,6 +256,7 @@ impl Machine {
             let found = found.expect("there is such a zone");
             let asked = candidates.asked.contains(&found);
             assert_eq!(zone.refusal != Refusal::Cpuset, asked, "{error}");
+            assert_ne!(zone.refusal, Refusal::DirtyLimit, "of no matter when memory is short: {error}");
             tried.push(found);
         }
         let mut listed = candidates.listed.clone();

@@ -4,7 +4,14 @@
 //! |---|---|
 //! | [`Machine`] | an allocator with what the caller holds of it; one call |
 //! | `request` | requests for blocks |
+//! | `bags` | caches that give memory back, and their shrinkers |
+//! | `reclaimed` | whether shrinkers were called when they had to be |
+//! | `limited` | requests with deadlines and tokens that cancel them |
+//! | `dirty` | what callers say of a node's frames |
+//! | `trim` | free memory that goes back to the system |
+//! | `reserves` | what is kept for those who may not wait |
 //! | `judge` | whether an answer is one that the model allows |
+//! | `snapshot` | what zones say of themselves at one time |
 //! | `free` | every way to give a block back, and blocks with several owners |
 //! | `fragments` | pieces of pages |
 //! | `layouts` | blocks for layouts |
@@ -12,13 +19,20 @@
 //! | `check` | everything that the allocator says of itself |
 //! | `worker` | another thread that does what it is told |
 
+mod bags;
 mod check;
+mod dirty;
 mod fragments;
 mod free;
 mod judge;
 mod layouts;
+mod limited;
 mod ranges;
+mod reclaimed;
 mod request;
+mod reserves;
+mod snapshot;
+mod trim;
 mod worker;
 
 use core::ops::Range;
@@ -29,7 +43,7 @@ use gfp::{
     gfp::{MemallocScope, NoFsScope, NoIoScope},
 };
 
-use self::{fragments::CACHES, layouts::Held, worker::Worker};
+use self::{bags::Bag, fragments::CACHES, layouts::Held, limited::Entered, worker::Worker};
 use crate::{
     Stamped,
     call::{Call, Policy, Scope, mask},
@@ -63,6 +77,10 @@ pub(crate) struct Machine {
     layouts: Vec<Held>,
     policy: Option<PolicyScope>,
     guards: Vec<Guard>,
+    tokens: Vec<Entered>,
+    bags: Vec<Bag>,
+    /// How many requests have reclaimed by themselves so far.
+    reclaims: u64,
     stamps: u8,
     coverage: Coverage,
 }
@@ -85,7 +103,7 @@ impl Machine {
         let allocator = shape.build();
         let handle = |allocator: &Allocator| allocator.handle().expect("memory for a cache");
         Self {
-            model: Model::new(&allocator),
+            model: Model::new(&allocator, shape.dirty_limit),
             handles: [handle(&allocator), handle(&allocator)],
             stranger: handle(&shape.build()),
             worker: Worker::new(&allocator),
@@ -100,6 +118,9 @@ impl Machine {
             layouts: Vec::new(),
             policy: None,
             guards: Vec::new(),
+            tokens: Vec::new(),
+            bags: Vec::new(),
+            reclaims: 0,
             stamps: 0,
             coverage: Coverage::default(),
         }
@@ -164,11 +185,23 @@ impl Machine {
                 let drained = self.allocator.drain_all();
                 assert_eq!((drained.frames, drained.skipped), (cached, 0));
             }
-            Call::Age => self.allocator.age(),
+            Call::Request { node, allowed, gfp, order, limit, insists } => {
+                self.limited((node, allowed), gfp, order, limit, insists);
+            }
+            Call::EnterToken => self.enter_token(),
+            Call::Cancel { token } => self.cancel_token(token),
+            Call::LeaveToken { token } => self.leave_token(token),
+            Call::Dirty { node, counted, amount } => self.dirty(node, counted, amount),
+            Call::Trim => self.trim(),
+            Call::Age => self.age_and_report(),
+            Call::Bag { manner, batch } => self.new_bag(manner, batch),
+            Call::FillBag { bag, position, times } => self.fill_bag(bag, position, times),
+            Call::DropBag { bag } => self.drop_bag(bag),
             Call::EndThread => self.worker = Worker::new(&self.allocator),
             Call::Check => self.check(),
             Call::Leave { .. } => {}
         }
+        self.check_nobody_reclaimed();
     }
 
     fn set_policy(&mut self, policy: Policy) {
@@ -208,6 +241,9 @@ impl Machine {
 
     /// Gives everything back, and checks that the arena is as it was in the beginning.
     pub(crate) fn finish(mut self, fresh: &Allocator) -> Coverage {
+        while !self.bags.is_empty() {
+            self.drop_bag(0);
+        }
         while !self.fragments.is_empty() {
             self.free_frag(0);
         }
@@ -221,7 +257,7 @@ impl Machine {
         self.exact.clear();
         self.contig.clear();
         self.shared.clear();
-        (self.policy, self.guards) = (None, Vec::new());
+        (self.policy, self.guards, self.tokens) = (None, Vec::new(), Vec::new());
         self.allocator.set_mems_allowed(gfp::NodeMask::ALL);
         let all = Pfn::new(0)..Pfn::new(u32::try_from(self.model.frames()).expect("small"));
         self.allocator.undo_isolate(all).expect("whole pageblocks");
@@ -230,6 +266,7 @@ impl Machine {
                 allocator.online_pages(range).expect("offline");
             }
         }
+        self.give_up_highatomic();
         self.allocator.drain_all();
         let conservation = self.allocator.conservation();
         assert!(conservation.holds() && conservation.allocated() == 0, "{conservation}");

@@ -1,6 +1,6 @@
 //! Requests for blocks.
 
-use gfp::{AllocError, Gfp, Nid, Order, Pages, gfp::Scopes};
+use gfp::{AllocError, Gfp, Nid, Order, Pages, error::FailReason, gfp::Scopes};
 
 use super::{Machine, frames, frames_of, judge::Request};
 use crate::{
@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// Returns where a request goes that names a node; none for one that there is not.
-fn of_node(node: Option<usize>, local: usize, allowed: u8) -> Option<Target> {
+pub(super) fn of_node(node: Option<usize>, local: usize, allowed: u8) -> Option<Target> {
     let node = node.unwrap_or(local);
     (node < NODES).then(|| Target::within(node, allowed))
 }
@@ -21,7 +21,8 @@ impl Machine {
         match by {
             By::Thread => {
                 let target = Target::node(self.model.local);
-                self.request_within(Scopes::empty(), Some(target), gfp, order)
+                let request = self.stopped_request(None, Scopes::empty(), Some(target), gfp, order);
+                Request { worker: true, ..request }
             }
             _ => self.request_by_policy(gfp, order),
         }
@@ -94,6 +95,7 @@ impl Machine {
     }
 
     pub(super) fn bulk(&mut self, by: By, Mask(gfp): Mask, count: usize) {
+        let first = self.request_of(by, gfp, 0).first_of_many();
         let [handle, other] = &self.handles;
         let mut slots: Vec<Option<Pages>> = (0..count).map(|_| None).collect();
         let filled = match by {
@@ -115,16 +117,18 @@ impl Machine {
         // Those that are to be cleared come in pieces, of which each is tried.
         let piece = if gfp.contains(Gfp::ZERO) { 64 } else { count };
         let mut rest = slots.into_iter().peekable();
+        let mut first = Some(first);
         while rest.peek().is_some() {
-            self.bulk_piece(by, gfp, rest.by_ref().take(piece).collect());
+            self.bulk_piece(by, gfp, first.take(), rest.by_ref().take(piece).collect());
         }
     }
 
-    /// Judges frames that were asked for in one go, of which the first that could not be had is the last that was tried.
-    fn bulk_piece(&mut self, by: By, gfp: Gfp, piece: Vec<Option<Pages>>) {
-        let mut places = piece.into_iter();
+    /// Judges frames that were asked for in one go, of which the first that could not be had is the last that was tried; of the `first`,
+    /// what the allocator knew before it.
+    fn bulk_piece(&mut self, by: By, gfp: Gfp, first: Option<Request>, piece: Vec<Option<Pages>>) {
+        let (mut places, mut first) = (piece.into_iter(), first);
         for place in places.by_ref() {
-            let request = self.request_of(by, gfp, 0).in_between();
+            let request = first.take().unwrap_or_else(|| self.request_of(by, gfp, 0).in_between());
             match place {
                 Some(mut pages) => {
                     self.inspect(&mut pages, &request);
@@ -161,7 +165,10 @@ impl Machine {
     }
 
     pub(super) fn nolock(&mut self, order: u8) {
-        let request = self.request_by_policy(Gfp::NOWARN | Gfp::NOMEMALLOC, order);
+        let (gfp, scopes) = (Gfp::NOWARN | Gfp::NOMEMALLOC, self.model.scopes());
+        let target = self.target_by_policy();
+        // It ends when it has found nothing without waiting, whatever else would end it.
+        let request = self.stopped_request(Some(FailReason::WouldBlock), scopes, Some(target), gfp, order);
         let result = self.allocator.alloc_pages_nolock(Order::new(order));
         let pages = self.judge(&request, result);
         self.coverage.count("nolock", if pages.is_some() { "served" } else { "refused" });

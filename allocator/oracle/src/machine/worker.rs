@@ -1,6 +1,9 @@
 //! Another thread that does what it is told, one thing after the other.
 
-use std::sync::mpsc::{Sender, channel};
+use std::{
+    sync::mpsc::{Sender, channel},
+    thread::ThreadId,
+};
 
 use gfp::{
     Allocator, Handle,
@@ -32,6 +35,11 @@ impl Worker {
         let worker = Self { jobs: Some(jobs), thread: Some(spawn(work)) };
         worker.run(|_| ());
         worker
+    }
+
+    /// Returns the thread.
+    pub(super) fn thread(&self) -> ThreadId {
+        self.thread.as_ref().expect("it goes on until it is dropped").thread().id()
     }
 
     /// Has something done, and waits for it.

@@ -4,8 +4,10 @@
 //! |---|---|
 //! | [`Model`] | who has which frame, and which pageblocks are set aside |
 //! | `target` | where a request goes first, and in which order it asks zones |
+//! | `dirty` | how many frames of a node may be dirty |
 //! | `fragments` | pages for fragments, and the fragments of each |
 
+mod dirty;
 mod fragments;
 mod target;
 
@@ -13,12 +15,15 @@ use core::ops::Range;
 
 use gfp::{
     Allocator, Pfn,
+    error::FailReason,
     gfp::{Scopes, ZoneType},
     stats::ZoneStat,
 };
 
 use crate::{call::Scope, shapes::NODES};
 
+use dirty::Counts;
+pub(crate) use dirty::DirtyLimit;
 pub(crate) use fragments::{Fragments, Page};
 pub(crate) use target::{Candidates, PolicyModel, Refused, Target};
 
@@ -60,11 +65,15 @@ pub(crate) struct Model {
     /// Bits of the nodes of which memory is being reclaimed.
     pub(crate) reclaiming: u8,
     pub(crate) scopes: Vec<Scope>,
+    /// Of each token whose scope the thread is inside, whether it was cancelled.
+    pub(crate) tokens: Vec<bool>,
+    counts: Counts,
+    dirty_limit: DirtyLimit,
     pub(crate) fragments: Fragments,
 }
 
 impl Model {
-    pub(crate) fn new(allocator: &Allocator) -> Self {
+    pub(crate) fn new(allocator: &Allocator, dirty_limit: DirtyLimit) -> Self {
         let stats = allocator.zone_stats();
         let size = |frames: u64| usize::try_from(frames).expect("small");
         let zone = |stat: &ZoneStat| Zone {
@@ -93,6 +102,9 @@ impl Model {
             mems_allowed: ALL_NODES,
             reclaiming: 0,
             scopes: Vec::new(),
+            tokens: Vec::new(),
+            counts: Counts::default(),
+            dirty_limit,
             fragments: Fragments::default(),
         }
     }
@@ -167,8 +179,25 @@ impl Model {
         (held, idle, offline)
     }
 
+    /// Returns how many pageblocks nobody has a frame of, and how many of those that are set aside.
+    pub(crate) fn idle_pageblocks(&self) -> (u64, u64) {
+        let (mut idle, mut aside) = (0, 0);
+        for (frames, is) in self.held.chunks(PAGEBLOCK).zip(&self.asides) {
+            match is {
+                Aside::No => idle += u64::from(!frames.contains(&true)),
+                Aside::Isolated | Aside::Offline => aside += 1,
+            }
+        }
+        (idle, aside)
+    }
+
     pub(crate) fn frames(&self) -> usize {
         self.held.len()
+    }
+
+    /// Returns what ends the thread's requests.
+    pub(crate) fn stop(&self) -> Option<FailReason> {
+        self.tokens.contains(&true).then_some(FailReason::Cancelled)
     }
 
     /// Returns the scopes that the thread is inside.

@@ -105,6 +105,10 @@ pub(crate) struct Candidates {
     /// Those that may serve it in the order in which they are asked at the low mark; behind them those which only a request that
     /// leaves the allowed nodes asks, when none of the others had anything.
     pub(crate) asked: Vec<usize>,
+    /// How many of those the attempt at the low mark asks: the ones on allowed nodes.
+    pub(crate) at_low: usize,
+    /// Whether it insists on nodes of which the allowed ones have no zone, and so ends at once.
+    pub(crate) in_vain: bool,
     /// Whether another zone of the first one's node may be asked before types are mixed in the first.
     pub(crate) nofragment: bool,
 }
@@ -125,7 +129,7 @@ impl Model {
         list
     }
 
-    /// Returns the zones that a request may be served from.
+    /// Returns the zones that a request may be served from; one that is `stopped` ends before it leaves the nodes that it names.
     ///
     /// # Errors
     /// Why none is asked.
@@ -135,6 +139,7 @@ impl Model {
         gfp: Gfp,
         order: u8,
         scopes: Scopes,
+        stopped: bool,
     ) -> Result<Candidates, Refused> {
         let target = target.ok_or(Refused::NoNode)?;
         if Mask(gfp).is_senseless() || order > 10 {
@@ -145,23 +150,26 @@ impl Model {
         let among = |zone: &usize, nodes: u8| nodes >> self.zones[*zone].node & 1 == 1;
         // One walk after the other: the nodes of which memory is being reclaimed come last in each.
         let (calm, allowed) = (!self.reclaiming, self.mems_allowed);
-        let mut walks = vec![target.first & calm & allowed, target.first & allowed, calm & allowed, allowed];
+        let walks = [target.first & calm & allowed, target.first & allowed, calm & allowed, allowed];
         let in_vain = gfp.contains(Gfp::HARDWALL) && self.list(target.node, allowed, gfp).is_empty();
         let leaves = Mask(gfp).leaves_nodes(scopes) && !in_vain;
-        if leaves && Mask(gfp).is_urgent() {
-            // It forgets the allowed nodes first, and then those that it names.
-            walks.extend([calm, ALL_NODES]);
-        }
-        let mut asked: Vec<usize> = Vec::new();
-        let mut ask = |list: &[usize], walk: u8| {
+        let ask = |asked: &mut Vec<usize>, list: &[usize], walk: u8| {
             let more = list.iter().copied().filter(|zone| among(zone, walk));
             let more: Vec<_> = more.filter(|zone| !asked.contains(zone)).collect();
             asked.extend(more);
         };
-        walks.into_iter().for_each(|walk| ask(&listed, walk));
-        let listed = if leaves { self.list(target.node, ALL_NODES, gfp) } else { listed };
-        [calm, ALL_NODES].into_iter().filter(|_| leaves).for_each(|walk| ask(&listed, walk));
+        let mut asked = Vec::new();
+        walks.into_iter().for_each(|walk| ask(&mut asked, &listed, walk));
+        let at_low = asked.len();
+        let anywhere = [calm, ALL_NODES];
+        if leaves && Mask(gfp).is_urgent() {
+            // It forgets the allowed nodes first, and then those that it names.
+            anywhere.into_iter().for_each(|walk| ask(&mut asked, &listed, walk));
+        }
+        let lifts = leaves && !stopped;
+        let listed = if lifts { self.list(target.node, ALL_NODES, gfp) } else { listed };
+        anywhere.into_iter().filter(|_| lifts).for_each(|walk| ask(&mut asked, &listed, walk));
         let nofragment = self.zones[first].kind == ZoneType::Normal;
-        Ok(Candidates { listed, asked, nofragment })
+        Ok(Candidates { listed, asked, at_low, in_vain, nofragment })
     }
 }
