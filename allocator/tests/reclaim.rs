@@ -375,3 +375,39 @@ fn a_node_of_other_cpus_and_one_with_little_cached_are_not_reclaimed() {
         assert_all_free(&allocator, &cache);
     });
 }
+
+/// Says that it has so many objects on one node, and frees none of them.
+struct Promises(Nid);
+
+impl Shrinker for Promises {
+    fn count_objects(&self, control: &ShrinkControl) -> ObjectCount {
+        if control.nid() == self.0 { ObjectCount::Objects(4096) } else { ObjectCount::Empty }
+    }
+
+    fn scan_objects(&self, _: &mut ShrinkControl) -> Option<u64> {
+        Some(0)
+    }
+
+    fn numa_aware(&self) -> bool {
+        true
+    }
+}
+
+#[test]
+fn what_caches_of_any_node_have_makes_another_round_worth_it() {
+    let topology = Topology::synthetic("numa:2 core:2 pu:1").expect("a machine");
+    let parts = vec![(NodeId(0), 8 << 20), (NodeId(1), 8 << 20)];
+    let builder = builder().topology(topology).nodes(Spread::Nodes(parts)).maintain(Maintain::ByHand);
+    let allocator = builder.build().expect("16 MiB");
+    let [first, second] = [Nid::new(0), Nid::new(1)];
+    let ask = || allocator.alloc_pages_node(Some(first), Gfp::KERNEL, Order::ZERO);
+    let held: Vec<_> = iter::from_fn(|| ask().ok()).collect();
+    let rounds = || ask().expect_err("nothing is free").reclaim().rounds;
+    assert_eq!(rounds(), 1, "no cache has anything");
+    for node in [first, second] {
+        let registered = allocator.register_shrinker("promises", Promises(node));
+        assert_eq!(rounds(), 17, "{node:?}: 16 more without progress");
+        drop(registered);
+    }
+    drop(held);
+}
