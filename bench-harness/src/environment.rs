@@ -35,6 +35,10 @@ pub struct Environment {
     pub governor: Option<String>,
     /// Load averages over 1, 5 and 15 minutes.
     pub load: Option<[f64; 3]>,
+    /// What `lscpu` says, where there is such a program.
+    pub lscpu: Option<String>,
+    /// What `numactl -H` says, where there is such a program: nodes, their CPUs, memory and distances.
+    pub numactl: Option<String>,
     /// Revision of the working directory's checkout, and whether it was changed since.
     pub git_revision: String,
     /// Whether the checkout differs from the revision; `None` where there is no checkout.
@@ -50,17 +54,14 @@ impl Environment {
     pub fn read() -> Self {
         let cpu_info = read("/proc/cpuinfo").unwrap_or_default();
         let cpus = read("/sys/devices/system/cpu/online").map_or(0, |list| parse_list(&list).len());
-        let git = |arguments: &[&str]| {
-            let output = Command::new("git").args(arguments).output().ok()?;
-            output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
-        };
+        let git = |arguments: &[&str]| output("git", arguments);
         Self {
             cpu_model: cpu_model(&cpu_info).unwrap_or("unknown").to_owned(),
             cpus,
             cores: cores().unwrap_or(cpus),
             allowed_cpus: std::thread::available_parallelism().map_or(0, usize::from),
             nodes: read("/sys/devices/system/node/online").map_or(1, |list| parse_list(&list).len()),
-            memory_kb: read("/proc/meminfo").as_deref().and_then(total_memory_kb),
+            memory_kb: memory_kb(),
             kernel: read("/proc/sys/kernel/osrelease").unwrap_or_else(|| "unknown".to_owned()),
             thp: read("/sys/kernel/mm/transparent_hugepage/enabled")
                 .as_deref()
@@ -69,6 +70,8 @@ impl Environment {
                 .to_owned(),
             governor: read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
             load: read("/proc/loadavg").as_deref().and_then(load_averages),
+            lscpu: output("lscpu", &[]),
+            numactl: output("numactl", &["-H"]),
             git_revision: git(&["rev-parse", "HEAD"]).unwrap_or_else(|| "unknown".to_owned()),
             git_dirty: git(&["status", "--porcelain"]).map(|changes| !changes.is_empty()),
             command_line: std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect(),
@@ -93,6 +96,8 @@ impl Environment {
             record["governor"] = json!(governor);
         }
         record["load"] = json!(self.load);
+        record["lscpu"] = json!(self.lscpu);
+        record["numactl"] = json!(self.numactl);
         record["git_revision"] = json!(self.git_revision);
         record["git_dirty"] = json!(self.git_dirty);
         record["command_line"] = json!(self.command_line);
@@ -104,6 +109,24 @@ impl Environment {
 /// Reads a small file of the kernel, without white space at its ends.
 fn read(path: impl AsRef<Path>) -> Option<String> {
     fs::read_to_string(path).ok().map(|text| text.trim().to_owned())
+}
+
+/// Returns what a program prints, without white space at its ends; nothing where there is no such program, or it fails.
+fn output(program: &str, arguments: &[&str]) -> Option<String> {
+    // In the language of the records' readers, whoever runs it.
+    let output = Command::new(program).args(arguments).env("LC_ALL", "C").output().ok()?;
+    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}
+
+/// Returns the size of the memory in kB, where the system tells.
+pub(crate) fn memory_kb() -> Option<u64> {
+    read("/proc/meminfo").as_deref().and_then(total_memory_kb)
+}
+
+/// Says whether the system gives transparent huge pages to those who ask.
+pub(crate) fn has_thp() -> bool {
+    let setting = read("/sys/kernel/mm/transparent_hugepage/enabled");
+    setting.as_deref().and_then(chosen_word).is_some_and(|word| word != "never")
 }
 
 /// Finds the model in the text of `/proc/cpuinfo`; on aarch64 there are only numbers of implementer and part.
@@ -131,7 +154,7 @@ fn cores() -> Option<usize> {
 }
 
 /// Reads a list of numbers and ranges (`0-3,8`), the kernel's format for sets of CPUs and nodes.
-fn parse_list(list: &str) -> Vec<usize> {
+pub(crate) fn parse_list(list: &str) -> Vec<usize> {
     list.trim()
         .split(',')
         .filter_map(|range| {
@@ -186,6 +209,13 @@ mod tests {
         {
             assert!(!record[field].is_null(), "{field}");
         }
+    }
+
+    #[test]
+    fn a_program_that_is_missing_or_fails_says_nothing() {
+        assert_eq!(output("echo", &["a", "b"]), Some("a b".to_owned()));
+        assert_eq!(output("false", &[]), None);
+        assert_eq!(output("no-such-program-anywhere", &[]), None);
     }
 
     #[test]

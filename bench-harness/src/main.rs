@@ -5,7 +5,7 @@ use std::{path::Path, process::ExitCode};
 use anyhow::Result;
 use bench_harness::{
     commands::{
-        bench::{self, BenchArgs},
+        bench::{self, BenchArgs, Perf, profile},
         compare::{self, CompareArgs},
         pressure::{self, PressureArgs},
         replay::{self, ReplayArgs},
@@ -16,7 +16,7 @@ use bench_harness::{
     },
     environment::Environment,
     record::{JsonLines, Resume},
-    terminal,
+    rivals, terminal,
 };
 use clap::{Parser, Subcommand};
 
@@ -56,6 +56,9 @@ fn main() -> ExitCode {
 fn run(command: Command) -> Result<ExitCode> {
     match command {
         Command::Topo => topo::run().map(|()| ExitCode::SUCCESS),
+        Command::Bench(args) if args.perf == Some(Perf::Record) && !profile::is_running() => {
+            profile::run(&args)
+        }
         Command::Bench(args) => {
             let mut records = records(args.json.as_deref())?;
             let (resume, mut record) = match &args.record {
@@ -64,7 +67,7 @@ fn run(command: Command) -> Result<ExitCode> {
                 }
                 None => Default::default(),
             };
-            bench::run(&args, &topo::pin_order()?, &resume, &mut |figure| {
+            bench::run(&args, &args.placement.cpus()?, &resume, &mut |figure| {
                 records.write(&figure)?;
                 record.write(&figure)
             })
@@ -89,7 +92,7 @@ fn run(command: Command) -> Result<ExitCode> {
             let mut records = records(args.json.as_deref())?;
             compare::run(&args, &mut |record| records.write(&record))
         }
-        Command::Report(args) => report::run(&args, &|_| None).map(|()| ExitCode::SUCCESS),
+        Command::Report(args) => report::run(&args, &rivals::bias).map(|()| ExitCode::SUCCESS),
     }
 }
 

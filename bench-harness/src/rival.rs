@@ -4,6 +4,8 @@
 //! trait is static (no `dyn`): the allocator's fast path inlines into the loop that measures it, as it would in
 //! a program that uses it.
 
+use std::sync::Arc;
+
 /// Whether a block may be moved or reclaimed: the kernel's migrate types that requests choose between.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Migrate {
@@ -57,10 +59,37 @@ pub trait Rival: Sync {
     }
 }
 
+/// The allocator itself, for whoever keeps it beside its threads.
+impl<R: Rival + Send> Rival for Arc<R> {
+    type Thread<'a>
+        = R::Thread<'a>
+    where
+        R: 'a;
+
+    fn name(&self) -> &'static str {
+        R::name(self)
+    }
+
+    fn thread(&self) -> Self::Thread<'_> {
+        R::thread(self)
+    }
+
+    fn base(&self) -> Option<usize> {
+        R::base(self)
+    }
+
+    fn as_gfp(&self) -> Option<&gfp::Allocator> {
+        R::as_gfp(self)
+    }
+}
+
 /// One thread's way into an allocator under test.
 pub trait RivalThread {
-    /// An owned block; sent between threads by the handoff workload.
+    /// An owned block; some workloads send it to other threads.
     type Block: Send;
+
+    /// Whether blocks are memory, which may be written to. Those of [`EMPTY`](crate::rivals::EMPTY) are not.
+    const IS_MEMORY: bool = true;
 
     /// Allocates a block, or returns `None` when the allocator has none.
     fn alloc(&mut self, request: Request) -> Option<Self::Block>;
@@ -70,4 +99,44 @@ pub trait RivalThread {
 
     /// Returns the address of the block's first byte.
     fn address(&self, block: &Self::Block) -> *mut u8;
+
+    /// Allocates a block into every place, first to last, and returns how many it got; after a refusal the rest stays as it was.
+    /// All places are empty before. An allocator that has no call for it allocates one by one.
+    #[inline(always)]
+    fn alloc_bulk(&mut self, request: Request, places: &mut [Option<Self::Block>]) -> usize {
+        alloc_one_by_one(self, request, places)
+    }
+
+    /// Frees all blocks, of the order that they were allocated with, first to last, and leaves the places empty.
+    #[inline(always)]
+    fn free_bulk(&mut self, places: &mut [Option<Self::Block>], order: u32) {
+        free_one_by_one(self, places, order);
+    }
+}
+
+/// Allocates into places as [`RivalThread::alloc_bulk`] does, with a call for each block.
+#[inline(always)]
+pub(crate) fn alloc_one_by_one<T: RivalThread + ?Sized>(
+    thread: &mut T,
+    request: Request,
+    places: &mut [Option<T::Block>],
+) -> usize {
+    for (got, place) in places.iter_mut().enumerate() {
+        let Some(block) = thread.alloc(request) else { return got };
+        // The place is empty: an assignment would look at it first, to drop what is there.
+        std::mem::forget(place.replace(block));
+    }
+    places.len()
+}
+
+/// Frees blocks as [`RivalThread::free_bulk`] does, with a call for each.
+#[inline(always)]
+pub(crate) fn free_one_by_one<T: RivalThread + ?Sized>(
+    thread: &mut T,
+    places: &mut [Option<T::Block>],
+    order: u32,
+) {
+    for block in places.iter_mut().filter_map(Option::take) {
+        thread.free(block, order);
+    }
 }

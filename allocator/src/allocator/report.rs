@@ -17,6 +17,9 @@ use crate::{
     zone::{PAGEBLOCK_FRAMES, Waiting, Zone, ZoneReport, ZoneSpan},
 };
 
+#[cfg(feature = "lock-stats")]
+use crate::sync::LockStats;
+
 impl Allocator {
     /// Checks that every frame is free, cached, allocated or isolated, and only one of them.
     ///
@@ -242,6 +245,22 @@ impl Allocator {
     pub fn bad_pages(&self) -> u64 {
         let _busy = Busy::enter();
         self.core().misuses() + self.reports().map(|report| report.events.bad_pages).sum::<u64>()
+    }
+
+    /// Returns how often and for how long the lock of each zone was held, in the order of [`zone_stats`](Self::zone_stats).
+    ///
+    /// ```
+    /// # use gfp::{Allocator, Gfp, Order};
+    /// # let allocator = Allocator::builder(64 << 20).build()?;
+    /// let before = allocator.zone_lock_stats()[1];
+    /// drop(allocator.alloc_pages(Gfp::KERNEL, Order::new(10))?);
+    /// let after = allocator.zone_lock_stats()[1];
+    /// assert!(after.acquisitions >= before.acquisitions + 2, "no cache holds such blocks");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[cfg(feature = "lock-stats")]
+    pub fn zone_lock_stats(&self) -> Vec<LockStats> {
+        self.core().domain.zones().iter().map(Zone::lock_stats).collect()
     }
 
     fn reports(&self) -> impl Iterator<Item = ZoneReport> {

@@ -181,6 +181,12 @@ impl Zone {
         }
     }
 
+    /// Returns how often and for how long the zone's lock was held.
+    #[cfg(feature = "lock-stats")]
+    pub(crate) fn lock_stats(&self) -> crate::sync::LockStats {
+        self.areas.stats()
+    }
+
     /// Returns the zone's state word.
     #[inline]
     pub fn state(&self) -> ZoneState {

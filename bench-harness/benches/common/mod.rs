@@ -31,7 +31,7 @@ pub(crate) fn bench_workload(criterion: &mut Criterion, workload: Workload, orde
             .measurement_time(Duration::from_millis(200));
         for allocator in rivals::NAMES {
             for threads in BTreeSet::from([1, 2, cpus.count()]) {
-                let plan = Plan { workload, order, threads };
+                let plan = Plan::new(workload, order, threads);
                 group.throughput(Throughput::Elements(ops_per_iteration(plan) * plan.streams() as u64));
                 // Made by the first call, so that points which the command line filters out cost nothing.
                 let mut point = None;
@@ -47,7 +47,7 @@ pub(crate) fn bench_workload(criterion: &mut Criterion, workload: Workload, orde
 
 /// Returns how many operations each thread does in an iteration: whole cycles.
 fn ops_per_iteration(plan: Plan) -> u64 {
-    OPS_PER_ITERATION.next_multiple_of(plan.workload.cycle_ops())
+    OPS_PER_ITERATION.next_multiple_of(plan.cycle_ops())
 }
 
 /// One allocator with one number of threads.
@@ -71,7 +71,7 @@ impl Point {
             Self::TooSlow(ns_per_iteration) => return iterations_of(*ns_per_iteration, iterations),
         };
         let plan = team.plan();
-        let cycles = iterations * ops_per_iteration(plan) / plan.workload.cycle_ops();
+        let cycles = iterations * ops_per_iteration(plan) / plan.cycle_ops();
         match team.sample(cycles) {
             Ok(wall) => wall,
             Err(Fault::TooSlow { above_ns_per_op }) => {

@@ -1,20 +1,33 @@
 //! `gfp bench`: allocators side by side under synthetic workloads.
 
 mod args;
+mod details;
+mod fragmentation;
+pub mod profile;
+mod progress;
+mod record;
+mod row;
+mod scaling;
 mod table;
+mod threads;
 
 use std::process::ExitCode;
 
-use indicatif::{ProgressBar, ProgressStyle};
-use serde_json::{Value, json};
+use serde_json::Value;
 
-pub use args::{BenchArgs, parse_count, parse_size};
-use table::{Cell, Reading, Table, million_ops_per_second};
+pub use args::{BenchArgs, Perf, parse_count, parse_size};
+use details::Details;
+use progress::Progress;
+use record::{Where, record, row};
+use row::{Figure, RowOf};
+use scaling::{Times, print_scaling};
+use table::{Cell, Reading, Table};
+pub use threads::Threads;
 
-use crate::measure::{Calibration, Cpus, Fault, Plan, StartTeam, Summary, Team, summarize};
-use crate::record::{Resume, Row};
-use crate::rivals;
+use crate::measure::{Counters, Cpus, Fault, Seating};
+use crate::record::Resume;
 use crate::terminal::print;
+use crate::workload::Workload;
 
 /// Takes one record of a report.
 pub type Emit<'a> = dyn FnMut(Value) -> anyhow::Result<()> + 'a;
@@ -29,127 +42,86 @@ const INTERRUPTED: u8 = 130;
 /// refuses a request or hands out overlapping blocks is shown as failed, and the exit code says so.
 pub fn run(args: &BenchArgs, cpus: &Cpus, resume: &Resume, emit: &mut Emit<'_>) -> anyhow::Result<ExitCode> {
     let allocators = args.allocators()?;
-    let (recorded, plans) = split(args.plans(), |&plan| Ok(resume.has(&row(plan)?, &allocators)))?;
+    let place = Where { placement: args.placement, cpus };
+    let plans = args.plans(cpus.count())?;
+    let (recorded, plans) = split(plans, |&plan| Ok(resume.has(&row(plan, place)?, &allocators)))?;
     if !recorded.is_empty() {
         let all = recorded.len() + plans.len();
         print(format_args!("{} of {all} rows are in the record already\n", recorded.len()))?;
     }
-    if plans.is_empty() {
+    if plans.is_empty() && !args.wants_fragmentation() {
         return Ok(ExitCode::SUCCESS);
     }
-    let progress = progress_bar(plans.len() * allocators.len() * (args.samples() + 1));
+    let mut progress = Progress::begin(plans.len() * allocators.len() * args.steps());
+    // Before any thread is started: they inherit them.
+    let mut counters = (args.perf == Some(Perf::Stat)).then(Counters::open);
+    let mut details = Details::default();
     let table = Table::new(&allocators);
     if let Some(remark) = args.remark(cpus) {
         print(format_args!("{remark}\n"))?;
     }
-    print(format_args!(
-        "ns per operation (one allocation with its free) and thread, median\n{}\n",
-        table.head(&allocators)
-    ))?;
+    if plans.iter().any(|plan| plan.workload == Workload::Remote && Seating::of(*plan, cpus).simulated) {
+        print(format_args!(
+            "remote is simulated: all CPUs are of one node, blocks go to another CPU of it\n"
+        ))?;
+    }
+    let timed = !plans.is_empty();
+    if timed {
+        print(format_args!(
+            "ns per operation (one allocation with its free) and thread, median\n{}\n",
+            table.head(&allocators)
+        ))?;
+    }
 
-    let mut throughputs = Vec::new();
+    let mut rows = Vec::new();
     let mut failed = false;
     let mut left = plans.len();
     for plan in plans {
         if resume.is_interrupted() {
-            progress.finish_and_clear();
+            progress.finish();
             print(format_args!(
                 "interrupted: the same command goes on with the {left} rows that are left\n"
             ))?;
             return Ok(ExitCode::from(INTERRUPTED));
         }
         left -= 1;
-        let figures = measure_row(args, plan, &allocators, cpus, &progress)?;
-        let mut cells = cells(&allocators, &figures);
+        let row = RowOf { args, plan, cpus, allocators: &allocators };
+        let figures = row.measure(counters.as_mut(), &mut progress)?;
+        let cells = cells(&allocators, &figures);
         let row = table.row(plan, &cells);
         progress.suspend(|| print(format_args!("{row}\n")))?;
         for (allocator, figure) in allocators.iter().zip(&figures) {
+            details.add(plan, allocator, figure);
             if let Err(fault) = figure {
                 // Slowness is a result; the other faults are defects, of the allocator or of the request.
                 failed |= !matches!(fault, Fault::TooSlow { .. });
                 progress
                     .suspend(|| eprintln!("{} of order {}: {allocator}: {fault}", plan.workload, plan.order));
             }
-            emit(record(plan, allocator, figure))?;
+            emit(record(plan, place, allocator, figure))?;
         }
-        for cell in &mut cells {
-            cell.reading = cell.reading.throughput(plan.streams());
-        }
-        throughputs.push(table.figures(plan, &cells));
+        rows.push(Times { plan, cells });
     }
-    progress.finish_and_clear();
+    progress.finish();
 
-    print(format_args!(
-        "\nmillion operations per second, all threads together, median\n{}\n",
-        table.head_of_figures(&allocators)
-    ))?;
-    throughputs.iter().try_for_each(|row| print(format_args!("{row}\n")))?;
+    if timed {
+        print(format_args!(
+            "\nmillion operations per second, all threads together, median\n{}\n",
+            table.head_of_figures(&allocators)
+        ))?;
+    }
+    for Times { plan, cells } in &rows {
+        let streams = plan.streams();
+        let throughput = |cell: &Cell| Cell { reading: cell.reading.throughput(streams), ..cell.clone() };
+        let cells: Vec<Cell> = cells.iter().map(throughput).collect();
+        print(format_args!("{}\n", table.figures(*plan, &cells)))?;
+    }
+    print_scaling(&rows, cpus.count(), &table, &allocators)?;
+    details.print()?;
+    if args.wants_fragmentation() {
+        failed |= !fragmentation::run(args, &allocators, emit)?;
+    }
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
-}
-
-/// One allocator's figure of a row.
-struct Figure {
-    ns_per_op: Summary,
-    cycles: u64,
-    pinned: bool,
-}
-
-/// An allocator on its way through a row.
-struct Contender {
-    team: Team,
-    calibration: Calibration,
-    samples: Vec<f64>,
-}
-
-/// Measures one row: all allocators are set up, checked and warmed up, and then take turns, sample by sample,
-/// so that whatever else the machine does hits them alike.
-fn measure_row(
-    args: &BenchArgs,
-    plan: Plan,
-    allocators: &[&str],
-    cpus: &Cpus,
-    progress: &ProgressBar,
-) -> anyhow::Result<Vec<Result<Figure, Fault>>> {
-    let memory = args.memory(plan);
-    let mut contenders = Vec::new();
-    for allocator in allocators {
-        progress.set_message(format!("{} of order {}: {allocator}", plan.workload, plan.order));
-        let team = rivals::with_rival(allocator, memory, StartTeam { plan, cpus })?;
-        contenders.push(set_up(team, args));
-        progress.inc(1);
-    }
-    for round in 0..args.samples() {
-        for contender in &mut contenders {
-            progress.inc(1);
-            let Ok(ready) = contender else { continue };
-            if let Err(fault) = ready.sample(round) {
-                *contender = Err(fault);
-            }
-        }
-    }
-    Ok(contenders.into_iter().map(|contender| contender.and_then(Contender::figure)).collect())
-}
-
-fn set_up(mut team: Team, args: &BenchArgs) -> Result<Contender, Fault> {
-    team.verify()?;
-    let calibration = Calibration::of(&mut team, args.sample_length(), args.samples())?;
-    Ok(Contender { team, calibration, samples: Vec::with_capacity(calibration.samples) })
-}
-
-impl Contender {
-    /// Takes the sample of a round, unless this allocator has all of its samples.
-    fn sample(&mut self, round: usize) -> Result<(), Fault> {
-        if round < self.calibration.samples {
-            let wall = self.team.sample(self.calibration.cycles)?;
-            self.samples.push(self.team.plan().ns_per_op(wall, self.calibration.cycles));
-        }
-        Ok(())
-    }
-
-    fn figure(self) -> Result<Figure, Fault> {
-        let ns_per_op = summarize(&self.samples).ok_or(Fault::ThreadLost)?;
-        Ok(Figure { ns_per_op, cycles: self.calibration.cycles, pinned: self.team.pinned() })
-    }
 }
 
 /// Makes the cells of a row of times.
@@ -165,24 +137,6 @@ fn cells(allocators: &[&str], figures: &[Result<Figure, Fault>]) -> Vec<Cell> {
     allocators.iter().zip(figures).map(cell).collect()
 }
 
-/// Makes what every record of a row says of it. `workers` is the number of threads that ran, where `threads` is
-/// what was asked for.
-fn head(plan: Plan, allocator: &str) -> Value {
-    json!({
-        "kind": "bench",
-        "workload": plan.workload.name(),
-        "order": plan.order,
-        "allocator": allocator,
-        "threads": plan.threads,
-        "workers": plan.workers(),
-    })
-}
-
-/// Returns how records name a row.
-fn row(plan: Plan) -> anyhow::Result<Row> {
-    Ok(serde_json::from_value(head(plan, ""))?)
-}
-
 /// Separates what satisfies a condition from what does not.
 fn split<T>(all: Vec<T>, condition: impl Fn(&T) -> anyhow::Result<bool>) -> anyhow::Result<(Vec<T>, Vec<T>)> {
     let (mut satisfying, mut others) = (Vec::new(), Vec::new());
@@ -190,30 +144,6 @@ fn split<T>(all: Vec<T>, condition: impl Fn(&T) -> anyhow::Result<bool>) -> anyh
         if condition(&one)? { &mut satisfying } else { &mut others }.push(one);
     }
     Ok((satisfying, others))
-}
-
-/// Makes the record of an allocator's figure.
-fn record(plan: Plan, allocator: &str, figure: &Result<Figure, Fault>) -> Value {
-    let mut record = head(plan, allocator);
-    match figure {
-        Ok(figure) => {
-            let Summary { min, median, max, samples } = figure.ns_per_op;
-            record["ns_per_op"] = json!({ "min": min, "median": median, "max": max });
-            record["samples"] = json!(samples);
-            record["mops_per_s"] = json!(million_ops_per_second(plan.streams(), median));
-            record["ops_per_sample"] = json!(figure.cycles * plan.workload.cycle_ops());
-            record["pinned"] = json!(figure.pinned);
-        }
-        Err(Fault::TooSlow { above_ns_per_op }) => record["ns_per_op_above"] = json!(above_ns_per_op),
-        Err(fault) => record["failed"] = json!(fault.to_string()),
-    }
-    record
-}
-
-/// Makes the bar, which shows itself on a terminal only.
-fn progress_bar(steps: usize) -> ProgressBar {
-    let style = ProgressStyle::with_template("{bar:30} {elapsed} of {duration}  {msg}");
-    ProgressBar::new(steps as u64).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }
 
 #[cfg(test)]
@@ -226,6 +156,9 @@ mod tests {
         },
     };
 
+    use core_affinity::CoreId;
+    use serde_json::json;
+
     use super::{super::testing, *};
     use crate::environment::Environment;
 
@@ -237,7 +170,7 @@ mod tests {
     #[test]
     fn every_figure_has_a_record_of_the_agreed_form() {
         let (result, records) = records(
-            "--workload pair,handoff --allocator empty,buddy-heap,system --threads 1,2 --samples 3 --sample-ms 1",
+            "--workload pair,handoff --allocator empty,buddy-heap,glibc --threads 1,2 --samples 3 --sample-ms 1",
         );
         assert_eq!(result.unwrap(), ExitCode::SUCCESS);
         assert_eq!(records.len(), 2 * 2 * 3);
@@ -247,13 +180,89 @@ mod tests {
             assert_eq!(record["samples"], 3);
             let ns = |key| record["ns_per_op"][key].as_f64().unwrap();
             assert!(0.0 < ns("min") && ns("min") <= ns("median") && ns("median") <= ns("max"));
+            let samples: Vec<f64> = serde_json::from_value(record["samples_ns"].clone()).unwrap();
+            assert_eq!(samples.len(), 3);
+            assert!(samples.contains(&ns("min")) && samples.contains(&ns("max")));
+            assert_eq!((&record["placement"], &record["simulated"]), (&json!("node"), &json!(false)));
+            assert_eq!(record["cpus"].as_array().unwrap().len() as u64, record["workers"].as_u64().unwrap());
         }
+    }
+
+    #[test]
+    fn a_described_machine_is_said_to_be_simulated() {
+        let args: BenchArgs = testing::parse(
+            "--workload pair --allocator empty,gfp --threads all,2x --samples 1 --sample-ms 1 --placement spread",
+        )
+        .unwrap();
+        let described: Vec<CoreId> = [0, 2, 1, 3].map(|id| CoreId { id }).to_vec();
+        let cpus = Cpus::simulated(&described, core_affinity::get_core_ids().unwrap()).unwrap();
+        let (result, records) = testing::with_records(|emit| run(&args, &cpus, &Resume::default(), emit));
+        assert_eq!(result.unwrap(), ExitCode::SUCCESS);
+        assert_eq!(records.len(), 4);
+        assert!(records.iter().all(|record| record["simulated"] == true && record["placement"] == "spread"));
+        assert_eq!(records[0]["cpus"], json!([0, 2, 1, 3]));
+        assert_eq!(records[2]["cpus"], json!([0, 2, 1, 3, 0, 2, 1, 3]));
+        assert!(args.remark(&cpus).unwrap().starts_with("simulated"));
+    }
+
+    #[test]
+    fn what_is_measured_after_the_samples_is_in_the_record() {
+        let (result, records) = records(
+            "--workload batch --allocator empty,gfp --per-node --threads 2 --samples 2 --sample-ms 1 --latency --perf stat",
+        );
+        assert_eq!(result.unwrap(), ExitCode::SUCCESS);
+        let names: Vec<_> = records.iter().map(|record| record["allocator"].as_str().unwrap()).collect();
+        assert_eq!(names, ["empty", "gfp", "gfp-node"]);
+        for record in &records {
+            let latency = &record["latency_ns"];
+            assert!(latency["count"].as_u64().unwrap() > 0, "{record}");
+            assert!(latency["p50"].as_u64().unwrap() <= latency["p9999"].as_u64().unwrap(), "{record}");
+            let perf = record["perf"].as_object().unwrap();
+            assert!(perf.contains_key("cycles") && perf.contains_key("dtlb_misses"), "{record}");
+            let memory = &record["memory"];
+            assert!(memory["rss_after_trim_bytes"].as_u64() <= memory["rss_bytes"].as_u64(), "{record}");
+        }
+        assert_eq!(records[1]["memory"]["arena_bytes"], 4_u64 << 30);
+        assert!(records[0]["memory"]["arena_bytes"].is_null());
+        let counted = cfg!(feature = "lock-stats");
+        assert_eq!(
+            records.iter().map(|record| record["lock"].is_object()).collect::<Vec<_>>(),
+            [false, counted, false]
+        );
+    }
+
+    #[test]
+    fn what_was_chosen_of_a_workload_is_in_its_records() {
+        let (result, records) = records(
+            "--workload random,bulk-api,remote --allocator buddy-frames --threads 1 --set small,l2 --touch --batch 7 --samples 1 \
+             --sample-ms 1",
+        );
+        assert_eq!(result.unwrap(), ExitCode::SUCCESS);
+        let field = |name: &str| records.iter().map(|record| record[name].clone()).collect::<Vec<_>>();
+        assert_eq!(field("set"), [json!("small"), json!("l2"), Value::Null, Value::Null]);
+        assert_eq!(field("touch"), ["lines", "lines", "untouched", "untouched"]);
+        assert_eq!(field("batch"), [Value::Null, Value::Null, json!(7), Value::Null]);
+        // Nobody has said on which nodes the CPUs are.
+        assert_eq!(field("simulated"), [false, false, false, true]);
+    }
+
+    #[test]
+    fn fragmentation_has_a_series_and_a_map_for_every_arena_and_no_times() {
+        let (result, records) =
+            records("--workload fragmentation --allocator glibc,buddy-frames --arena 32M");
+        assert_eq!(result.unwrap(), ExitCode::SUCCESS);
+        let kinds: Vec<&Value> = records.iter().map(|record| &record["kind"]).collect();
+        assert_eq!(kinds, ["series", "blocks"]);
+        assert!(records.iter().all(|record| record["allocator"] == "buddy-frames"));
+        assert_eq!(records[0]["points"].as_array().unwrap().len(), 100);
+        assert_eq!(records[0]["points"][99]["unusable_index"].as_array().unwrap().len(), 11);
+        assert_eq!(records[1]["pageblocks"].as_array().unwrap().len(), 16);
     }
 
     #[test]
     fn an_arena_that_is_too_small_is_a_failure_of_that_allocator_alone() {
         let (result, records) = records(
-            "--workload random --allocator buddy-heap,system --arena 64M --threads 1 --samples 1 --sample-ms 1",
+            "--workload random --allocator buddy-heap,glibc --arena 64M --threads 1 --samples 1 --sample-ms 1",
         );
         assert_eq!(result.unwrap(), ExitCode::FAILURE);
         assert!(records[0]["failed"].as_str().unwrap().contains("--arena"), "{}", records[0]);
@@ -277,11 +286,11 @@ mod tests {
             })
         };
         let measured = |line: &str| run(line).1.len();
-        assert_eq!(measured("--workload pair --allocator empty,system --threads 1"), 2);
-        assert_eq!(measured("--workload pair --allocator empty,system --threads 1"), 0);
-        assert_eq!(measured("--workload pair --allocator empty,system --threads 1,2"), 2);
+        assert_eq!(measured("--workload pair --allocator empty,glibc --threads 1"), 2);
+        assert_eq!(measured("--workload pair --allocator empty,glibc --threads 1"), 0);
+        assert_eq!(measured("--workload pair --allocator empty,glibc --threads 1,2"), 2);
         assert_eq!(measured("--workload pair --allocator empty,buddy-heap --threads 1"), 2);
-        assert_eq!(measured("--workload pair --allocator empty,system --threads 1 --arena 2G"), 2);
+        assert_eq!(measured("--workload pair --allocator empty,glibc --threads 1 --arena 2G"), 2);
         interrupted.store(true, Ordering::Relaxed);
         let (result, records) = run("--workload pair,batch --allocator empty --threads 1 --arena 1G");
         fs::remove_dir_all(&folder).unwrap();

@@ -224,7 +224,10 @@ impl Visitor for Join<'_> {
     {
         let filled = match (self.race.snapshot, rival.as_gfp()) {
             (Some(snapshot), Some(allocator)) => Some(prefill::fill(allocator, snapshot)?),
-            _ => None,
+            (Some(_), None) => {
+                bail!("{} is not one allocator of gfp, which could be prefilled", rival.name())
+            }
+            (None, _) => None,
         };
         self.race.prefilled.set(filled.as_ref().map(Prefilled::used_frames));
         thread::scope(|scope| {
@@ -253,12 +256,12 @@ mod tests {
 
     #[test]
     fn every_allocator_has_a_record_of_the_agreed_form() {
-        let (result, records) = replay("TRACE --allocator system,empty --threads 1");
+        let (result, records) = replay("TRACE --allocator glibc,empty --threads 1");
         assert_eq!(result.unwrap(), ExitCode::SUCCESS);
         assert_eq!(records.len(), 2);
         let record = &records[0];
         assert_eq!(record["kind"], "replay");
-        assert_eq!(record["allocator"], "system");
+        assert_eq!(record["allocator"], "glibc");
         for (field, value) in [
             ("allocs", 31_636),
             ("unmatched_frees", 1_582),
@@ -287,7 +290,7 @@ mod tests {
     fn the_committed_trace_is_replayed_in_both_thread_modes() {
         for threads in ["1", "trace"] {
             let (result, records) =
-                replay(&format!("TRACE --allocator system,buddy-frames --threads {threads}"));
+                replay(&format!("TRACE --allocator glibc,buddy-frames --threads {threads}"));
             assert_eq!(result.unwrap(), ExitCode::SUCCESS);
             for record in &records {
                 assert_eq!(record["threads"], *threads);
@@ -299,7 +302,7 @@ mod tests {
 
     #[test]
     fn a_timeline_has_a_record_with_both_sides_from_the_first_event_to_the_last() {
-        let (result, records) = replay("TRACE --allocator gfp,system --threads 1 --timeline");
+        let (result, records) = replay("TRACE --allocator gfp,glibc --threads 1 --timeline");
         assert_eq!(result.unwrap(), ExitCode::SUCCESS);
         let timelines: Vec<_> = records.iter().filter(|record| record["kind"] == "timeline").collect();
         assert_eq!(timelines.len(), 2);
@@ -325,8 +328,8 @@ mod tests {
 
     #[test]
     fn only_gfp_is_prefilled_and_only_without_an_arena_of_another_size() {
-        let message = replay("TRACE --allocator gfp,system --prefill /dev/null").0.unwrap_err().to_string();
-        assert!(message.contains("not system"), "{message}");
+        let message = replay("TRACE --allocator gfp,glibc --prefill /dev/null").0.unwrap_err().to_string();
+        assert!(message.contains("not glibc"), "{message}");
         let message =
             testing::parse::<ReplayArgs>("TRACE --prefill /dev/null --arena 1G").unwrap_err().to_string();
         assert!(message.contains("--arena"), "{message}");
@@ -342,9 +345,9 @@ mod tests {
     #[test]
     fn a_wrong_file_is_an_error_that_names_it() {
         for (line, answer) in [
-            ("/nowhere/trace.gz --allocator system", "/nowhere/trace.gz"),
-            ("/dev/null --allocator system", "empty"),
-            ("TRACE --allocator system --format perf", "no successful mm_page_alloc"),
+            ("/nowhere/trace.gz --allocator glibc", "/nowhere/trace.gz"),
+            ("/dev/null --allocator glibc", "empty"),
+            ("TRACE --allocator glibc --format perf", "no successful mm_page_alloc"),
             ("TRACE --allocator no-such", "no-such"),
         ] {
             let message = format!("{:#}", replay(line).0.unwrap_err());

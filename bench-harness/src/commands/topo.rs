@@ -3,9 +3,12 @@
 use std::fmt::Write;
 
 use anyhow::{Context, Result};
-use gfp::platform::{HugePagePool, Topology};
+use gfp::platform::HugePagePool;
 
-use crate::{measure::Cpus, terminal::print};
+use crate::{
+    measure::{Cpus, topology},
+    terminal::print,
+};
 
 /// Prints nodes, CPUs, memory, distances, page sizes and, of this machine, the pools of hugetlb pages.
 ///
@@ -13,7 +16,7 @@ use crate::{measure::Cpus, terminal::print};
 ///
 /// When the topology or the pools cannot be read.
 pub fn run() -> Result<()> {
-    let topology = load()?;
+    let topology = topology()?;
     if let Some(downgrade) = topology.downgrade() {
         eprintln!("less than was asked for: {downgrade}");
     }
@@ -49,17 +52,13 @@ fn pool_table(pools: &[HugePagePool]) -> Result<String> {
 ///
 /// When the topology cannot be read, or the system names no CPU.
 pub fn pin_order() -> Result<Cpus> {
-    let topology = load()?;
+    let topology = topology()?;
     if topology.is_simulated() {
         return Cpus::allowed();
     }
     let order =
         topology.pin_order().into_iter().map(|cpu| core_affinity::CoreId { id: cpu.0 as usize }).collect();
-    Cpus::in_order(order)
-}
-
-fn load() -> Result<Topology> {
-    Topology::load().context("cannot read the topology of this machine")
+    Ok(Cpus::in_order(order)?.on_nodes_of(&topology))
 }
 
 #[cfg(test)]

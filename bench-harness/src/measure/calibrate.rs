@@ -6,6 +6,8 @@ use super::{Fault, Team};
 
 /// Samples of an allocator may take this many times what was asked for; a slower one gets fewer of them.
 const PATIENCE: u32 = 10;
+/// How often a number of cycles is tried before its time is believed.
+const TRIES: usize = 3;
 /// Fewer samples than these say nothing.
 const FEWEST_SAMPLES: usize = 3;
 
@@ -24,13 +26,32 @@ impl Calibration {
     /// # Errors
     /// The team cannot run the workload.
     pub fn of(team: &mut Team, sample: Duration, samples: usize) -> Result<Self, Fault> {
+        Self::find(|cycles| team.sample(cycles), sample, samples)
+    }
+
+    /// Does it with what runs so many cycles and returns their time.
+    fn find(
+        mut run: impl FnMut(u64) -> Result<Duration, Fault>,
+        sample: Duration,
+        samples: usize,
+    ) -> Result<Self, Fault> {
         let mut cycles = 1;
         loop {
-            let took = team.sample(cycles)?;
-            if took >= sample / 4 {
-                return Ok(Self::settle(cycles, took, sample, samples));
+            let took = shortest(&mut run, cycles, sample)?;
+            if took < sample / 4 {
+                cycles = grow(cycles, took, sample);
+                continue;
             }
-            cycles = grow(cycles, took, sample);
+            let settled = Self::settle(cycles, took, sample, samples);
+            if settled.cycles <= cycles {
+                return Ok(settled);
+            }
+            // Where threads wait for a CPU even a single cycle takes its time, and many hardly more.
+            let took = run(settled.cycles)?;
+            if took >= sample * 3 / 4 {
+                return Ok(settled);
+            }
+            cycles = grow(settled.cycles, took, sample);
         }
     }
 
@@ -42,6 +63,23 @@ impl Calibration {
         let affordable = usize::try_from(budget / expected.max(1)).unwrap_or(usize::MAX);
         Self { cycles, samples: samples.min(affordable.max(FEWEST_SAMPLES)) }
     }
+}
+
+/// Runs cycles again when they seem to be long enough to go by: whoever lost its CPU in the middle takes long only once.
+fn shortest(
+    run: &mut impl FnMut(u64) -> Result<Duration, Fault>,
+    cycles: u64,
+    sample: Duration,
+) -> Result<Duration, Fault> {
+    let mut took = run(cycles)?;
+    for _ in 1..TRIES {
+        // Too few, or so slow that nobody would wait for it again.
+        if took < sample / 4 || took > sample * PATIENCE {
+            break;
+        }
+        took = took.min(run(cycles)?);
+    }
+    Ok(took)
 }
 
 /// Returns how many cycles to try after a run that was too short to go by: half of what seems right, but not
@@ -81,6 +119,32 @@ mod tests {
         assert_eq!(longer, Calibration { cycles: 1, samples: 5 });
         let endless = Calibration::settle(1, Duration::from_secs(60), SAMPLE, 10);
         assert_eq!(endless, Calibration { cycles: 1, samples: 3 });
+    }
+
+    /// Calibrates for a sample of 20 ms on what takes so long for each cycle, and at least `floor`.
+    fn cycles_of(each: Duration, floor: Duration, mut stall: impl FnMut() -> Duration) -> u64 {
+        let run = |cycles: u64| Ok(floor + each * u32::try_from(cycles).unwrap() + stall());
+        Calibration::find(run, SAMPLE, 5).unwrap().cycles
+    }
+
+    #[test]
+    fn cycles_fill_a_sample_even_where_a_single_one_takes_its_time() {
+        let each = Duration::from_micros(1);
+        assert!((19_000..=20_000).contains(&cycles_of(each, Duration::ZERO, Duration::default)));
+        let waiting = cycles_of(each, Duration::from_millis(6), Duration::default);
+        assert!((10_000..=40_000).contains(&waiting), "{waiting}");
+    }
+
+    #[test]
+    fn a_cpu_that_is_lost_once_does_not_make_samples_short() {
+        for lost in 0..12 {
+            let mut runs = 0;
+            let cycles = cycles_of(Duration::from_micros(1), Duration::ZERO, || {
+                runs += 1;
+                Duration::from_millis(if runs == lost { 30 } else { 0 })
+            });
+            assert!(cycles >= 9_000, "lost at {lost}: {cycles}");
+        }
     }
 
     #[test]

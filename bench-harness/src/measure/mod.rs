@@ -1,15 +1,34 @@
-//! Measuring: teams of pinned threads, samples, and what is made of them.
+//! Measuring: teams of pinned threads, samples, what is made of them, and what is measured after them: times of single operations,
+//! locks, memory, the counters of the processor.
 
 mod calibrate;
+mod contestant;
+mod counters;
 mod cpus;
+mod dispatch;
+mod latency;
+mod locks;
+mod member;
+mod memory;
+mod placement;
+mod plan;
+mod seating;
 mod stats;
 mod team;
 mod verify;
 
 pub use calibrate::Calibration;
+pub use contestant::{Contestant, StartContestant};
+pub use counters::{Counters, Counts};
 pub use cpus::Cpus;
+pub use latency::Quantiles;
+pub use locks::{LockUse, Locks};
+pub use memory::{Footprint, Resident};
+pub use placement::{Placement, topology};
+pub use plan::Plan;
+pub(crate) use seating::Seating;
 pub use stats::{Summary, summarize};
-pub use team::{Plan, StartTeam, Team};
+pub use team::{StartTeam, Team};
 
 use std::fmt;
 
@@ -35,6 +54,11 @@ pub enum Fault {
         /// The block's address.
         address: usize,
     },
+    /// It handed out a block that was to be zeroed, and was not.
+    NotZeroed {
+        /// The address of the first byte that is not zero.
+        address: usize,
+    },
     /// One of the threads panicked.
     ThreadLost,
 }
@@ -50,6 +74,7 @@ impl fmt::Display for Fault {
                 write!(f, "the block at {address:#x} overlaps the live block at {live:#x}")
             }
             Self::Misaligned { address } => write!(f, "the block at {address:#x} is not aligned to 4096"),
+            Self::NotZeroed { address } => write!(f, "the byte at {address:#x} was to be zeroed, and is not"),
             Self::ThreadLost => f.write_str("a thread of the workload panicked"),
         }
     }

@@ -5,74 +5,13 @@ use std::sync::{Arc, Barrier};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use super::verify::Ledger;
-use super::{Cpus, Fault};
+use super::dispatch::{roles, serve};
+use super::member::{Mailbox, Outcome, Shared, Task};
+use super::seating::Seating;
+use super::verify::{Exercise, Ledger};
+use super::{Cpus, Fault, Plan};
 use crate::rival::{Rival, RivalThread};
 use crate::rivals::Visitor;
-use crate::workload::{
-    Batch, BlockOrder, Bulk, Churn, Constant, Consume, Consumer, Pair, Produce, Producer, Random, Stop,
-    Variable, Worker, Workload, queue,
-};
-
-/// What a team does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Plan {
-    /// The workload.
-    pub workload: Workload,
-    /// The order of its blocks.
-    pub order: u32,
-    /// The number of threads that was asked for; see [`Workload::workers`].
-    pub threads: usize,
-}
-
-impl Plan {
-    /// Returns how many threads the team has.
-    #[must_use]
-    pub fn workers(self) -> usize {
-        self.workload.workers(self.threads)
-    }
-
-    /// Returns how many of them complete operations of their own; see [`Workload::streams`].
-    #[must_use]
-    pub fn streams(self) -> usize {
-        self.workload.streams(self.workers())
-    }
-
-    /// Returns the nanoseconds of one operation when every stream's cycles took so long.
-    #[must_use]
-    #[expect(clippy::cast_precision_loss, reason = "a count of operations is far below 2^52")]
-    pub fn ns_per_op(self, wall: Duration, cycles: u64) -> f64 {
-        wall.as_secs_f64() * 1e9 / (cycles * self.workload.cycle_ops()) as f64
-    }
-
-    /// Returns the size in bytes of an arena that is large enough: 4 GiB, or 1.25 times what is alive at the
-    /// most, rounded up to 2 MiB.
-    #[must_use]
-    pub fn arena_bytes(self) -> usize {
-        let blocks = self.workload.live_blocks().max(2 * VERIFIED_BATCH);
-        let live = blocks.saturating_mul(self.workers()).saturating_mul(4096 << self.order);
-        live.saturating_add(live / 4).clamp(4 << 30, 1 << 46).next_multiple_of(2 << 20)
-    }
-}
-
-/// How many blocks a thread allocates at a time while blocks are verified.
-const VERIFIED_BATCH: usize = 64;
-
-/// How long a sample may take before it is abandoned. Samples are calibrated to be far shorter: only a
-/// single cycle of an allocator whose time grows with the number of its blocks takes so long.
-const SAMPLE_LIMIT: Duration = Duration::from_secs(4);
-/// How long a member frees what it holds in the end.
-const FINISH_LIMIT: Duration = Duration::from_secs(1);
-
-/// What a member is told to do.
-#[derive(Clone, Copy)]
-enum Task {
-    Verify,
-    Sample { cycles: u64 },
-}
-
-/// When a member began and ended its part of a sample, or what is wrong.
-type Outcome = Result<(Instant, Instant), Fault>;
 
 /// The threads that run one workload on one allocator. Dropping it frees all blocks and ends the threads.
 #[derive(Debug)]
@@ -106,29 +45,6 @@ impl Visitor for StartTeam<'_> {
     }
 }
 
-/// What the members of a team share.
-struct Shared<R, B> {
-    rival: R,
-    plan: Plan,
-    cpus: Cpus,
-    start: Barrier,
-    ledger: Ledger<B>,
-}
-
-/// A member's side of the channels.
-struct Mailbox {
-    index: usize,
-    tasks: Receiver<Task>,
-    outcomes: Sender<Outcome>,
-}
-
-/// What distinguishes the members of a team.
-enum Role<B> {
-    Alone,
-    Producer(Producer<B>),
-    Consumer(Consumer<B>),
-}
-
 impl Team {
     /// Starts the threads, each pinned to a CPU, and waits until they are ready.
     pub fn start<R, B>(plan: Plan, cpus: &Cpus, rival: R) -> Self
@@ -138,12 +54,14 @@ impl Team {
         for<'a> R::Thread<'a>: RivalThread<Block = B>,
     {
         let workers = plan.workers();
+        let Seating { cpus, .. } = Seating::of(plan, cpus);
+        let exercise = Exercise::of(plan);
         let shared = Arc::new(Shared {
             rival,
             plan,
-            cpus: cpus.clone(),
+            cpus,
             start: Barrier::new(workers),
-            ledger: Ledger::new(VERIFIED_BATCH),
+            ledger: Ledger::new(exercise),
         });
         let (outcome_sender, outcomes) = mpsc::channel();
         let (ready_sender, ready) = mpsc::channel();
@@ -180,10 +98,11 @@ impl Team {
         self.plan
     }
 
-    /// Lets all threads allocate and free blocks, each other's too, and checks that no two live ones overlap.
+    /// Lets all threads allocate and free blocks, each other's too, in the way that the workload does, and checks that no two live
+    /// ones overlap and that those which are to be zeroed are.
     ///
     /// # Errors
-    /// Two do, or the allocator has too few blocks.
+    /// One is not as it should be, or the allocator has too few blocks.
     pub fn verify(&mut self) -> Result<(), Fault> {
         self.perform(Task::Verify).map(|_| ())
     }
@@ -227,117 +146,16 @@ impl Drop for Team {
     }
 }
 
-/// Deals the roles of a workload out: consumers follow their producers, and so sit next to them.
-fn roles<B: Send>(workload: Workload, workers: usize) -> Vec<Role<B>> {
-    match workload {
-        Workload::Handoff => (0..workers / 2)
-            .flat_map(|_| {
-                let (producer, consumer) = queue();
-                [Role::Producer(producer), Role::Consumer(consumer)]
-            })
-            .collect(),
-        _ => (0..workers).map(|_| Role::Alone).collect(),
-    }
-}
-
-/// Runs a member of the team with the worker that its role and the plan ask for.
-fn serve<R, B>(shared: &Shared<R, B>, role: Role<B>, mailbox: &Mailbox)
-where
-    R: Rival,
-    for<'a> R::Thread<'a>: RivalThread<Block = B>,
-    R: 'static,
-    B: Send,
-{
-    macro_rules! constant_order {
-        ($($order:literal)+) => {
-            match shared.plan.order {
-                $($order => drive(shared, Pair::new(Constant::<$order>), mailbox),)+
-                order => drive(shared, Pair::new(Variable(order)), mailbox),
-            }
-        };
-    }
-    match shared.plan.workload {
-        Workload::Pair => constant_order!(0 1 2 3 4 5 6 7 8 9 10),
-        _ if shared.plan.order == 0 => serve_order(shared, role, Constant::<0>, mailbox),
-        _ => serve_order(shared, role, Variable(shared.plan.order), mailbox),
-    }
-}
-
-/// Runs a member of the team for a workload of which one order is compiled: the others take theirs as it
-/// comes.
-fn serve_order<R, B, O>(shared: &Shared<R, B>, role: Role<B>, order: O, mailbox: &Mailbox)
-where
-    R: Rival + 'static,
-    B: Send,
-    O: BlockOrder,
-    for<'a> R::Thread<'a>: RivalThread<Block = B>,
-{
-    let seed = mailbox.index as u64 + 1;
-    match (shared.plan.workload, role) {
-        (_, Role::Producer(queue)) => drive(shared, Produce::new(order, queue), mailbox),
-        (_, Role::Consumer(queue)) => drive(shared, Consume::new(order, queue), mailbox),
-        (Workload::Pair, _) => drive(shared, Pair::new(order), mailbox),
-        (Workload::Batch, _) => drive(shared, Batch::new(order), mailbox),
-        (Workload::Bulk, _) => drive(shared, Bulk::new(order), mailbox),
-        (Workload::Random, _) => drive(shared, Random::new(order, seed), mailbox),
-        (Workload::Churn, _) => drive(shared, Churn::new(order, seed), mailbox),
-        (Workload::Handoff, Role::Alone) => unreachable!("handoff has producers and consumers only"),
-    }
-}
-
-/// Performs tasks with a worker until there will be no more.
-fn drive<'a, R, B, W>(shared: &'a Shared<R, B>, mut worker: W, mailbox: &Mailbox)
-where
-    R: Rival,
-    R::Thread<'a>: RivalThread<Block = B>,
-    W: Worker<R::Thread<'a>>,
-{
-    let mut thread = shared.rival.thread();
-    while let Ok(task) = mailbox.tasks.recv() {
-        let outcome = match task {
-            Task::Verify => verify(shared, &mut thread, mailbox.index),
-            Task::Sample { cycles } => {
-                // Whoever cannot even begin comes to the barrier all the same: the others wait there.
-                let prepared = worker.prepare(&mut thread, Instant::now() + SAMPLE_LIMIT);
-                shared.start.wait();
-                let start = Instant::now();
-                let ran = prepared.and_then(|()| worker.run(&mut thread, cycles, start + SAMPLE_LIMIT));
-                ran.map(|()| (start, Instant::now())).map_err(|stop| fault(stop, shared.plan, cycles))
-            }
-        };
-        if mailbox.outcomes.send(outcome).is_err() {
-            break;
-        }
-    }
-    worker.finish(&mut thread, Instant::now() + FINISH_LIMIT);
-}
-
-/// Says what is wrong with an allocator whose worker stopped in a sample of so many cycles.
-fn fault(stop: Stop, plan: Plan, cycles: u64) -> Fault {
-    match stop {
-        Stop::OutOfBlocks => Fault::OutOfBlocks,
-        Stop::OutOfTime => Fault::TooSlow { above_ns_per_op: plan.ns_per_op(SAMPLE_LIMIT, cycles) },
-    }
-}
-
-fn verify<R, B, T>(shared: &Shared<R, B>, thread: &mut T, index: usize) -> Outcome
-where
-    T: RivalThread<Block = B>,
-{
-    shared.start.wait();
-    let start = Instant::now();
-    let request = Variable(shared.plan.order).request();
-    shared.ledger.exercise(thread, request, index as u64 + 1)?;
-    Ok((start, Instant::now()))
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicI64, Ordering};
 
     use super::*;
     use crate::rival::Request;
-    use crate::rivals::{BuddyFrames, BuddyHeap, Global};
+    use crate::rivals::{
+        BuddyFrames, BuddyHeap, Global, Memory, SystemCalls, TalcHeap, WithHandle, WithoutHandle,
+    };
+    use crate::workload::{SetSize, Touch, Variant, WorkingSet, Workload};
 
     /// An allocator whose live blocks are counted.
     struct Counted<R> {
@@ -384,6 +202,32 @@ mod tests {
         fn address(&self, block: &T::Block) -> *mut u8 {
             self.thread.address(block)
         }
+
+        fn alloc_bulk(&mut self, request: Request, places: &mut [Option<T::Block>]) -> usize {
+            let got = self.thread.alloc_bulk(request, places);
+            assert_eq!(places.iter().flatten().count(), got);
+            self.live.fetch_add(got as i64, Ordering::Relaxed);
+            got
+        }
+
+        fn free_bulk(&mut self, places: &mut [Option<T::Block>], order: u32) {
+            self.live.fetch_sub(places.iter().flatten().count() as i64, Ordering::Relaxed);
+            self.thread.free_bulk(places, order);
+            assert!(places.iter().all(Option::is_none));
+        }
+    }
+
+    /// The variants of a workload that are code of their own.
+    fn variants(workload: Workload) -> Vec<Variant> {
+        let plain = Variant::default();
+        let set = Some(SetSize { set: WorkingSet::Small, blocks: 64 });
+        match workload {
+            Workload::BulkApi => [1, 100].map(|batch| Variant { batch: Some(batch), ..plain }).to_vec(),
+            _ if workload.has_sets() => {
+                vec![plain, Variant { set, ..plain }, Variant { set, touch: Touch::Lines, ..plain }]
+            }
+            _ => vec![plain],
+        }
     }
 
     /// Verifies and runs every workload with 1 and 3 threads, and returns how many blocks were left.
@@ -399,23 +243,28 @@ mod tests {
             // One cycle of these is thousands of blocks, which unoptimised buddy lists take long for.
             let (cycles, threads): (u64, &[usize]) = match workload {
                 Workload::Bulk | Workload::Churn => (1, &[1]),
+                Workload::Larson => (2, &[1, 3]),
                 _ => (50, &[1, 3]),
             };
-            for &threads in threads {
-                let plan = Plan { workload, order, threads };
+            for (variant, &threads) in
+                variants(workload).into_iter().flat_map(|v| threads.iter().map(move |t| (v, t)))
+            {
+                let plan = Plan { variant, ..Plan::new(workload, order, threads) };
                 let mut team = Team::start(plan, &cpus, Counted { rival: rival(), live: Arc::clone(&live) });
                 team.verify().unwrap();
-                assert_eq!(live.load(Ordering::Relaxed), 0, "{workload} after the verification");
+                assert_eq!(live.load(Ordering::Relaxed), 0, "{} after the verification", plan.label());
                 assert!(team.sample(cycles).unwrap() > Duration::ZERO);
                 team.sample(1).unwrap();
+                drop(team);
+                assert_eq!(live.load(Ordering::Relaxed), 0, "{} in the end", plan.label());
             }
         }
         live.load(Ordering::Relaxed)
     }
 
     #[test]
-    fn every_workload_frees_all_that_it_allocates_on_the_system_allocator() {
-        assert_eq!(left_after_all_workloads(0, || Global::new("system", std::alloc::System)), 0);
+    fn every_workload_frees_all_that_it_allocates_on_the_c_librarys_allocator() {
+        assert_eq!(left_after_all_workloads(0, || Global::new("glibc", std::alloc::System)), 0);
     }
 
     #[test]
@@ -424,9 +273,22 @@ mod tests {
     }
 
     #[test]
+    fn every_workload_frees_all_that_it_allocates_on_gfp() {
+        let memory = Memory::from(4 << 30);
+        assert_eq!(left_after_all_workloads(0, || WithHandle::new(memory).unwrap()), 0);
+        assert_eq!(left_after_all_workloads(1, || WithoutHandle::new(memory).unwrap()), 0);
+    }
+
+    #[test]
+    fn every_workload_frees_all_that_it_allocates_on_mappings_and_on_talc() {
+        assert_eq!(left_after_all_workloads(0, || SystemCalls), 0);
+        assert_eq!(left_after_all_workloads(0, || TalcHeap::new(4 << 30).unwrap()), 0);
+    }
+
+    #[test]
     fn pairs_of_every_order_run() {
         for order in 0..=12 {
-            let plan = Plan { workload: Workload::Pair, order, threads: 2 };
+            let plan = Plan::new(Workload::Pair, order, 2);
             let heap = BuddyHeap::new(16 << 30).unwrap();
             let mut team = Team::start(plan, &Cpus::allowed().unwrap(), heap);
             team.verify().unwrap();
@@ -436,17 +298,70 @@ mod tests {
 
     #[test]
     fn a_refusal_ends_handoff_on_both_sides() {
-        let plan = Plan { workload: Workload::Handoff, order: 9, threads: 2 };
+        let plan = Plan::new(Workload::Handoff, 9, 2);
         let mut team = Team::start(plan, &Cpus::allowed().unwrap(), BuddyFrames::new(8 * (2 << 20)).unwrap());
         assert_eq!(team.sample(1000), Err(Fault::OutOfBlocks));
     }
 
+    /// Refuses requests of one of its threads once it has had so many.
+    struct Limited {
+        frames: BuddyFrames,
+        threads: AtomicI64,
+        limit: i64,
+    }
+
+    struct LimitedThread<'a> {
+        thread: <BuddyFrames as Rival>::Thread<'a>,
+        left: i64,
+    }
+
+    impl Rival for Limited {
+        type Thread<'a> = LimitedThread<'a>;
+
+        fn name(&self) -> &'static str {
+            "limited"
+        }
+
+        fn thread(&self) -> LimitedThread<'_> {
+            let first = self.threads.fetch_add(1, Ordering::Relaxed) == 0;
+            LimitedThread { thread: self.frames.thread(), left: if first { self.limit } else { i64::MAX } }
+        }
+
+        fn base(&self) -> Option<usize> {
+            self.frames.base()
+        }
+    }
+
+    impl<'a> RivalThread for LimitedThread<'a> {
+        type Block = <<BuddyFrames as Rival>::Thread<'a> as RivalThread>::Block;
+
+        fn alloc(&mut self, request: Request) -> Option<Self::Block> {
+            self.left -= 1;
+            if self.left < 0 { None } else { self.thread.alloc(request) }
+        }
+
+        fn free(&mut self, block: Self::Block, order: u32) {
+            self.thread.free(block, order);
+        }
+
+        fn address(&self, block: &Self::Block) -> *mut u8 {
+            self.thread.address(block)
+        }
+    }
+
     #[test]
-    fn the_time_of_an_operation_is_per_thread() {
-        let plan = |workload, threads| Plan { workload, order: 0, threads };
-        let wall = Duration::from_nanos(6400);
-        assert_eq!(plan(Workload::Batch, 2).ns_per_op(wall, 10), 10.0);
-        assert_eq!(plan(Workload::Handoff, 2).ns_per_op(wall, 10), 10.0);
-        assert_eq!(plan(Workload::Pair, 4).ns_per_op(wall, 64), 100.0);
+    fn a_refusal_of_one_thread_breaks_larsons_circle_and_no_block_is_lost() {
+        // While it fills its set, and in the middle of a cycle.
+        for limit in [100, 1024 + 10_000] {
+            let live = Arc::new(AtomicI64::new(0));
+            let limited =
+                Limited { frames: BuddyFrames::new(256 << 20).unwrap(), threads: AtomicI64::new(0), limit };
+            let rival = Counted { rival: limited, live: Arc::clone(&live) };
+            let mut team = Team::start(Plan::new(Workload::Larson, 0, 3), &Cpus::allowed().unwrap(), rival);
+            assert_eq!(team.sample(50), Err(Fault::OutOfBlocks));
+            assert_eq!(team.sample(1), Err(Fault::OutOfBlocks));
+            drop(team);
+            assert_eq!(live.load(Ordering::Relaxed), 0);
+        }
     }
 }

@@ -5,6 +5,10 @@ use buddy_system_allocator::LockedFrameAllocator;
 use super::mapping::Mapping;
 use crate::rival::{Request, Rival, RivalThread, Zeroing};
 
+/// What it does that others do not, or the reverse; see [`bias`](super::bias).
+pub(super) const BIAS: &str = "Frame numbers in ordered sets, whose nodes come from the C library's malloc: no free memory is touched. One spinlock, \
+     no thread caches, no migrate types; has no zeroing, so that the harness clears blocks for it.";
+
 /// Sets for blocks up to 2^32 frames, enough for any arena here.
 const ORDERS: usize = 33;
 

@@ -6,6 +6,10 @@ use super::global::GlobalThread;
 use super::mapping::Mapping;
 use crate::rival::Rival;
 
+/// What it does that others do not, or the reverse; see [`bias`](super::bias).
+pub(super) const BIAS: &str = "Free lists linked through free memory: each free writes to the first line of the block, and touches its frame. \
+     One spinlock, no thread caches, no migrate types; a merge searches a list from its head.";
+
 /// Free lists up to 2^39 bytes, enough for any arena here.
 const ORDERS: usize = 40;
 

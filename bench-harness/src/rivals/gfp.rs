@@ -3,7 +3,15 @@
 use gfp::{Allocator, Gfp, Handle, Order, Pages, platform::Downgrade};
 
 use super::Memory;
-use crate::rival::{Migrate, Request, Rival, RivalThread, Zeroing};
+use crate::rival::{Migrate, Request, Rival, RivalThread, Zeroing, alloc_one_by_one};
+
+/// What it does that others do not, or the reverse; see [`bias`](super::bias).
+pub(super) const BIAS: &str = "Touches no block that is not to be zeroed, puts no header before any, and aligns each to its own size; follows migrate \
+     types, of which others know nothing, and checks every free. Each thread has a handle, so that no call looks for its cache.";
+
+/// The same for gfp without handles.
+pub(super) const BIAS_WITHOUT_HANDLE: &str = "gfp as by name alone: every call finds the calling thread's cache, as the calls of a general allocator do. All else is as \
+     with a handle.";
 
 /// Returns the mask of requests for blocks that may be moved, or not.
 #[inline(always)]
@@ -41,6 +49,13 @@ impl WithHandle {
     /// When the arena cannot be had.
     pub fn new(memory: Memory) -> anyhow::Result<Self> {
         build(memory).map(Self)
+    }
+}
+
+impl WithHandle {
+    /// Takes an allocator that is built already.
+    pub(super) fn over(allocator: Allocator) -> Self {
+        Self(allocator)
     }
 }
 
@@ -84,6 +99,20 @@ impl RivalThread for HandleThread {
     #[inline(always)]
     fn address(&self, block: &Pages) -> *mut u8 {
         block.as_ptr().as_ptr()
+    }
+
+    #[inline(always)]
+    fn alloc_bulk(&mut self, request: Request, places: &mut [Option<Pages>]) -> usize {
+        match request.order {
+            // The call for many is one for single frames, as the kernel's is.
+            0 => self.0.alloc_pages_bulk(mask(request), places),
+            _ => alloc_one_by_one(self, request, places),
+        }
+    }
+
+    #[inline(always)]
+    fn free_bulk(&mut self, places: &mut [Option<Pages>], _order: u32) {
+        self.0.free_pages_bulk(places);
     }
 }
 
@@ -137,5 +166,19 @@ impl RivalThread for &Allocator {
     #[inline(always)]
     fn address(&self, block: &Pages) -> *mut u8 {
         block.as_ptr().as_ptr()
+    }
+
+    #[inline(always)]
+    fn alloc_bulk(&mut self, request: Request, places: &mut [Option<Pages>]) -> usize {
+        match request.order {
+            // The call for many is one for single frames, as the kernel's is.
+            0 => self.alloc_pages_bulk(mask(request), places),
+            _ => alloc_one_by_one(self, request, places),
+        }
+    }
+
+    #[inline(always)]
+    fn free_bulk(&mut self, places: &mut [Option<Pages>], _order: u32) {
+        self.free_pages_bulk(places);
     }
 }

@@ -5,6 +5,25 @@ use std::ptr::NonNull;
 
 use crate::rival::{Request, Rival, RivalThread, Zeroing};
 
+/// What mimalloc does that others do not, or the reverse; see [`bias`](super::bias).
+#[cfg(feature = "rivals")]
+pub(super) const MIMALLOC_BIAS: &str = "Links free blocks through their own first words, and so touches a frame when it is freed; no headers. Keeps thread caches \
+     of all sizes up to some MiB, gives memory back after a while, and aligns to 4096 only, as it is asked to.";
+
+/// The same for jemalloc.
+#[cfg(feature = "rivals")]
+pub(super) const JEMALLOC_BIAS: &str = "Keeps the addresses of free blocks beside them: it touches none, and puts no headers before them. Its thread caches hold \
+     sizes up to 32 KiB (order 3), and unused memory goes back to the system after 10 s.";
+
+/// The same for snmalloc.
+#[cfg(feature = "rivals")]
+pub(super) const SNMALLOC_BIAS: &str = "Links free blocks through their own first words, and so touches a frame when it is freed; no headers. Blocks that another \
+     thread frees go back to their owner in batches.";
+
+/// The same for the C library's malloc.
+pub(super) const GLIBC_BIAS: &str = "A header before every block, in the frame before it where a block is aligned to frames: a block of one frame takes two. \
+     Blocks from 128 KiB on are mappings of their own until the first such is freed, which raises that threshold.";
+
 /// A general-purpose allocator, asked for size 4096 << order at alignment 4096.
 #[derive(Debug)]
 pub struct Global<A> {

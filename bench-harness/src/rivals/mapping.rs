@@ -28,17 +28,7 @@ impl Mapping {
         const ALIGNMENT: usize = 1 << 30;
         let bytes = bytes.next_multiple_of(4096);
         let mapped_bytes = bytes + ALIGNMENT;
-        // SAFETY: a new mapping, at an address that the system chooses, replaces nothing.
-        let mapped = unsafe {
-            mmap_anonymous(
-                std::ptr::null_mut(),
-                mapped_bytes,
-                ProtFlags::READ | ProtFlags::WRITE,
-                MapFlags::PRIVATE | MapFlags::NORESERVE,
-            )
-        }
-        .with_context(|| format!("cannot map an arena of {bytes} bytes"))?;
-        let mapped = NonNull::new(mapped.cast::<u8>()).context("an arena was mapped at address 0")?;
+        let mapped = map(mapped_bytes).with_context(|| format!("cannot map an arena of {bytes} bytes"))?;
         let base = mapped.as_ptr().expose_provenance().next_multiple_of(ALIGNMENT);
         Ok(Self { mapped, mapped_bytes, base, bytes })
     }
@@ -52,6 +42,21 @@ impl Mapping {
     pub(super) fn bytes(&self) -> usize {
         self.bytes
     }
+}
+
+/// Maps memory, untouched and without reserved swap, at an address that the system chooses.
+#[inline(always)]
+pub(super) fn map(bytes: usize) -> rustix::io::Result<NonNull<u8>> {
+    // SAFETY: a new mapping, at an address that the system chooses, replaces nothing.
+    let mapped = unsafe {
+        mmap_anonymous(
+            std::ptr::null_mut(),
+            bytes,
+            ProtFlags::READ | ProtFlags::WRITE,
+            MapFlags::PRIVATE | MapFlags::NORESERVE,
+        )
+    }?;
+    NonNull::new(mapped.cast()).ok_or(rustix::io::Errno::FAULT)
 }
 
 impl Drop for Mapping {

@@ -1,4 +1,7 @@
 //! The allocators under test, and the one place that turns a name into an allocator.
+//!
+//! An allocator with the functions of malloc needs no line here: `so:` and the path of its library are its name
+//! ([`shared_object`]).
 
 mod buddy_frames;
 mod buddy_heap;
@@ -6,12 +9,21 @@ mod empty;
 mod gfp;
 mod global;
 mod mapping;
+mod per_node;
+pub mod shared_object;
+mod slow;
+mod system_calls;
+mod talc_heap;
 
 pub use buddy_frames::BuddyFrames;
 pub use buddy_heap::BuddyHeap;
 pub use empty::Empty;
 pub use gfp::{WithHandle, WithoutHandle, gfp_mask};
 pub use global::Global;
+pub use per_node::PerNode;
+pub use slow::Slow;
+pub use system_calls::SystemCalls;
+pub use talc_heap::TalcHeap;
 
 use ::gfp::platform::Backing;
 
@@ -21,7 +33,10 @@ use crate::rival::{Rival, RivalThread};
 pub const EMPTY: &str = "empty";
 
 /// The names that are gfp itself; every other one but [`EMPTY`] is a rival of it.
-pub const OURS: [&str; 2] = ["gfp", "gfp-tls"];
+pub const OURS: [&str; 4] = ["gfp", "gfp-tls", PER_NODE, "gfp-slow"];
+
+/// gfp with an allocator for each node; only on request, as it makes sense on several nodes only.
+pub const PER_NODE: &str = "gfp-node";
 
 /// The arena of an allocator that has one.
 #[derive(Clone, Copy, Debug)]
@@ -52,15 +67,23 @@ pub trait Visitor {
 }
 
 macro_rules! registry {
-    ($memory:ident; $($(#[$attribute:meta])* $name:literal => $make:expr;)+) => {
-        /// The allocators that exist in this build, in the order of the report.
+    (
+        $memory:ident;
+        by_default: $($(#[$attribute:meta])* $name:literal: $bias:expr => $make:expr;)+
+        on_request: $($named:literal: $named_bias:expr => $make_named:expr;)+
+    ) => {
+        /// The allocators of this build that are measured when none is named, in the order of the report.
         pub const NAMES: &[&str] = &[$($(#[$attribute])* $name,)+];
+
+        /// The allocators that are measured only when they are named.
+        pub const ON_REQUEST: &[&str] = &[$($named,)+];
 
         /// Makes the allocator called `name`, with an arena in such memory where it has one, and shows
         /// it to the visitor.
         ///
         /// # Errors
-        /// No allocator has that name (the message lists those that exist), or its arena cannot be had.
+        /// No allocator has that name (the message lists those that exist), its arena cannot be had, or the library that it
+        /// names lacks something.
         pub fn with_rival<V: Visitor>(
             name: &str,
             memory: impl Into<Memory>,
@@ -70,7 +93,24 @@ macro_rules! registry {
             $($(#[$attribute])* if name == $name {
                 return Ok(visitor.visit($make));
             })+
+            $(if name == $named {
+                return Ok(visitor.visit($make_named));
+            })+
+            if let Some(path) = name.strip_prefix(shared_object::PREFIX) {
+                return shared_object::with_library(name, path, visitor);
+            }
             Err(unknown(name))
+        }
+
+        /// Says in a sentence or two what the allocator called `name` does that others do not, or does not do that others do:
+        /// zeroing, headers, touching memory, locks. Nothing for a name that no allocator has.
+        #[must_use]
+        pub fn bias(name: &str) -> Option<&'static str> {
+            match name {
+                $($(#[$attribute])* $name => Some($bias),)+
+                $($named => Some($named_bias),)+
+                _ => name.starts_with(shared_object::PREFIX).then_some(shared_object::BIAS),
+            }
         }
     };
 }
@@ -78,34 +118,45 @@ macro_rules! registry {
 // A new allocator is one line here.
 registry! {
     memory;
-    "empty" => Empty::new();
-    "gfp" => WithHandle::new(memory)?;
-    "gfp-tls" => WithoutHandle::new(memory)?;
+    by_default:
+    "empty": empty::BIAS => Empty::new();
+    "gfp": gfp::BIAS => WithHandle::new(memory)?;
+    "gfp-tls": gfp::BIAS_WITHOUT_HANDLE => WithoutHandle::new(memory)?;
     #[cfg(feature = "rivals")]
-    "mimalloc" => Global::new("mimalloc", mimalloc::MiMalloc);
+    "mimalloc": global::MIMALLOC_BIAS => Global::new("mimalloc", mimalloc::MiMalloc);
     #[cfg(feature = "rivals")]
-    "jemalloc" => Global::new("jemalloc", tikv_jemallocator::Jemalloc);
+    "jemalloc": global::JEMALLOC_BIAS => Global::new("jemalloc", tikv_jemallocator::Jemalloc);
     #[cfg(feature = "rivals")]
-    "snmalloc" => Global::new("snmalloc", snmalloc_rs::SnMalloc);
-    "buddy-heap" => BuddyHeap::new(memory.bytes)?;
-    "buddy-frames" => BuddyFrames::new(memory.bytes)?;
-    "system" => Global::new("system", std::alloc::System);
+    "snmalloc": global::SNMALLOC_BIAS => Global::new("snmalloc", snmalloc_rs::SnMalloc);
+    "buddy-heap": buddy_heap::BIAS => BuddyHeap::new(memory.bytes)?;
+    "buddy-frames": buddy_frames::BIAS => BuddyFrames::new(memory.bytes)?;
+    "talc": talc_heap::BIAS => TalcHeap::new(memory.bytes)?;
+    "glibc": global::GLIBC_BIAS => Global::new("glibc", std::alloc::System);
+    "mmap": system_calls::BIAS => SystemCalls;
+    on_request:
+    "gfp-node": per_node::BIAS => PerNode::new(memory)?;
+    "gfp-slow": slow::BIAS => Slow::new("gfp-slow", WithHandle::new(memory)?, &WithHandle::new(Memory::from(64 << 20))?);
 }
 
 /// Checks that every name is an allocator of this build.
 ///
 /// # Errors
-/// The first one that is not, with the names that exist.
+/// The first one that is not, with the names that exist or what its library lacks.
 pub fn check_names<S: AsRef<str>>(names: &[S]) -> anyhow::Result<()> {
-    match names.iter().map(AsRef::as_ref).find(|name| !NAMES.contains(name)) {
-        Some(name) => Err(unknown(name)),
-        None => Ok(()),
-    }
+    names.iter().map(AsRef::as_ref).try_for_each(|name| match name.strip_prefix(shared_object::PREFIX) {
+        Some(path) => shared_object::check(path),
+        None if NAMES.contains(&name) || ON_REQUEST.contains(&name) => Ok(()),
+        None => Err(unknown(name)),
+    })
 }
 
 fn unknown(name: &str) -> anyhow::Error {
     let hint = if cfg!(feature = "rivals") { "" } else { " (more with the feature \"rivals\")" };
-    anyhow::anyhow!("there is no allocator \"{name}\"; there are: {}{hint}", NAMES.join(", "))
+    let names = [NAMES, ON_REQUEST].concat().join(", ");
+    anyhow::anyhow!(
+        "there is no allocator \"{name}\"; there are: {names}, and {}PATH for a library with malloc's functions{hint}",
+        shared_object::PREFIX
+    )
 }
 
 #[cfg(test)]
@@ -129,9 +180,27 @@ mod tests {
 
     #[test]
     fn every_listed_name_makes_the_allocator_of_that_name() {
-        for &name in NAMES {
+        for &name in NAMES.iter().chain(ON_REQUEST) {
             assert_eq!(with_rival(name, 16 << 20, Name).unwrap(), name);
         }
+    }
+
+    #[test]
+    fn every_allocator_says_what_sets_it_apart_and_no_other_name_does() {
+        let mut texts: Vec<&str> = NAMES.iter().chain(ON_REQUEST).map(|name| bias(name).unwrap()).collect();
+        texts.push(bias("so:/lib/liballocator.so").unwrap());
+        assert!(texts.iter().all(|text| text.ends_with('.') && !text.contains("  ")), "{texts:?}");
+        let all = texts.len();
+        texts.sort_unstable();
+        texts.dedup();
+        assert_eq!(texts.len(), all, "no two are the same");
+        assert_eq!(bias("tcmalloc"), None);
+    }
+
+    #[test]
+    fn names_are_checked_before_anything_is_measured() {
+        check_names(&["gfp", "gfp-slow", "mmap"]).unwrap();
+        assert!(check_names(&["gfp", "so:/nowhere/x.so"]).unwrap_err().to_string().contains("/nowhere/x.so"));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::slots::Slots;
-use super::{BlockOrder, Stop, Worker};
+use super::{BlockOrder, Fixed, Stop, Worker};
 use crate::rival::RivalThread;
 
 /// How many blocks are allocated before the first is freed: 512 MiB of order 0.
@@ -13,13 +13,13 @@ pub(super) const BLOCKS: usize = 1 << 17;
 #[derive(Debug)]
 pub struct Bulk<B, O> {
     order: O,
-    slots: Slots<B, BLOCKS>,
+    slots: Slots<B, Fixed<BLOCKS>>,
 }
 
 impl<B, O: BlockOrder> Bulk<B, O> {
     /// Makes a worker for blocks of that order.
     pub fn new(order: O) -> Self {
-        Self { order, slots: Slots::new() }
+        Self { order, slots: Slots::new(Fixed) }
     }
 }
 

@@ -3,33 +3,38 @@
 use std::time::Instant;
 
 use super::slots::{Permutation, Slots};
-use super::{BlockOrder, Rng, Stop, Worker};
+use super::{BlockOrder, Count, Fixed, Rng, Stop, Worker};
 use crate::rival::RivalThread;
 
 /// How many blocks a worker keeps alive: 128 MiB of order 0.
 pub(super) const BLOCKS: usize = 1 << 15;
-/// How many of them a cycle replaces.
-pub(super) const HALF: usize = BLOCKS / 2;
 
 /// A cycle frees a random half of 2^15 live blocks, in random order, then allocates as many. The blocks stay
-/// alive from sample to sample.
+/// alive from sample to sample. With a working set it is that many blocks.
 #[derive(Debug)]
-pub struct Churn<B, O> {
+pub struct Churn<B, O, C: Count = Fixed<BLOCKS>> {
     order: O,
-    slots: Slots<B, BLOCKS>,
-    permutation: Permutation<BLOCKS>,
+    slots: Slots<B, C>,
+    permutation: Permutation<C>,
     rng: Rng,
 }
 
 impl<B, O: BlockOrder> Churn<B, O> {
     /// Makes a worker for blocks of that order, with the random sequence of the seed.
     pub fn new(order: O, seed: u64) -> Self {
-        let mut rng = Rng::new(seed);
-        Self { order, slots: Slots::new(), permutation: Permutation::draw(&mut rng), rng }
+        Self::of(order, Fixed, seed)
     }
 }
 
-impl<T: RivalThread, O: BlockOrder> Worker<T> for Churn<T::Block, O> {
+impl<B, O: BlockOrder, C: Count> Churn<B, O, C> {
+    /// Makes a worker that keeps so many blocks of that order alive.
+    pub fn of(order: O, count: C, seed: u64) -> Self {
+        let mut rng = Rng::new(seed);
+        Self { order, slots: Slots::new(count), permutation: Permutation::draw(count, &mut rng), rng }
+    }
+}
+
+impl<T: RivalThread, O: BlockOrder, C: Count> Worker<T> for Churn<T::Block, O, C> {
     fn prepare(&mut self, thread: &mut T, deadline: Instant) -> Result<(), Stop> {
         self.slots.fill(thread, self.order.request(), || Instant::now() < deadline)
     }

@@ -1,41 +1,86 @@
 //! What `gfp bench` is asked for, and what is made of it.
 
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
-use clap::Args;
+use clap::{Args, ValueEnum};
 use gfp::platform::Backing;
 use serde_json::{Value, json};
 
-use crate::measure::{Cpus, Plan};
+use super::Threads;
+use crate::environment;
+use crate::measure::{Cpus, Placement, Plan};
 use crate::rivals::{self, Memory};
-use crate::workload::Workload;
+use crate::workload::{Caches, MOST_A_CALL, Touch, Variant, WorkingSet, Workload, fragmentation};
 
 /// The largest order: gfp's largest maximum order, a block of 1 GiB.
 const MAX_ORDER: u32 = 18;
 
+/// What `--workload` names: a workload by the clock, or the series that has none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Experiment {
+    /// Rows of times.
+    Timed(Workload),
+    /// [`fragmentation`]
+    Fragmentation,
+}
+
+impl FromStr for Experiment {
+    type Err = anyhow::Error;
+
+    fn from_str(name: &str) -> anyhow::Result<Self> {
+        match name {
+            fragmentation::NAME => Ok(Self::Fragmentation),
+            _ => name.parse().map(Self::Timed),
+        }
+    }
+}
+
 /// Measures allocators under synthetic workloads, side by side.
 #[derive(Args, Clone, Debug)]
 pub struct BenchArgs {
-    /// Workloads, comma-separated: pair, batch, bulk, random, churn, handoff. [default: all]
+    /// Workloads, comma-separated: pair, batch, bulk, random, churn, handoff, contended, remote, larson, ring, bulk-api, fault,
+    /// fault-thp (transparent huge pages behind gfp's arena), fragmentation (arenas over time, no clock). [default: all]
     #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
-    pub workload: Vec<Workload>,
+    pub workload: Vec<Experiment>,
 
-    /// Orders of the blocks, comma-separated, 0 to 18. [default: 0; with --quick 0, 3 and 9 for pair]
+    /// Orders of the blocks, comma-separated, 0 to 18. [default: 0; contended 4 and 10; fault 0 and 9; with --quick 0, 3 and 9 for
+    /// pair]
     #[arg(long, value_name = "N,…", value_delimiter = ',', value_parser = clap::value_parser!(u32).range(0..=i64::from(MAX_ORDER)))]
     pub order: Vec<u32>,
 
-    /// Allocators, comma-separated. [default: all; an unknown name lists them]
+    /// How much batch, random and churn keep alive, comma-separated: small, l2, l3, dram, by this machine's caches. Untouched
+    /// blocks count with a line each, touched ones with all their bytes. [default: as the workloads are defined]
+    #[arg(long, value_name = "SET,…", value_delimiter = ',')]
+    pub set: Vec<WorkingSet>,
+
+    /// Lets batch, random and churn write to each line of a block when it is handed out.
+    #[arg(long)]
+    pub touch: bool,
+
+    /// Blocks a call of bulk-api, comma-separated. [default: 1, 4, 16, 64 and 256]
+    #[arg(long, value_name = "N,…", value_delimiter = ',', value_parser = parse_batch)]
+    pub batch: Vec<usize>,
+
+    /// Allocators, comma-separated; so:PATH is a library with malloc's functions. [default: all but gfp-slow, which is gfp a tenth
+    /// slower; an unknown name lists them]
     #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
     pub allocator: Vec<String>,
 
-    /// Numbers of threads, comma-separated; handoff rounds up to pairs. [default: 1 and 2]
-    #[arg(long, value_name = "N,…", value_delimiter = ',', value_parser = parse_threads)]
-    pub threads: Vec<usize>,
+    /// Numbers of threads, comma-separated; also all (one for each CPU), scale (1, 2, 4 … all), and 1x to 64x (so many for each
+    /// CPU, which they share). Handoff and remote round up to pairs. [default: 1 and 2]
+    #[arg(long, value_name = "N,…", value_delimiter = ',')]
+    pub threads: Vec<Threads>,
+
+    /// In which order threads take CPUs, to which they are pinned. Where HWLOC_SYNTHETIC or HWLOC_XMLFILE describes another machine
+    /// the order is that machine's, and everything says simulated.
+    #[arg(long, value_enum, value_name = "ORDER", default_value_t)]
+    pub placement: Placement,
 
     /// Size of the arena of those that have one, such as 4G or 512M. [default: at least 4G, and 1.25 times
-    /// what the workload keeps alive]
+    /// what the workload keeps alive with a frame more a block; 256M for fragmentation]
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     pub arena: Option<usize>,
 
@@ -51,6 +96,18 @@ pub struct BenchArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=60_000))]
     pub sample_ms: Option<u64>,
 
+    /// Times single operations too, after the samples, and shows how their times are distributed.
+    #[arg(long)]
+    pub latency: bool,
+
+    /// Adds gfp-node: gfp with an allocator for each NUMA node, of which each thread uses its node's.
+    #[arg(long)]
+    pub per_node: bool,
+
+    /// stat counts cycles, instructions and misses, after the samples; record profiles the whole run, and draws a flame graph.
+    #[arg(long, value_enum, value_name = "WHAT")]
+    pub perf: Option<Perf>,
+
     /// Measures all that the report needs, in a few minutes.
     #[arg(long)]
     pub quick: bool,
@@ -65,20 +122,92 @@ pub struct BenchArgs {
     pub record: Option<PathBuf>,
 }
 
+/// What the counters of the processor are used for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Perf {
+    /// Counts an operation's cycles, instructions, cache and TLB misses, page faults and context switches
+    Stat,
+    /// Runs the command under perf record, with call graphs
+    Record,
+}
+
 impl BenchArgs {
-    /// Returns the rows of the report, in its order.
-    pub(super) fn plans(&self) -> Vec<Plan> {
-        let workloads = or(&self.workload, &Workload::ALL);
-        let threads = or(&self.threads, &[1, 2]);
+    /// Returns the rows of the report on so many CPUs, in its order.
+    ///
+    /// # Errors
+    /// A working set is too small for a block, or too large for this machine.
+    pub(super) fn plans(&self, cpus: usize) -> anyhow::Result<Vec<Plan>> {
+        let threads = self.thread_counts(cpus);
         let mut plans = Vec::new();
-        for &workload in workloads {
+        for workload in self.workloads() {
             let default_orders: &[u32] =
-                if self.quick && workload == Workload::Pair { &[0, 3, 9] } else { &[0] };
+                if self.quick && workload == Workload::Pair { &[0, 3, 9] } else { workload.orders() };
             for &order in or(&self.order, default_orders) {
-                plans.extend(threads.iter().map(|&threads| Plan { workload, order, threads }));
+                for &threads in &threads {
+                    let variants = self.variants(workload, order, workload.workers(threads))?;
+                    plans.extend(variants.into_iter().map(|variant| Plan {
+                        workload,
+                        order,
+                        threads,
+                        variant,
+                    }));
+                }
             }
         }
-        plans
+        Ok(plans)
+    }
+
+    /// Returns the numbers of threads on so many CPUs.
+    fn thread_counts(&self, cpus: usize) -> Vec<usize> {
+        Threads::numbers(or(&self.threads, &[Threads::Count(1), Threads::Count(2)]), cpus)
+    }
+
+    /// Returns the workloads by the clock. All of them are those that this system can run.
+    fn workloads(&self) -> Vec<Workload> {
+        if self.workload.is_empty() {
+            let can_run = |workload: &Workload| *workload != Workload::FaultThp || environment::has_thp();
+            return Workload::ALL.into_iter().filter(can_run).collect();
+        }
+        let timed = |experiment: &Experiment| match *experiment {
+            Experiment::Timed(workload) => Some(workload),
+            Experiment::Fragmentation => None,
+        };
+        self.workload.iter().filter_map(timed).collect()
+    }
+
+    /// Says whether the series over time are asked for.
+    pub(super) fn wants_fragmentation(&self) -> bool {
+        self.workload.is_empty() || self.workload.contains(&Experiment::Fragmentation)
+    }
+
+    /// Returns the variants of a workload that are asked for.
+    fn variants(&self, workload: Workload, order: u32, workers: usize) -> anyhow::Result<Vec<Variant>> {
+        let plain = Variant::default();
+        if !workload.batches().is_empty() {
+            let batches = or(&self.batch, workload.batches());
+            return Ok(batches.iter().map(|&batch| Variant { batch: Some(batch), ..plain }).collect());
+        }
+        if !workload.has_sets() {
+            return Ok(vec![plain]);
+        }
+        let touch = if self.touch { Touch::Lines } else { Touch::Untouched };
+        if self.set.is_empty() {
+            return Ok(vec![Variant { touch, ..plain }]);
+        }
+        let caches = Caches::of_this_machine();
+        let of_set = |&set: &WorkingSet| {
+            let size = set.size(order, touch, workers, &caches)?;
+            let live = size.blocks.saturating_mul(workers).saturating_mul(4096 << order) as u64;
+            let memory = environment::memory_kb().map_or(u64::MAX, |kb| kb.saturating_mul(1024));
+            ensure!(
+                live <= memory / 2,
+                "the set {set} at order {order} on {workers} threads is {} MiB of blocks, more than half of the memory: choose fewer \
+                 --threads or a smaller --order",
+                live >> 20
+            );
+            Ok(Variant { set: Some(size), touch, ..plain })
+        };
+        self.set.iter().map(of_set).collect()
     }
 
     /// Returns the allocators to measure, in the order of the columns.
@@ -87,16 +216,22 @@ impl BenchArgs {
     /// One of them does not exist.
     pub(super) fn allocators(&self) -> anyhow::Result<Vec<&str>> {
         rivals::check_names(&self.allocator)?;
-        Ok(if self.allocator.is_empty() {
+        let mut names = if self.allocator.is_empty() {
             rivals::NAMES.to_vec()
         } else {
             self.allocator.iter().map(String::as_str).collect()
-        })
+        };
+        if self.per_node && !names.contains(&rivals::PER_NODE) {
+            let after_gfp =
+                names.iter().rposition(|name| rivals::OURS.contains(name)).map_or(0, |last| last + 1);
+            names.insert(after_gfp, rivals::PER_NODE);
+        }
+        Ok(names)
     }
 
     /// Returns the arena for a row.
     pub(super) fn memory(&self, plan: Plan) -> Memory {
-        let backing = self.backing;
+        let backing = plan.workload.backing().unwrap_or(self.backing);
         let default = || plan.arena_bytes().next_multiple_of(backing.page_bytes());
         Memory { bytes: self.arena.unwrap_or_else(default), backing }
     }
@@ -109,11 +244,18 @@ impl BenchArgs {
             "sample_ms": u64::try_from(self.sample_length().as_millis()).unwrap_or(u64::MAX),
             "arena": self.arena,
             "backing": self.backing.to_string(),
+            "latency": self.latency,
+            "perf_stat": self.perf == Some(Perf::Stat),
         })
     }
 
     pub(super) fn samples(&self) -> usize {
         self.samples.unwrap_or(if self.quick { 5 } else { 11 })
+    }
+
+    /// Returns how many steps an allocator takes in a row: its set-up, its samples, and what comes after them.
+    pub(super) fn steps(&self) -> usize {
+        self.samples() + 2
     }
 
     pub(super) fn sample_length(&self) -> Duration {
@@ -122,12 +264,21 @@ impl BenchArgs {
 
     /// Says what the reader must know about the threads, if anything.
     pub(super) fn remark(&self, cpus: &Cpus) -> Option<String> {
-        let workers = self.plans().into_iter().map(Plan::workers).max()?;
-        (workers > cpus.count()).then(|| {
-            format!(
-                "up to {workers} threads on {} CPUs: they are pinned round robin and take turns",
-                cpus.count()
-            )
+        let count = cpus.count();
+        if cpus.is_simulated() {
+            return Some(format!(
+                "simulated: the {count} CPUs are of another machine; threads take turns on those of this one, and times say \
+                 nothing about that one"
+            ));
+        }
+        let threads = self.thread_counts(count);
+        let workers = self
+            .workloads()
+            .into_iter()
+            .flat_map(|workload| threads.iter().map(move |&threads| workload.workers(threads)));
+        let workers = workers.max()?;
+        (workers > count).then(|| {
+            format!("up to {workers} threads on {count} CPUs: they are pinned round robin and take turns")
         })
     }
 }
@@ -157,8 +308,8 @@ pub fn parse_size(text: &str) -> anyhow::Result<usize> {
     Ok(bytes)
 }
 
-fn parse_threads(text: &str) -> anyhow::Result<usize> {
-    parse_count(text, 4096)
+fn parse_batch(text: &str) -> anyhow::Result<usize> {
+    parse_count(text, MOST_A_CALL)
 }
 
 fn parse_samples(text: &str) -> anyhow::Result<usize> {
@@ -188,45 +339,113 @@ mod tests {
         }
     }
 
+    fn plans(line: &str) -> Vec<Plan> {
+        args::<BenchArgs>(line).unwrap().plans(2).unwrap()
+    }
+
     #[test]
-    fn the_default_is_every_workload_at_order_0_on_1_and_2_threads() {
-        let plans = args::<BenchArgs>("").unwrap().plans();
-        assert_eq!(plans.len(), 2 * Workload::ALL.len());
-        assert!(plans.iter().all(|plan| plan.order == 0));
+    fn the_default_is_every_workload_with_its_orders_on_1_and_2_threads() {
+        let plans = plans("");
+        for workload in Workload::ALL {
+            let rows: Vec<&Plan> = plans.iter().filter(|plan| plan.workload == workload).collect();
+            let expected = match workload {
+                Workload::Contended | Workload::Fault => 4,
+                Workload::BulkApi => 10,
+                Workload::FaultThp if environment::has_thp() => 4,
+                Workload::FaultThp => 0,
+                _ => 2,
+            };
+            assert_eq!(rows.len(), expected, "{workload}");
+            assert!(rows.iter().all(|plan| workload.orders().contains(&plan.order)));
+        }
+        assert!(args::<BenchArgs>("").unwrap().wants_fragmentation());
     }
 
     #[test]
     fn quick_adds_orders_3_and_9_to_pair_only() {
-        let plans = args::<BenchArgs>("--quick").unwrap().plans();
+        let (quick, plain) = (plans("--quick"), plans(""));
         let orders: Vec<u32> =
-            plans.iter().filter(|plan| plan.workload == Workload::Pair).map(|plan| plan.order).collect();
+            quick.iter().filter(|plan| plan.workload == Workload::Pair).map(|plan| plan.order).collect();
         assert_eq!(orders, [0, 0, 3, 3, 9, 9]);
-        assert_eq!(plans.len(), 6 + 2 * 5);
+        assert_eq!(quick.len(), plain.len() + 4);
+    }
+
+    #[test]
+    fn arenas_by_node_stand_beside_gfp() {
+        for (line, names) in [
+            ("--allocator gfp,buddy-heap --per-node", &["gfp", "gfp-node", "buddy-heap"][..]),
+            ("--allocator buddy-heap --per-node", &["gfp-node", "buddy-heap"]),
+            ("--allocator gfp-node --per-node", &["gfp-node"]),
+            ("--allocator gfp", &["gfp"]),
+        ] {
+            assert_eq!(args::<BenchArgs>(line).unwrap().allocators().unwrap(), names, "{line}");
+        }
     }
 
     #[test]
     fn what_is_asked_for_wins_over_quick() {
         let args: BenchArgs = args("--quick --workload bulk --order 1,2 --threads 3 --samples 7").unwrap();
-        let plan = |order| Plan { workload: Workload::Bulk, order, threads: 3 };
-        assert_eq!(args.plans(), [plan(1), plan(2)]);
+        let plan = |order| Plan::new(Workload::Bulk, order, 3);
+        assert_eq!(args.plans(2).unwrap(), [plan(1), plan(2)]);
         assert_eq!(args.samples(), 7);
+    }
+
+    #[test]
+    fn sets_and_touching_are_for_the_workloads_that_have_them() {
+        let plans = plans("--workload pair,random,bulk-api --threads 1 --set small,l3 --touch --batch 2,8");
+        let chosen: Vec<_> = plans
+            .iter()
+            .map(|Plan { variant, .. }| (variant.set.map(|size| size.set), variant.touch, variant.batch))
+            .collect();
+        assert_eq!(
+            chosen,
+            [
+                (None, Touch::Untouched, None),
+                (Some(WorkingSet::Small), Touch::Lines, None),
+                (Some(WorkingSet::L3), Touch::Lines, None),
+                (None, Touch::Untouched, Some(2)),
+                (None, Touch::Untouched, Some(8)),
+            ]
+        );
+    }
+
+    #[test]
+    fn a_set_that_no_machine_can_hold_is_an_error_before_anything_is_measured() {
+        for (line, answer) in [
+            ("--workload random --set small --touch --order 9", "do not fit into the set small"),
+            ("--workload churn --set dram --order 18 --threads 4096", "more than half of the memory"),
+        ] {
+            let message = args::<BenchArgs>(line).unwrap().plans(2).unwrap_err().to_string();
+            assert!(message.contains(answer), "{message}");
+        }
+    }
+
+    #[test]
+    fn fragmentation_alone_has_no_rows() {
+        let args: BenchArgs = args("--workload fragmentation").unwrap();
+        assert!(args.plans(2).unwrap().is_empty() && args.wants_fragmentation());
+        assert!(!self::args::<BenchArgs>("--workload pair").unwrap().wants_fragmentation());
     }
 
     #[test]
     fn the_arena_has_room_for_what_lives() {
         let default: BenchArgs = args("").unwrap();
-        let plan = Plan { workload: Workload::Bulk, order: 0, threads: 1 };
+        let plan = Plan::new(Workload::Bulk, 0, 1);
         assert_eq!(default.memory(plan).bytes, 4 << 30);
+        // 512 MiB of blocks each, and a frame more for each block.
         let many = Plan { threads: 64, ..plan };
-        assert_eq!(default.memory(many).bytes, 40 << 30);
+        assert_eq!(default.memory(many).bytes, 80 << 30);
         let chosen = args::<BenchArgs>("--arena 1G --backing 2m").unwrap().memory(many);
         assert_eq!((chosen.bytes, chosen.backing), (1 << 30, Backing::Huge2M));
+        assert_eq!(default.memory(Plan::new(Workload::FaultThp, 0, 1)).backing, Backing::Thp);
     }
 
     #[test]
     fn bad_values_are_answered_with_what_would_do() {
         for (line, answer) in [
-            ("--workload pare", "there are: pair, batch, bulk, random, churn, handoff"),
+            ("--workload pare", "there are: pair, batch, bulk, random, churn, handoff, contended"),
+            ("--set l4", "there are: small, l2, l3, dram"),
+            ("--batch 0", "from 1 to 4096"),
             ("--threads 0", "from 1 to 4096"),
             ("--order 19", "0..=18"),
             ("--samples x", "from 1 to"),
@@ -241,7 +460,7 @@ mod tests {
 
     #[test]
     fn an_unknown_allocator_is_answered_with_those_that_exist() {
-        let args: BenchArgs = args("--allocator system,malloc").unwrap();
+        let args: BenchArgs = args("--allocator glibc,malloc").unwrap();
         let message = args.allocators().unwrap_err().to_string();
         assert!(message.contains("\"malloc\"") && message.contains("buddy-heap"), "{message}");
     }

@@ -63,6 +63,9 @@ impl fmt::Display for Reading {
     }
 }
 
+/// The width of the first column: `random small touched`.
+const LABEL: usize = 20;
+
 /// The columns of a table.
 #[derive(Debug)]
 pub(super) struct Table {
@@ -77,7 +80,7 @@ impl Table {
 
     /// Returns the head of rows that are nothing but figures.
     pub(super) fn head_of_figures(&self, allocators: &[&str]) -> String {
-        let mut line = format!("{:<8} {:>5} {:>7}", "workload", "order", "threads");
+        let mut line = format!("{:<LABEL$} {:>5} {:>7}", "workload", "order", "threads");
         for (name, width) in allocators.iter().zip(&self.widths) {
             _ = write!(line, "  {name:>width$}");
         }
@@ -104,7 +107,7 @@ impl Table {
 
     /// Returns a row of nothing but figures.
     pub(super) fn figures(&self, plan: Plan, cells: &[Cell]) -> String {
-        let mut line = format!("{:<8} {:>5} {:>7}", plan.workload, plan.order, plan.threads);
+        let mut line = format!("{:<LABEL$} {:>5} {:>7}", plan.label(), plan.order, plan.threads);
         for (cell, width) in cells.iter().zip(&self.widths) {
             _ = write!(line, "  {:>width$}", cell.reading);
         }
@@ -132,7 +135,9 @@ mod tests {
         readings.iter().map(cell).collect()
     }
 
-    const PLAN: Plan = Plan { workload: Workload::Pair, order: 3, threads: 2 };
+    fn plan() -> Plan {
+        Plan::new(Workload::Pair, 3, 2)
+    }
 
     #[test]
     fn the_best_rival_is_neither_empty_nor_gfp_nor_one_that_failed() {
@@ -142,7 +147,7 @@ mod tests {
             ("gfp-tls", Median(6.0)),
             ("mimalloc", Median(22.0)),
             ("jemalloc", Median(27.0)),
-            ("system", Failed),
+            ("glibc", Failed),
         ]);
         assert_eq!(best_rival(&cells), Some(("mimalloc", 22.0)));
     }
@@ -150,7 +155,7 @@ mod tests {
     #[test]
     fn a_row_ends_with_the_ratio_of_gfp_to_the_best_rival() {
         let cells = cells(&[("gfp", Median(5.5)), ("mimalloc", Median(22.0)), ("jemalloc", Median(270.0))]);
-        let row = Table::new(&["gfp", "mimalloc", "jemalloc"]).row(PLAN, &cells);
+        let row = Table::new(&["gfp", "mimalloc", "jemalloc"]).row(plan(), &cells);
         let words: Vec<&str> = row.split_whitespace().collect();
         assert_eq!(words, ["pair", "3", "2", "5.50", "22.0", "270", "mimalloc", "0.25"]);
     }
@@ -158,14 +163,14 @@ mod tests {
     #[test]
     fn a_row_without_gfp_or_without_rivals_has_no_ratio() {
         let table = Table::new(&["gfp"]);
-        assert!(table.row(PLAN, &cells(&[("gfp", Median(5.0))])).ends_with('-'));
-        assert!(table.row(PLAN, &cells(&[("mimalloc", Median(5.0))])).ends_with('-'));
+        assert!(table.row(plan(), &cells(&[("gfp", Median(5.0))])).ends_with('-'));
+        assert!(table.row(plan(), &cells(&[("mimalloc", Median(5.0))])).ends_with('-'));
     }
 
     #[test]
     fn an_allocator_without_a_median_is_shown_and_is_not_the_best() {
-        let cells = cells(&[("system", Failed), ("buddy-heap", Above(30517.0))]);
-        let row = Table::new(&["system", "buddy-heap"]).row(PLAN, &cells);
+        let cells = cells(&[("glibc", Failed), ("buddy-heap", Above(30517.0))]);
+        let row = Table::new(&["glibc", "buddy-heap"]).row(plan(), &cells);
         assert!(row.contains("failed") && row.contains(">30517") && row.ends_with('-'), "{row}");
     }
 }

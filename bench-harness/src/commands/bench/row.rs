@@ -1,0 +1,131 @@
+//! One row of the report: all allocators under one workload, in turns.
+
+use super::{BenchArgs, Progress};
+use crate::measure::{
+    Calibration, Contestant, Counters, Counts, Cpus, Fault, Footprint, LockUse, Locks, Plan, Quantiles,
+    Resident, StartContestant, Summary, Team, summarize,
+};
+use crate::rivals;
+
+/// One allocator's figure of a row.
+pub(super) struct Figure {
+    pub(super) ns_per_op: Summary,
+    /// Nanoseconds an operation, a sample each, in the order of rounds.
+    pub(super) samples_ns: Vec<f64>,
+    pub(super) cycles: u64,
+    pub(super) pinned: bool,
+    pub(super) latency: Option<Quantiles>,
+    pub(super) lock: Option<LockUse>,
+    pub(super) memory: Footprint,
+    pub(super) perf: Option<Counts>,
+}
+
+/// What a row measures, and how.
+#[derive(Clone, Copy)]
+pub(super) struct RowOf<'a> {
+    pub(super) args: &'a BenchArgs,
+    pub(super) plan: Plan,
+    pub(super) cpus: &'a Cpus,
+    pub(super) allocators: &'a [&'a str],
+}
+
+/// An allocator on its way through a row.
+struct Contender {
+    team: Team,
+    contestant: Contestant,
+    calibration: Calibration,
+    samples: Vec<f64>,
+    /// Bytes that became resident while it was set up: its own, and those of the threads.
+    grown: Option<u64>,
+    /// What its locks went through before the first sample.
+    locks: Option<Locks>,
+}
+
+impl RowOf<'_> {
+    /// Measures the row: all allocators are set up, checked and warmed up, and then take turns, sample by sample,
+    /// so that whatever else the machine does hits them alike. What disturbs samples comes after them.
+    pub(super) fn measure(
+        self,
+        mut counters: Option<&mut Counters>,
+        progress: &mut Progress,
+    ) -> anyhow::Result<Vec<Result<Figure, Fault>>> {
+        let name = |allocator| format!("{} of order {}: {allocator}", self.plan.workload, self.plan.order);
+        let mut contenders = Vec::new();
+        for allocator in self.allocators {
+            progress.say(name(allocator));
+            contenders.push(self.set_up(allocator)?);
+            progress.step();
+        }
+        for round in 0..self.args.samples() {
+            for contender in &mut contenders {
+                progress.step();
+                let Ok(ready) = contender else { continue };
+                if let Err(fault) = ready.sample(round) {
+                    *contender = Err(fault);
+                }
+            }
+        }
+        let mut figures = Vec::new();
+        for (allocator, contender) in self.allocators.iter().zip(contenders) {
+            progress.say(name(allocator));
+            figures.push(contender.and_then(|contender| self.figure(contender, counters.as_deref_mut())));
+            progress.step();
+        }
+        Ok(figures)
+    }
+
+    fn set_up(self, allocator: &str) -> anyhow::Result<Result<Contender, Fault>> {
+        let memory = self.args.memory(self.plan);
+        let before = Resident::read();
+        let start = StartContestant { plan: self.plan, cpus: self.cpus };
+        let (mut team, contestant) = rivals::with_rival(allocator, memory, start)?;
+        let (length, samples) = (self.args.sample_length(), self.args.samples());
+        let calibration = team.verify().and_then(|()| Calibration::of(&mut team, length, samples));
+        let ready = calibration.map(|calibration| {
+            let samples = Vec::with_capacity(calibration.samples);
+            let grown = Resident::read().since(before);
+            let locks = contestant.locks();
+            Contender { team, contestant, calibration, samples, grown, locks }
+        });
+        Ok(ready)
+    }
+
+    /// Makes the figure of an allocator that has all of its samples, with what is measured after them.
+    fn figure(self, contender: Contender, counters: Option<&mut Counters>) -> Result<Figure, Fault> {
+        let Contender { mut team, contestant, calibration, samples, grown, locks } = contender;
+        let ns_per_op = summarize(&samples).ok_or(Fault::ThreadLost)?;
+        let cycles = calibration.cycles;
+        let ops_per_sample = cycles * self.plan.cycle_ops() * self.plan.streams() as u64;
+        let pinned = team.pinned();
+        let lock = contestant
+            .locks()
+            .zip(locks)
+            .map(|(after, before)| LockUse::between(before, after, ops_per_sample * samples.len() as u64));
+        let perf = match counters {
+            Some(counters) => {
+                let (sampled, counts) = counters.count(|| team.sample(cycles));
+                sampled?;
+                Some(counts.per_operation(ops_per_sample))
+            }
+            None => None,
+        };
+        let memory = contestant.footprint(team, grown);
+        // Of many blocks a call none has a time of its own.
+        let latency = match self.args.latency && self.plan.variant.batch.is_none() {
+            true => Some(contestant.latency()?),
+            false => None,
+        };
+        Ok(Figure { ns_per_op, samples_ns: samples, cycles, pinned, latency, lock, memory, perf })
+    }
+}
+
+impl Contender {
+    /// Takes the sample of a round, unless this allocator has all of its samples.
+    fn sample(&mut self, round: usize) -> Result<(), Fault> {
+        if round < self.calibration.samples {
+            let wall = self.team.sample(self.calibration.cycles)?;
+            self.samples.push(self.team.plan().ns_per_op(wall, self.calibration.cycles));
+        }
+        Ok(())
+    }
+}
