@@ -9,10 +9,8 @@ SHELL       := bash
 HWLOC   ?= on
 # The trace of `make replay` and `make bench`.
 TRACE   ?= bench-harness/traces/python-startup.ftrace.gz
-# Where `make bench` writes.
+# Where `make bench` and `make bench-full` keep their records.
 RESULTS ?= results
-# What `make bench` measures; see `gfp bench --help`.
-BENCH   ?= --quick
 # For how long `make fuzz` runs each target.
 SECONDS_EACH ?= 60
 
@@ -49,7 +47,7 @@ ON_FEATURES := --lib --test probes --test faults --test limits --test nodes --te
 ASAN := --test stress --test surface --test oracle --test shared --test misuse --test page_frag --test close
 TSAN := --test stress --test misuse --test sleepers
 
-.PHONY: help setup bench test test-long test-numa lint unit no-hwloc loom shuttle at-random plant plant-all gate aarch64 fuzz soak \
+.PHONY: help setup bench bench-full test test-long test-numa lint unit no-hwloc loom shuttle at-random plant plant-all gate aarch64 fuzz soak \
   sanitize coverage mutants format clippy doc replay topo command
 
 help:  ## List the targets
@@ -58,15 +56,11 @@ help:  ## List the targets
 setup: ## Check what a build needs; install what is missing (apt)
 	@scripts/setup $(HWLOC)
 
-bench: command ## Measure gfp against other allocators, and write results/
-	@mkdir -p $(RESULTS); failed=0; \
-	$(STEP) bench $(GFP) bench $(BENCH) --json $(RESULTS)/bench.jsonl | tee $(RESULTS)/bench.txt || failed=1; \
-	for threads in 1 trace; do \
-	  $(STEP) "replay, threads $$threads" $(GFP) replay $(TRACE) $(RACE) --threads $$threads \
-	    --json $(RESULTS)/replay-$$threads.jsonl | tee $(RESULTS)/replay-$$threads.txt || failed=1; \
-	done; \
-	printf '\nwritten to %s:\n' $(RESULTS); ls $(RESULTS)/{bench,replay-1,replay-trace}.{txt,jsonl}; \
-	exit $$failed
+bench: command ## Measure gfp against other allocators in less than 10 minutes, and make a report of it in results/
+	@TRACE=$(TRACE) scripts/measure quick $(RESULTS)/quick $(TARGET)/release/gfp
+
+bench-full: command ## The same with more of everything: up to all CPUs and 16 threads each, working sets, counters; an hour or more
+	@TRACE=$(TRACE) scripts/measure full $(RESULTS)/full $(TARGET)/release/gfp
 
 test: unit no-hwloc loom shuttle gate aarch64 ## Run all tests: unit, property, models, schedules, instruction counts
 

@@ -5,7 +5,7 @@ use std::{collections::HashMap, ops::Range};
 /// The largest order that is looked for: 4 MiB, as kernels have it.
 pub(super) const MAX_ORDER: u32 = 10;
 const BLOCK_FRAMES: u64 = 1 << MAX_ORDER;
-const WORDS: usize = BLOCK_FRAMES as usize / 64;
+const WORDS: usize = 1 << (MAX_ORDER - 6);
 
 /// The frames in use of a region of whole 4 MiB blocks.
 #[derive(Clone, Debug)]
@@ -93,9 +93,9 @@ mod tests {
     proptest! {
         #[test]
         fn the_highest_free_order_is_that_of_the_frames_one_by_one(
-            used in prop::collection::vec((0_u64..2048, 1_u64..700), 0..12),
-            singles in prop::collection::vec(0_u64..2048, 0..400),
-            given in prop::collection::vec((0_u64..2048, 1_u64..90), 0..4),
+            used in prop::collection::vec((0_usize..2048, 1_usize..700), 0..12),
+            singles in prop::collection::vec(0_usize..2048, 0..400),
+            given in prop::collection::vec((0_usize..2048, 1_usize..90), 0..4),
         ) {
             let mut occupancy = Occupancy::of_arena(2048);
             let mut plain = [false; 2048];
@@ -103,7 +103,8 @@ mod tests {
             let changes = used.map(|range| (range, true)).chain(given.into_iter().map(|range| (range, false)));
             for ((start, length), is_used) in changes {
                 let range = start..(start + length).min(2048);
-                plain[start as usize..range.end as usize].fill(is_used);
+                plain[range.clone()].fill(is_used);
+                let range = range.start as u64..range.end as u64;
                 if is_used { occupancy.take(range) } else { occupancy.give(range) }
             }
             let has = |order: u32| plain.chunks(1 << order).any(|block| block.iter().all(|used| !used));

@@ -6,13 +6,15 @@
 //! for smaller blocks: each of these has such a frame, too. So what is left of a slot is room for smaller free blocks, and when
 //! the largest are placed first, everything fits that can fit at all: up to 511 of the 512 frames of a pageblock may be free.
 
-use std::ops::Range;
+use std::{iter, ops::Range};
 
-use super::snapshot::{Counts, ORDERS, Snapshot, TYPES};
+use super::snapshot::{Counts, Snapshot, TYPES};
 use crate::workload::Rng;
 
-/// Frames of two pageblocks side by side, which is a block of the largest order.
-pub(super) const PAIR_FRAMES: u32 = 1 << (ORDERS - 1);
+/// The order of two pageblocks side by side, which is the largest.
+pub(super) const PAIR_ORDER: u32 = 10;
+/// Their frames.
+pub(super) const PAIR_FRAMES: u32 = 1 << PAIR_ORDER;
 const PAGEBLOCK_ORDER: usize = 9;
 
 /// Two pageblocks of one type, with what is free in them.
@@ -46,7 +48,7 @@ pub(super) fn lay_out(snapshot: &Snapshot, seed: u64) -> Vec<Pair> {
 /// Adds the pairs of one type.
 fn add_pairs(pairs: &mut Vec<Pair>, kind: usize, free: &Counts, pageblocks: u64, rng: &mut Rng) {
     let [whole, halves] = [free[PAGEBLOCK_ORDER + 1], free[PAGEBLOCK_ORDER]];
-    let whole_pair = Pair { kind, free: vec![0..PAIR_FRAMES] };
+    let whole_pair = Pair { kind, free: iter::once(0..PAIR_FRAMES).collect() };
     pairs.extend((0..whole).map(|_| whole_pair.clone()));
     // Each free pageblock needs one beside it that is not.
     let mut rest = pageblocks.saturating_sub(2 * whole).div_ceil(2).max(halves);
@@ -113,7 +115,7 @@ fn halve(piece: Piece, rng: &mut Rng) -> (Piece, Piece) {
 mod tests {
     use proptest::prelude::*;
 
-    use super::*;
+    use super::{super::snapshot::ORDERS, *};
 
     /// Counts the maximal free blocks of a pair from its frames alone.
     fn maximal_blocks(pair: &Pair) -> Counts {

@@ -19,8 +19,8 @@ use gfp::{Allocator, Gfp, Order, Pages};
 pub use snapshot::Snapshot;
 
 use self::{
-    layout::{PAIR_FRAMES, Pair, lay_out},
-    snapshot::{ORDERS, TYPES},
+    layout::{PAIR_FRAMES, PAIR_ORDER, Pair, lay_out},
+    snapshot::TYPES,
 };
 use crate::rivals::gfp_mask;
 
@@ -87,7 +87,7 @@ pub fn fill(allocator: &Allocator, snapshot: &Snapshot) -> Result<Prefilled> {
 
 /// Takes two pageblocks, which become of the pair's type.
 fn take(allocator: &Allocator, pair: &Pair) -> Result<Pages> {
-    let order = Order::try_new(ORDERS as u32 - 1).context("an order")?;
+    let order = Order::try_new(PAIR_ORDER).context("no such order")?;
     // Down to the last frame: the reserves are in the snapshot's free blocks.
     allocator.alloc_pages(gfp_mask(TYPES[pair.kind]) | Gfp::MEMALLOC | Gfp::NOWARN, order).with_context(
         || {
@@ -126,7 +126,7 @@ impl Prefilled {
 mod tests {
     use gfp::gfp::MigrateType;
 
-    use super::*;
+    use super::{snapshot::ORDERS, *};
 
     #[test]
     fn an_arena_has_the_free_blocks_of_the_snapshot_by_order_and_type() {
