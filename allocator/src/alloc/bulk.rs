@@ -4,10 +4,53 @@ use super::{Asked, alloc_pages, fast::single_request};
 use crate::{
     error::AllocError,
     frame::Block,
+    gfp::Gfp,
     pcp::{Put, ThreadCache},
-    sync::Owner,
+    sync::{Inside, NotEntered, Owner, Visit},
     trace,
 };
+
+/// Takes what the cache has of single frames, up to a number, and calls `got` with each: as what is done with a cache.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TakeManyCached<F> {
+    pub(crate) gfp: Gfp,
+    pub(crate) count: usize,
+    /// Runs inside of the cache: it must be short.
+    pub(crate) got: F,
+}
+
+impl<F: FnMut(Block)> Visit<ThreadCache> for TakeManyCached<F> {
+    type Output = usize;
+
+    /// Returns how many there were.
+    #[inline(always)]
+    fn visit(mut self, entered: Result<Inside<'_, ThreadCache>, NotEntered>) -> usize {
+        let (Some((highest, flags, list)), Ok(mut cache)) = (single_request(self.gfp), entered) else {
+            return 0;
+        };
+        cache.take_many(highest, flags, list, self.count, |block| {
+            trace::mm_page_alloc(block, self.gfp);
+            (self.got)(block);
+        })
+    }
+}
+
+/// Puts blocks into the cache, and stops at the first that leaves something to be done: as what is done with a cache.
+#[derive(Debug)]
+pub(crate) struct PutManyCached<'a, I>(pub(crate) &'a mut I);
+
+impl<I: Iterator<Item = Block>> Visit<ThreadCache> for PutManyCached<'_, I> {
+    type Output = Option<(Block, Put)>;
+
+    /// Returns the block that left something to be done, with what that is.
+    #[inline(always)]
+    fn visit(self, entered: Result<Inside<'_, ThreadCache>, NotEntered>) -> Self::Output {
+        match entered {
+            Ok(mut cache) => cache.put_many(self.0),
+            Err(not) => self.0.next().map(|block| (block, not.into())),
+        }
+    }
+}
 
 /// Allocates up to `count` single frames and calls `got` with each, mostly inside of the cache: it must be short
 /// (`alloc_pages_bulk`).
@@ -23,31 +66,13 @@ pub(crate) fn alloc_pages_bulk(
     count: usize,
     mut got: impl FnMut(Block),
 ) -> Result<(), AllocError> {
-    let gfp = asked.gfp;
     let mut left = count;
     while left > 0 {
-        if let (Some((highest, flags, list)), Ok(mut cache)) = (single_request(gfp), owner.enter()) {
-            left -= cache.take_many(highest, flags, list, left, |block| {
-                trace::mm_page_alloc(block, gfp);
-                got(block);
-            });
-        }
+        left -= TakeManyCached { gfp: asked.gfp, count: left, got: &mut got }.visit(owner.enter());
         if left > 0 {
             got(alloc_pages(asked)?);
             left -= 1;
         }
     }
     Ok(())
-}
-
-/// Puts blocks into the caller's cache with one entry; stops at the first that leaves something to be done, and returns it with
-/// what that is.
-pub(crate) fn put_cached_bulk(
-    owner: &Owner<ThreadCache>,
-    blocks: &mut impl Iterator<Item = Block>,
-) -> Option<(Block, Put)> {
-    match owner.enter() {
-        Ok(mut cache) => cache.put_many(blocks),
-        Err(not) => blocks.next().map(|block| (block, not.into())),
-    }
 }

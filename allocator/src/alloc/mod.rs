@@ -99,7 +99,7 @@ mod ranges;
 mod reclaiming;
 mod tally;
 
-pub(crate) use bulk::{alloc_pages_bulk, put_cached_bulk};
+pub(crate) use bulk::{PutManyCached, TakeManyCached, alloc_pages_bulk};
 pub(crate) use busy::{Busy, call_application};
 pub(crate) use cma::CmaArea;
 pub use cma::{CmaError, CmaProblem};

@@ -4,13 +4,34 @@ use ::core::{cell::Cell, mem, panic::Location};
 
 use super::{Allocator, Handle, Pages, core::Core, debug::Caller};
 use crate::{
-    alloc::{Busy, alloc_pages_bulk, put_cached_bulk},
+    alloc::{Busy, PutManyCached, TakeManyCached, alloc_pages_bulk},
     error::AllocError,
-    frame::Order,
+    frame::{Block, Order},
     gfp::Gfp,
-    pcp::ThreadCache,
-    sync::Owner,
+    pcp::{Put, ThreadCache, local},
+    sync::{Owner, Visit},
 };
+
+/// Puts what the thread's cache has into the empty places.
+#[inline(always)]
+fn from_cache(gfp: Gfp, slots: &mut [Option<Pages>]) -> TakeManyCached<impl FnMut(Block)> {
+    let count = slots.iter().filter(|slot| slot.is_none()).count();
+    let mut places = slots.iter_mut().filter(|slot| slot.is_none());
+    let got = move |block| {
+        if let Some(place) = places.next() {
+            // It was empty: there is nothing to be dropped.
+            mem::forget(place.replace(Pages::new(block)));
+        }
+    };
+    TakeManyCached { gfp, count, got }
+}
+
+/// Tells whether the cache had all that was wanted; `visit` enters it. Frames that are to be cleared go another way: that is done outside.
+#[inline(always)]
+fn is_all<F>(take: TakeManyCached<F>, visit: impl FnOnce(TakeManyCached<F>) -> usize) -> bool {
+    let wanted = take.count;
+    !take.gfp.contains(Gfp::ZERO) && visit(take) == wanted
+}
 
 /// Fills the empty places, and returns how many are filled then.
 fn fill(
@@ -36,8 +57,7 @@ fn fill(
     };
     let put = |block| {
         if let Some(place) = places.next() {
-            // It was empty: there is nothing to be dropped.
-            mem::forget(place.replace(Pages::new(block)));
+            *place = Some(Pages::new(block));
             got += 1;
         }
     };
@@ -83,16 +103,32 @@ impl Core {
             .sum()
     }
 
-    fn free_bulk(&self, owner: &Owner<ThreadCache>, slots: &mut [Option<Pages>], caller: Caller) {
-        let mut blocks = slots.iter_mut().filter_map(Option::take).map(Pages::into_freed);
-        while let Some((block, left)) = put_cached_bulk(owner, &mut blocks) {
+    /// Puts blocks into the cache, and does what is left to be done of one that it did not just take.
+    #[cold]
+    #[inline(never)]
+    fn free_bulk(
+        &self,
+        owner: &Owner<ThreadCache>,
+        left: Option<(Block, Put)>,
+        blocks: &mut impl Iterator<Item = Block>,
+        caller: Caller,
+    ) {
+        let put = |blocks: &mut _| PutManyCached(blocks).visit(owner.enter());
+        let mut next = left.or_else(|| put(blocks));
+        while let Some((block, left)) = next {
             if block.allocator() == self.number() {
                 self.finish_free(owner, block, left, caller);
             } else {
                 Pages::put(block, Some(caller));
             }
+            next = put(blocks);
         }
     }
+}
+
+/// Returns the blocks of the places, which are empty then.
+fn blocks_of(slots: &mut [Option<Pages>]) -> impl Iterator<Item = Block> {
+    slots.iter_mut().filter_map(Option::take).map(Pages::into_freed)
 }
 
 impl Handle {
@@ -111,8 +147,17 @@ impl Handle {
     #[doc(alias = "alloc_pages_bulk_array")]
     #[track_caller]
     pub fn alloc_pages_bulk(&self, gfp: Gfp, slots: &mut [Option<Pages>]) -> usize {
+        if is_all(from_cache(gfp, slots), |take| take.visit(self.owner().enter())) {
+            return slots.len();
+        }
+        self.alloc_pages_bulk_slow(gfp, slots, Location::caller())
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn alloc_pages_bulk_slow(&self, gfp: Gfp, slots: &mut [Option<Pages>], caller: Caller) -> usize {
         let busy = Busy::enter();
-        self.allocator().core().alloc_bulk(Some(self.owner()), &busy, gfp, slots, Location::caller())
+        self.allocator().core().alloc_bulk(Some(self.owner()), &busy, gfp, slots, caller)
     }
 
     /// Frees the blocks, of any order, into this thread's cache, which is entered once for all that it has room for, and empties
@@ -130,7 +175,11 @@ impl Handle {
     #[doc(alias = "release_pages")]
     #[track_caller]
     pub fn free_pages_bulk(&self, slots: &mut [Option<Pages>]) {
-        self.allocator().core().free_bulk(self.owner(), slots, Location::caller());
+        let mut blocks = blocks_of(slots);
+        let left = PutManyCached(&mut blocks).visit(self.owner().enter());
+        if left.is_some() {
+            self.allocator().core().free_bulk(self.owner(), left, &mut blocks, Location::caller());
+        }
     }
 }
 
@@ -147,9 +196,19 @@ impl Allocator {
     /// ```
     #[track_caller]
     pub fn alloc_pages_bulk(&self, gfp: Gfp, slots: &mut [Option<Pages>]) -> usize {
+        let key = local::key_of(self.number);
+        if is_all(from_cache(gfp, slots), |take| local::with_last(key, take).unwrap_or(0)) {
+            return slots.len();
+        }
+        self.alloc_pages_bulk_slow(gfp, slots, Location::caller())
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn alloc_pages_bulk_slow(&self, gfp: Gfp, slots: &mut [Option<Pages>], caller: Caller) -> usize {
         let core = self.core();
         let busy = Busy::enter();
-        core.alloc_bulk(core.owner_for(&busy, gfp).as_ref(), &busy, gfp, slots, Location::caller())
+        core.alloc_bulk(core.owner_for(&busy, gfp).as_ref(), &busy, gfp, slots, caller)
     }
 
     /// Frees as [`Handle::free_pages_bulk`] does, through the calling thread's cache.
@@ -165,11 +224,30 @@ impl Allocator {
     /// ```
     #[track_caller]
     pub fn free_pages_bulk(&self, slots: &mut [Option<Pages>]) {
-        let (core, caller) = (self.core(), Location::caller());
+        let mut blocks = blocks_of(slots);
+        let left = local::with_last(local::key_of(self.number), PutManyCached(&mut blocks));
+        if !matches!(left, Some(None)) {
+            self.free_pages_bulk_slow(left.flatten(), &mut blocks, Location::caller());
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn free_pages_bulk_slow(
+        &self,
+        left: Option<(Block, Put)>,
+        blocks: &mut impl Iterator<Item = Block>,
+        caller: Caller,
+    ) {
+        let core = self.core();
         let owner = core.owner(&Busy::enter());
         match owner {
-            Some(owner) => core.free_bulk(&owner, slots, caller),
-            None => slots.iter_mut().filter_map(Option::take).for_each(|pages| pages.free(Some(caller))),
+            Some(owner) => core.free_bulk(&owner, left, blocks, caller),
+            None => left
+                .map(|(block, _)| block)
+                .into_iter()
+                .chain(blocks)
+                .for_each(|block| Pages::put(block, Some(caller))),
         }
     }
 }

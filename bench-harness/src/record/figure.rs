@@ -161,7 +161,7 @@ pub struct Figure {
     /// The CPU of each.
     #[serde(default)]
     pub cpus: Vec<usize>,
-    /// Whether the machine has not all of these CPUs.
+    /// Whether the machine has not all of these CPUs, or, of the workload remote, not several nodes.
     #[serde(default)]
     pub simulated: bool,
     #[serde(default)]

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     environment::Environment,
     figures::{count, digits, size},
-    record::Record,
+    record::{Figure, Record},
 };
 
 /// How many losses are shown without a click.
@@ -49,21 +49,30 @@ pub(super) fn losses(record: &Record) -> Markup {
     }
 }
 
+/// The workload that is simulated on a machine with one node.
+const REMOTE: &str = "remote";
+
 /// Shows the machine, the circumstances and the commands of the runs whose figures are shown.
 pub(super) fn environment(record: &Record) -> Markup {
     let Some(first) = record.runs.first().map(|run| &run.environment) else { return html! {} };
     let commands: Vec<&Environment> = record.runs.iter().map(|run| &run.environment).collect();
     let revisions: BTreeSet<String> = commands.iter().map(|run| revision(run)).collect();
     let machines: BTreeSet<&str> = commands.iter().map(|run| run.cpu_model.as_str()).collect();
-    let simulated = record.figures.iter().any(|figure| figure.simulated);
+    let (remote, others): (Vec<&Figure>, Vec<&Figure>) = record
+        .figures
+        .iter()
+        .filter(|figure| figure.simulated)
+        .partition(|figure| figure.cell.row.workload == REMOTE);
     html! {
         section {
             h3 { "Machine and commands" }
             @if machines.len() > 1 {
                 p.warning { "The files of this record are from several machines: their figures do not belong together." }
             }
-            @if simulated {
+            @if !others.is_empty() {
                 p.warning { "Simulated: more CPUs were described than the machine has; threads took turns on those that exist." }
+            } @else if !remote.is_empty() {
+                p { "remote is simulated: all CPUs are of one node, and blocks went to another CPU of it." }
             }
             @for file in &record.cut_off {
                 p.warning { "The last line of " (file.display()) " was cut off by an interrupt and is left out." }
