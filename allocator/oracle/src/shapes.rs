@@ -8,12 +8,19 @@ use gfp::{
     zone::Grouping,
 };
 
-use crate::model::DirtyLimit;
-
 const MIB: usize = 1 << 20;
 
 /// Nodes of every machine here.
 pub(crate) const NODES: usize = 3;
+
+/// How many frames may be dirty.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum DirtyLimit {
+    /// So many hundredths of what could be.
+    Percent(u64),
+    /// So many bytes of all nodes together.
+    Bytes(u64),
+}
 
 /// A machine: how an allocator is built for a program.
 #[derive(Clone, Copy, Debug)]

@@ -33,6 +33,14 @@ pub struct ZoneSpan {
     pub online_end: Pfn,
 }
 
+#[cfg(feature = "lock-stats")]
+impl super::Zone {
+    /// Returns how often and for how long the zone's lock was held.
+    pub(crate) fn lock_stats(&self) -> crate::sync::LockStats {
+        self.areas.stats()
+    }
+}
+
 impl ZoneSpan {
     /// Returns the number of frames, those that are offline included.
     pub const fn frames(&self) -> u64 {

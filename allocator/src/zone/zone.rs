@@ -53,7 +53,7 @@ pub struct Zone {
     span: ZoneSpan,
     pub(super) max_order: Order,
     pub(super) rule: WatermarkRule,
-    areas: SpinLock<Areas>,
+    pub(super) areas: SpinLock<Areas>,
     pub(super) mirror: Mirror,
     pub(super) extent: Extent,
     pending: PendingMap,
@@ -179,12 +179,6 @@ impl Zone {
             Grouping::ByMobility => list.mobility(),
             Grouping::Disabled => Mobility::Fixed,
         }
-    }
-
-    /// Returns how often and for how long the zone's lock was held.
-    #[cfg(feature = "lock-stats")]
-    pub(crate) fn lock_stats(&self) -> crate::sync::LockStats {
-        self.areas.stats()
     }
 
     /// Returns the zone's state word.

@@ -118,10 +118,12 @@ mod tests {
         assert!(message.contains("/nowhere/at/all"), "{message}");
         let message = format!("{:#}", report(&format!("{COMMITTED} {COMMITTED} --readme x.md")).unwrap_err());
         assert!(message.contains("one record"), "{message}");
-        let message = format!(
-            "{:#}",
-            report(&format!("{COMMITTED} --readme {}/x.md", std::env::temp_dir().display())).unwrap_err()
-        );
+        // Wherever this checkout is, that folder is not above it.
+        let elsewhere = std::env::temp_dir().join(format!("report-elsewhere-{}", std::process::id()));
+        fs::create_dir_all(&elsewhere).unwrap();
+        let line = format!("{COMMITTED} --readme {}/x.md", elsewhere.display());
+        let message = format!("{:#}", report(&line).unwrap_err());
+        fs::remove_dir_all(&elsewhere).unwrap();
         assert!(message.contains("is not below"), "{message}");
     }
 }

@@ -105,7 +105,12 @@ mod tests {
         const PAGES: u32 = 1000;
         let touch = || {
             let worker = std::thread::spawn(|| {
-                std::hint::black_box(vec![1_u8; PAGES as usize * 4096]);
+                // So much memory is always new: no allocator has it in store.
+                let mut memory = Vec::<u8>::with_capacity(256 << 20);
+                for page in memory.spare_capacity_mut().chunks_mut(4096).take(PAGES as usize) {
+                    page[0].write(1);
+                }
+                std::hint::black_box(&mut memory);
             });
             worker.join().unwrap();
         };

@@ -12,6 +12,7 @@
 //! | `reserves` | what is kept for those who may not wait |
 //! | `judge` | whether an answer is one that the model allows |
 //! | `snapshot` | what zones say of themselves at one time |
+//! | `served` | what a zone must do for a request then |
 //! | `free` | every way to give a block back, and blocks with several owners |
 //! | `fragments` | pieces of pages |
 //! | `layouts` | blocks for layouts |
@@ -31,6 +32,7 @@ mod ranges;
 mod reclaimed;
 mod request;
 mod reserves;
+mod served;
 mod snapshot;
 mod trim;
 mod worker;

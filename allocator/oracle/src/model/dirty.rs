@@ -3,16 +3,10 @@
 use gfp::{gfp::ZoneType, stats::ZoneStat};
 
 use super::Model;
-use crate::{call::Counted, shapes::NODES};
-
-/// How many frames may be dirty.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum DirtyLimit {
-    /// So many hundredths of what could be.
-    Percent(u64),
-    /// So many bytes of all nodes together.
-    Bytes(u64),
-}
+use crate::{
+    call::Counted,
+    shapes::{DirtyLimit, NODES},
+};
 
 /// What is counted of each node, in the order of [`Counted::ALL`].
 pub(crate) type Counts = [[u64; 4]; NODES];

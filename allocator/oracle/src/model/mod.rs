@@ -20,10 +20,12 @@ use gfp::{
     stats::ZoneStat,
 };
 
-use crate::{call::Scope, shapes::NODES};
+use crate::{
+    call::Scope,
+    shapes::{DirtyLimit, NODES},
+};
 
 use dirty::Counts;
-pub(crate) use dirty::DirtyLimit;
 pub(crate) use fragments::{Fragments, Page};
 pub(crate) use target::{Candidates, PolicyModel, Refused, Target};
 
