@@ -2,7 +2,6 @@
 
 use super::{Asked, alloc_pages, fast::single_request};
 use crate::{
-    error::AllocError,
     frame::Block,
     gfp::Gfp,
     pcp::{Put, ThreadCache},
@@ -56,23 +55,21 @@ impl<I: Iterator<Item = Block>> Visit<ThreadCache> for PutManyCached<'_, I> {
 /// (`alloc_pages_bulk`).
 ///
 /// Takes what the cache has with one entry; then refills it as a single request would, and goes on. Stops at the first frame
-/// that cannot be had.
-///
-/// # Errors
-/// Why the frame that was next could not be had; those before were.
+/// that cannot be had, and returns how many there were: why there are no more is not told, as in the kernel.
 pub(crate) fn alloc_pages_bulk(
     asked: Asked<'_>,
     owner: &Owner<ThreadCache>,
     count: usize,
     mut got: impl FnMut(Block),
-) -> Result<(), AllocError> {
+) -> usize {
     let mut left = count;
     while left > 0 {
         left -= TakeManyCached { gfp: asked.gfp, count: left, got: &mut got }.visit(owner.enter());
         if left > 0 {
-            got(alloc_pages(asked)?);
+            let Ok(block) = alloc_pages(asked) else { break };
+            got(block);
             left -= 1;
         }
     }
-    Ok(())
+    count - left
 }

@@ -5,16 +5,15 @@ use ::core::{cell::Cell, mem, panic::Location};
 use super::{Allocator, Handle, Pages, core::Core, debug::Caller};
 use crate::{
     alloc::{Busy, PutManyCached, TakeManyCached, alloc_pages_bulk},
-    error::AllocError,
     frame::{Block, Order},
     gfp::Gfp,
     pcp::{Put, ThreadCache, local},
     sync::{Owner, Visit},
 };
 
-/// Puts what the thread's cache has into the empty places.
+/// Takes single frames into the empty places, as many as these are.
 #[inline(always)]
-fn from_cache(gfp: Gfp, slots: &mut [Option<Pages>]) -> TakeManyCached<impl FnMut(Block)> {
+fn into_places(gfp: Gfp, slots: &mut [Option<Pages>]) -> TakeManyCached<impl FnMut(Block)> {
     let count = slots.iter().filter(|slot| slot.is_none()).count();
     let mut places = slots.iter_mut().filter(|slot| slot.is_none());
     let got = move |block| {
@@ -42,29 +41,23 @@ fn fill(
     slots: &mut [Option<Pages>],
     caller: Caller,
 ) -> usize {
-    let empty = slots.iter().filter(|slot| slot.is_none()).count();
-    let (full, mut got) = (slots.len() - empty, 0);
-    let mut places = slots.iter_mut().filter(|slot| slot.is_none());
     // What is missing shows in the number that is returned, as in the kernel.
     let plain = gfp.without(Gfp::ZERO);
-    let Some(owner) = owner.filter(|_| !core.is_checked()) else {
-        // One by one: each goes to its owner by the slow path.
-        let one = || core.alloc_through(owner, plain, Order::ZERO, busy.waiting(), caller).ok();
-        places
-            .map_while(|place| one().map(|(block, _)| *place = Some(Pages::new(block))))
-            .for_each(|()| got += 1);
-        return full + got;
-    };
-    let put = |block| {
-        if let Some(place) = places.next() {
-            *place = Some(Pages::new(block));
-            got += 1;
+    let all = slots.len();
+    let TakeManyCached { count, mut got, .. } = into_places(plain, slots);
+    let filled = match owner.filter(|_| !core.is_checked()) {
+        Some(owner) => {
+            let content = Cell::default();
+            let asked = core.asked(Some(owner), plain, Order::ZERO, busy.waiting(), &content);
+            alloc_pages_bulk(asked, owner, count, got)
+        }
+        None => {
+            // One by one: each goes to its owner by the slow path.
+            let one = |_| core.alloc_through(owner, plain, Order::ZERO, busy.waiting(), caller).ok();
+            (0..count).map_while(one).map(|(block, _)| got(block)).count()
         }
     };
-    let content = Cell::default();
-    let asked = core.asked(Some(owner), plain, Order::ZERO, busy.waiting(), &content);
-    let _: Result<(), AllocError> = alloc_pages_bulk(asked, owner, empty, put);
-    full + got
+    all - count + filled
 }
 
 /// Clears the frames that came into places which were empty before.
@@ -147,7 +140,7 @@ impl Handle {
     #[doc(alias = "alloc_pages_bulk_array")]
     #[track_caller]
     pub fn alloc_pages_bulk(&self, gfp: Gfp, slots: &mut [Option<Pages>]) -> usize {
-        if is_all(from_cache(gfp, slots), |take| take.visit(self.owner().enter())) {
+        if is_all(into_places(gfp, slots), |take| take.visit(self.owner().enter())) {
             return slots.len();
         }
         self.alloc_pages_bulk_slow(gfp, slots, Location::caller())
@@ -197,7 +190,7 @@ impl Allocator {
     #[track_caller]
     pub fn alloc_pages_bulk(&self, gfp: Gfp, slots: &mut [Option<Pages>]) -> usize {
         let key = local::key_of(self.number);
-        if is_all(from_cache(gfp, slots), |take| local::with_last(key, take).unwrap_or(0)) {
+        if is_all(into_places(gfp, slots), |take| local::with_last(key, take).unwrap_or(0)) {
             return slots.len();
         }
         self.alloc_pages_bulk_slow(gfp, slots, Location::caller())

@@ -207,7 +207,7 @@ mod tests {
 
     #[test]
     fn a_reader_sees_whole_records_only() {
-        const LOOKS: usize = 1000;
+        const LOOKS: usize = 20_000;
         let owners = Arc::new(PageOwners::new(64).unwrap());
         let callers = [Location::caller(), Location::caller()];
         let masks = [Gfp::KERNEL, Gfp::ATOMIC];
