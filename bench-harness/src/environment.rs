@@ -120,7 +120,7 @@ fn output(program: &str, arguments: &[&str]) -> Option<String> {
 
 /// Returns the size of the memory in kB, where the system tells.
 pub(crate) fn memory_kb() -> Option<u64> {
-    read("/proc/meminfo").as_deref().and_then(total_memory_kb)
+    kilobytes(&read("/proc/meminfo")?, "MemTotal:")
 }
 
 /// Says whether the system gives transparent huge pages to those who ask.
@@ -176,8 +176,9 @@ fn load_averages(text: &str) -> Option<[f64; 3]> {
     Some([next()?, next()?, next()?])
 }
 
-fn total_memory_kb(meminfo: &str) -> Option<u64> {
-    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
+/// Finds a line such as `MemTotal:   123 kB` in a text of the kernel's, and returns the number.
+pub(crate) fn kilobytes(text: &str, name: &str) -> Option<u64> {
+    let line = text.lines().find_map(|line| line.strip_prefix(name))?;
     line.split_whitespace().next()?.parse().ok()
 }
 
@@ -226,7 +227,7 @@ mod tests {
         assert_eq!(parse_list(""), [] as [usize; 0]);
         assert_eq!(chosen_word("always [madvise] never"), Some("madvise"));
         assert_eq!(load_averages("0.50 1.25 2.00 1/100 77"), Some([0.5, 1.25, 2.0]));
-        assert_eq!(total_memory_kb("MemTotal:       123 kB\nMemFree: 5 kB"), Some(123));
+        assert_eq!(kilobytes("MemTotal:       123 kB\nMemFree: 5 kB", "MemTotal:"), Some(123));
     }
 
     #[test]

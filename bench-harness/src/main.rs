@@ -1,6 +1,6 @@
 //! The `gfp` command.
 
-use std::{path::Path, process::ExitCode};
+use std::process::ExitCode;
 
 use anyhow::Result;
 use bench_harness::{
@@ -60,7 +60,7 @@ fn run(command: Command) -> Result<ExitCode> {
             profile::run(&args)
         }
         Command::Bench(args) => {
-            let mut records = records(args.json.as_deref())?;
+            let mut records = JsonLines::create(args.json.as_deref())?;
             let (resume, mut record) = match &args.record {
                 Some(folder) => {
                     Resume::open(folder, &Environment::read(), &args.settings(), terminal::interrupts()?)?
@@ -73,30 +73,25 @@ fn run(command: Command) -> Result<ExitCode> {
             })
         }
         Command::Replay(args) => {
-            let mut records = records(args.json.as_deref())?;
+            let mut records = JsonLines::create(args.json.as_deref())?;
             replay::run(&args, topo::pin_order()?, &mut |record| records.write(&record))
         }
         Command::Soak(args) => {
-            let mut records = records(args.json.as_deref())?;
+            let mut records = JsonLines::create(args.json.as_deref())?;
             soak::run(&args, &mut |record| records.write(&record))
         }
         Command::Pressure(args) => {
-            let mut records = records(args.json.as_deref())?;
+            let mut records = JsonLines::create(args.json.as_deref())?;
             pressure::run(&args, &mut |record| records.write(&record))
         }
         Command::Stat(args) => {
-            let mut records = records(args.json.as_deref())?;
+            let mut records = JsonLines::create(args.json.as_deref())?;
             stat::run(&args, &mut |record| records.write(&record)).map(|()| ExitCode::SUCCESS)
         }
         Command::Compare(args) => {
-            let mut records = records(args.json.as_deref())?;
+            let mut records = JsonLines::create(args.json.as_deref())?;
             compare::run(&args, &mut |record| records.write(&record))
         }
         Command::Report(args) => report::run(&args, &rivals::bias).map(|()| ExitCode::SUCCESS),
     }
-}
-
-/// Opens the file of records, when one is asked for, with the environment as its first line.
-fn records(path: Option<&Path>) -> Result<JsonLines> {
-    JsonLines::create(path, &Environment::read())
 }

@@ -65,8 +65,7 @@ pub fn run(args: &BenchArgs, cpus: &Cpus, resume: &Resume, emit: &mut Emit<'_>) 
             "remote is simulated: all CPUs are of one node, blocks go to another CPU of it\n"
         ))?;
     }
-    let timed = !plans.is_empty();
-    if timed {
+    if !plans.is_empty() {
         print(format_args!(
             "ns per operation (one allocation with its free) and thread, median\n{}\n",
             table.head(&allocators)
@@ -75,16 +74,15 @@ pub fn run(args: &BenchArgs, cpus: &Cpus, resume: &Resume, emit: &mut Emit<'_>) 
 
     let mut rows = Vec::new();
     let mut failed = false;
-    let mut left = plans.len();
-    for plan in plans {
+    for &plan in &plans {
         if resume.is_interrupted() {
+            let left = plans.len() - rows.len();
             progress.finish();
             print(format_args!(
                 "interrupted: the same command goes on with the {left} rows that are left\n"
             ))?;
             return Ok(ExitCode::from(INTERRUPTED));
         }
-        left -= 1;
         let row = RowOf { args, plan, cpus, allocators: &allocators };
         let figures = row.measure(counters.as_mut(), &mut progress)?;
         let cells = cells(&allocators, &figures);
@@ -104,7 +102,7 @@ pub fn run(args: &BenchArgs, cpus: &Cpus, resume: &Resume, emit: &mut Emit<'_>) 
     }
     progress.finish();
 
-    if timed {
+    if !rows.is_empty() {
         print(format_args!(
             "\nmillion operations per second, all threads together, median\n{}\n",
             table.head_of_figures(&allocators)

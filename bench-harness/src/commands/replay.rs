@@ -148,14 +148,7 @@ fn run_passes(
 impl ReplayArgs {
     /// Reads the snapshot, if one was given.
     fn snapshot(&self) -> Result<Option<Snapshot>> {
-        let Some(path) = &self.prefill else { return Ok(None) };
-        if let Some(other) = self.allocator.iter().find(|name| !rivals::OURS.contains(&name.as_str())) {
-            bail!(
-                "only gfp can be prefilled, not {other}: leave out --prefill, or name {}",
-                rivals::OURS.join(", ")
-            );
-        }
-        Snapshot::read(path).map(Some)
+        self.prefill.as_deref().map(Snapshot::read).transpose()
     }
 }
 
@@ -222,13 +215,16 @@ impl Visitor for Join<'_> {
         B: Send + 'static,
         for<'a> R::Thread<'a>: RivalThread<Block = B>,
     {
-        let filled = match (self.race.snapshot, rival.as_gfp()) {
-            (Some(snapshot), Some(allocator)) => Some(prefill::fill(allocator, snapshot)?),
-            (Some(_), None) => {
-                bail!("{} is not one allocator of gfp, which could be prefilled", rival.name())
-            }
-            (None, _) => None,
+        let fill = |snapshot| match rival.as_gfp() {
+            Some(allocator) => prefill::fill(allocator, snapshot),
+            None => bail!(
+                "only gfp can be prefilled, not {}: leave out --prefill, or name {} or {}",
+                rival.name(),
+                rivals::GFP,
+                rivals::WITHOUT_HANDLE
+            ),
         };
+        let filled = self.race.snapshot.map(fill).transpose()?;
         self.race.prefilled.set(filled.as_ref().map(Prefilled::used_frames));
         thread::scope(|scope| {
             let mut contestant = Contestant::start(scope, &rival, self.race.job);
@@ -247,8 +243,9 @@ mod tests {
     use super::{super::testing, *};
 
     fn replay(line: &str) -> (Result<ExitCode>, Vec<Value>) {
-        let words =
-            line.replace("TRACE", concat!(env!("CARGO_MANIFEST_DIR"), "/traces/python-startup.ftrace.gz"));
+        let words = line
+            .replace("TRACE", concat!(env!("CARGO_MANIFEST_DIR"), "/traces/python-startup.ftrace.gz"))
+            .replace("SNAPSHOT", concat!(env!("CARGO_MANIFEST_DIR"), "/traces/24-gib-vm.pagetypeinfo"));
         let args: ReplayArgs = testing::parse(&words).unwrap();
         let passes = Passes { least: 2, most: 2, ..Passes::default() };
         testing::with_records(|emit| run_passes(&args, Cpus::allowed().unwrap(), passes, emit))
@@ -317,9 +314,8 @@ mod tests {
 
     #[test]
     fn a_prefilled_arena_is_of_the_snapshots_size_and_serves_the_trace() {
-        let line = "TRACE --allocator gfp,gfp-tls --threads 1 --timeline --prefill SNAPSHOT";
-        let snapshot = concat!(env!("CARGO_MANIFEST_DIR"), "/traces/24-gib-vm.pagetypeinfo");
-        let (result, records) = replay(&line.replace("SNAPSHOT", snapshot));
+        let (result, records) =
+            replay("TRACE --allocator gfp,gfp-tls --threads 1 --timeline --prefill SNAPSHOT");
         assert_eq!(result.unwrap(), ExitCode::SUCCESS);
         assert!(records[0]["arena_bytes"].as_u64().unwrap() > 1 << 30);
         assert!(records[0]["prefilled_frames"].as_u64().unwrap() > 0);
@@ -328,7 +324,8 @@ mod tests {
 
     #[test]
     fn only_gfp_is_prefilled_and_only_without_an_arena_of_another_size() {
-        let message = replay("TRACE --allocator gfp,glibc --prefill /dev/null").0.unwrap_err().to_string();
+        let refused = replay("TRACE --allocator gfp,glibc --prefill SNAPSHOT").0;
+        let message = refused.unwrap_err().to_string();
         assert!(message.contains("not glibc"), "{message}");
         let message =
             testing::parse::<ReplayArgs>("TRACE --prefill /dev/null --arena 1G").unwrap_err().to_string();

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use hdrhistogram::Histogram;
 use quanta::Clock;
+use serde::{Deserialize, Serialize};
 
 use super::{Calibration, Cpus, Fault, Plan, Team};
 use crate::rival::{Request, Rival, RivalThread};
@@ -23,8 +24,8 @@ const LENGTH: Duration = Duration::from_millis(200);
 /// The longest time that is told from longer ones: 18 minutes.
 const MAX_NS: u64 = 1 << 40;
 
-/// What share of operations took no longer than so many nanoseconds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What share of operations took no longer than so many nanoseconds; in records, too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Quantiles {
     /// How many operations were timed.
     pub count: u64,

@@ -1,6 +1,7 @@
 //! What the locks of gfp's zones went through, in a build that counts it.
 
 use gfp::Allocator;
+use serde::{Deserialize, Serialize};
 
 /// Counts since the allocator was built, all zones together.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -28,8 +29,8 @@ impl Locks {
     }
 }
 
-/// What 1000 operations cost the zones' locks.
-#[derive(Clone, Copy, Debug, PartialEq)]
+/// What 1000 operations cost the zones' locks; in records, too.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LockUse {
     /// How often one was taken.
     pub acquired: f64,

@@ -2,6 +2,10 @@
 
 use std::fs;
 
+use serde::{Deserialize, Serialize};
+
+use crate::environment::kilobytes;
+
 /// What of the process is resident.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Resident(Option<u64>);
@@ -13,7 +17,7 @@ impl Resident {
         // Exact, where the count in statm may be off by what each thread has not added to it yet.
         let rollup = fs::read_to_string("/proc/self/smaps_rollup").ok();
         let status = || fs::read_to_string("/proc/self/status").ok();
-        Self(rollup.and_then(|text| kib(&text, "Rss:")).or_else(|| kib(&status()?, "VmRSS:")))
+        Self(rollup.and_then(|text| bytes(&text, "Rss:")).or_else(|| bytes(&status()?, "VmRSS:")))
     }
 
     /// Returns how many bytes more are resident than earlier, if any.
@@ -23,14 +27,14 @@ impl Resident {
     }
 }
 
-/// Finds a line of a number of KiB, and returns it in bytes.
-fn kib(text: &str, name: &str) -> Option<u64> {
-    let line = text.lines().find_map(|line| line.strip_prefix(name))?;
-    line.split_whitespace().next()?.parse::<u64>().ok()?.checked_mul(1024)
+/// Finds a line of the kernel's that has a size, and returns that in bytes.
+fn bytes(text: &str, name: &str) -> Option<u64> {
+    kilobytes(text, name)?.checked_mul(1024)
 }
 
-/// What an allocator took, in bytes; what is not known is absent.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// What an allocator took, in bytes; what is not known is absent. In records, too.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Footprint {
     /// The arena of gfp: address space, of which only what was touched is resident.
     pub arena_bytes: Option<u64>,
@@ -60,7 +64,7 @@ mod tests {
 
     #[test]
     fn the_kernels_lines_are_found() {
-        assert_eq!(kib("55-66 ---p\nRss:      12 kB\nPss: 7 kB\n", "Rss:"), Some(12 << 10));
-        assert_eq!(kib("VmHWM: 1 kB\n", "VmRSS:"), None);
+        assert_eq!(bytes("55-66 ---p\nRss:      12 kB\nPss: 7 kB\n", "Rss:"), Some(12 << 10));
+        assert_eq!(bytes("VmHWM: 1 kB\n", "VmRSS:"), None);
     }
 }

@@ -4,7 +4,10 @@ use std::fmt;
 
 use serde::Deserialize;
 
-use crate::rivals::OURS;
+use crate::{
+    measure::{Footprint, LockUse, Quantiles},
+    rivals::is_ours,
+};
 
 /// What figures that were measured beside each other have in common.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
@@ -75,12 +78,6 @@ impl Cell {
     }
 }
 
-/// Tells whether an allocator's name is that of gfp, in any form.
-#[must_use]
-pub fn is_ours(allocator: &str) -> bool {
-    allocator == OURS[0] || allocator.strip_prefix(OURS[0]).is_some_and(|rest| rest.starts_with('-'))
-}
-
 /// The median and the extremes of a set of samples, in nanoseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
 pub struct Spread {
@@ -90,50 +87,6 @@ pub struct Spread {
     pub median: f64,
     /// The largest sample.
     pub max: f64,
-}
-
-/// How long single operations took, in nanoseconds, the clock's own cost included.
-#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
-pub struct Latency {
-    /// How many operations were timed.
-    pub count: u64,
-    /// The median.
-    pub p50: f64,
-    /// 90 % took no longer.
-    pub p90: f64,
-    /// 99 % took no longer.
-    pub p99: f64,
-    /// 99.9 % took no longer.
-    pub p999: f64,
-    /// 99.99 % took no longer.
-    pub p9999: f64,
-    /// The longest.
-    pub max: f64,
-}
-
-/// What the locks of gfp's zones went through, a 1000 operations.
-#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
-pub struct Lock {
-    /// How often they were taken.
-    pub acquired: f64,
-    /// How often somebody else had them.
-    pub contended: f64,
-    /// For how many nanoseconds they were held.
-    pub held_ns: f64,
-}
-
-/// What an allocator needs besides the blocks, in bytes, where it is known.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize)]
-#[serde(default)]
-pub struct Memory {
-    /// Its own data about the arena.
-    pub metadata_bytes: Option<u64>,
-    /// The arena.
-    pub arena_bytes: Option<u64>,
-    /// What of the process was resident when the blocks were in use.
-    pub rss_bytes: Option<u64>,
-    /// The same after the blocks were freed and the allocator asked to give memory back.
-    pub rss_after_trim_bytes: Option<u64>,
 }
 
 /// What came of a measurement.
@@ -178,13 +131,13 @@ pub struct Figure {
     pub mops_per_s: Option<f64>,
     /// How long single operations took.
     #[serde(default)]
-    pub latency_ns: Option<Latency>,
+    pub latency_ns: Option<Quantiles>,
     /// What the zones' locks went through.
     #[serde(default)]
-    pub lock: Option<Lock>,
+    pub lock: Option<LockUse>,
     /// What the allocator needs besides the blocks.
     #[serde(default)]
-    pub memory: Option<Memory>,
+    pub memory: Option<Footprint>,
 }
 
 impl Figure {

@@ -18,20 +18,16 @@ pub struct JsonLines {
 }
 
 impl JsonLines {
-    /// Creates the file, replacing an old one, and writes the environment as its first line.
+    /// Creates the file, replacing an old one, and writes the environment as its first line, which is read only if there is a file.
     ///
     /// # Errors
     ///
     /// When the file cannot be created or written; the message names it.
-    pub fn create(path: Option<&Path>, environment: &Environment) -> Result<Self> {
-        let file = path
-            .map(|path| {
-                let file = File::create(path).with_context(|| format!("cannot create {}", path.display()))?;
-                Ok::<_, anyhow::Error>((path.to_owned(), file))
-            })
-            .transpose()?;
-        let mut lines = Self { file };
-        lines.write(&environment.record())?;
+    pub fn create(path: Option<&Path>) -> Result<Self> {
+        let Some(path) = path else { return Ok(Self::default()) };
+        let file = File::create(path).with_context(|| format!("cannot create {}", path.display()))?;
+        let mut lines = Self { file: Some((path.to_owned(), file)) };
+        lines.write(&Environment::read().record())?;
         Ok(lines)
     }
 
@@ -76,8 +72,7 @@ mod tests {
     #[test]
     fn the_environment_comes_first_and_each_record_is_a_line() {
         let path = std::env::temp_dir().join(format!("json-lines-{}.jsonl", std::process::id()));
-        let environment = Environment::read();
-        let mut lines = JsonLines::create(Some(&path), &environment).unwrap();
+        let mut lines = JsonLines::create(Some(&path)).unwrap();
         lines.write(&json!({"kind": "bench", "text": "two\nlines"})).unwrap();
         let text = fs::read_to_string(&path).unwrap();
         fs::remove_file(&path).unwrap();
@@ -90,12 +85,12 @@ mod tests {
     #[test]
     fn an_error_names_the_file() {
         let path = Path::new("/nowhere/at/all.jsonl");
-        let error = JsonLines::create(Some(path), &Environment::read()).unwrap_err();
+        let error = JsonLines::create(Some(path)).unwrap_err();
         assert!(format!("{error:#}").contains("/nowhere/at/all.jsonl"), "{error:#}");
     }
 
     #[test]
     fn without_a_file_records_are_dropped() {
-        JsonLines::create(None, &Environment::read()).unwrap().write(&json!({})).unwrap();
+        JsonLines::create(None).unwrap().write(&json!({})).unwrap();
     }
 }

@@ -12,7 +12,7 @@ mod reader;
 mod replay;
 mod resume;
 
-pub use figure::{Cell, Figure, Latency, Lock, Memory, Outcome, Row, Spread, is_ours};
+pub use figure::{Cell, Figure, Outcome, Row, Spread};
 pub use fragmentation::{Blocks, Fragmentation, FragmentationPoint, Pageblock};
 pub use json_lines::JsonLines;
 pub use pressure::{Moment, Pressure, Requests, Zone};

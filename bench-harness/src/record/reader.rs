@@ -7,6 +7,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail, ensure};
+use itertools::Itertools;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -154,13 +155,7 @@ impl Record {
         let series = self.fragmentation.iter().map(|series| &series.allocator);
         let replays = self.replays.iter().map(|replay| &replay.allocator);
         let timelines = self.timelines.iter().map(|timeline| &timeline.allocator);
-        let mut names: Vec<&str> = Vec::new();
-        for name in figures.chain(series).chain(replays).chain(timelines) {
-            if !names.contains(&name.as_str()) {
-                names.push(name);
-            }
-        }
-        names
+        figures.chain(series).chain(replays).chain(timelines).map(String::as_str).unique().collect()
     }
 }
 

@@ -9,6 +9,7 @@
 //! | `placement` | how many 2 MiB blocks the live memory is spread over, ours and the kernel's |
 //! | [`Timeline`] | the same while the trace goes on, and the largest block that could be had |
 //! | `occupancy` | which frames are in use |
+//! | `bits` | frames as bits |
 //! | [`prefill`] | an arena that is as fragmented as the kernel's memory was |
 //! | `contestant` | an allocator's threads, which wait between passes |
 //! | [`measure`] | the passes of one or more allocators, interleaved |
@@ -20,6 +21,7 @@
 //! a second figure honours it. Each pass begins with nothing allocated and ends by freeing, untimed, what the trace
 //! left allocated.
 
+mod bits;
 mod contestant;
 mod measure;
 mod occupancy;

@@ -2,6 +2,8 @@
 
 use std::{collections::HashMap, ops::Range};
 
+use super::bits::bits_of;
+
 /// The largest order that is looked for: 4 MiB, as kernels have it.
 pub(super) const MAX_ORDER: u32 = 10;
 const BLOCK_FRAMES: u64 = 1 << MAX_ORDER;
@@ -41,14 +43,8 @@ impl Occupancy {
     }
 
     fn visit(&mut self, frames: Range<u64>, visit: impl Fn(&mut u64, u64)) {
-        let mut frame = frames.start;
-        while frame < frames.end {
-            let end = frames.end.min((frame / 64 + 1) * 64);
-            let word = &mut self.blocks.entry(frame / BLOCK_FRAMES).or_default()
-                [(frame % BLOCK_FRAMES / 64) as usize];
-            let bits = u64::MAX >> (64 - (end - frame)) << (frame % 64);
-            visit(word, bits);
-            frame = end;
+        for (block, word, bits) in bits_of::<WORDS>(frames) {
+            visit(&mut self.blocks.entry(block).or_default()[word], bits);
         }
     }
 

@@ -8,7 +8,7 @@ use std::{
     },
 };
 
-use super::{pace::Pace, plan::Step, play::Slots};
+use super::{bits::bits_of, pace::Pace, plan::Step, play::Slots};
 use crate::{
     rival::{Request, RivalThread, Zeroing},
     trace::Op,
@@ -56,7 +56,7 @@ impl Verified {
 /// It works for an arena as for blocks anywhere in the address space: a bitmap for each 2 MiB that was ever used.
 #[derive(Debug)]
 pub(super) struct LiveFrames {
-    shards: Vec<Mutex<HashMap<usize, Bitmap>>>,
+    shards: Vec<Mutex<HashMap<u64, Bitmap>>>,
     alignment: Alignment,
 }
 
@@ -69,8 +69,12 @@ enum Alignment {
     Frame,
 }
 
-/// 512 frames, a bit each.
-type Bitmap = [u64; 8];
+/// How many locks bitmaps are under.
+const SHARDS: u64 = 64;
+/// Words of a bitmap: 512 frames.
+const WORDS: usize = 8;
+/// A bit for each frame.
+type Bitmap = [u64; WORDS];
 
 /// What [`LiveFrames::claim`] found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,7 +87,7 @@ impl LiveFrames {
     /// Knows no live frame yet. `base` is the arena's, where there is one.
     pub(super) fn new(base: Option<usize>) -> Self {
         let alignment = if base.is_some() { Alignment::Size } else { Alignment::Frame };
-        Self { shards: (0..64).map(|_| Mutex::default()).collect(), alignment }
+        Self { shards: (0..SHARDS).map(|_| Mutex::default()).collect(), alignment }
     }
 
     fn is_aligned(&self, address: usize, order: u8) -> bool {
@@ -96,31 +100,26 @@ impl LiveFrames {
     /// Marks the frames of a block as live, and tells whether one already was.
     fn claim(&self, address: usize, order: u8) -> Claim {
         let mut claim = Claim::Free;
-        self.for_frames(address, order, |word, bit| {
-            if *word & bit != 0 {
+        self.for_frames(address, order, |word, bits| {
+            if *word & bits != 0 {
                 claim = Claim::Overlap;
             }
-            *word |= bit;
+            *word |= bits;
         });
         claim
     }
 
     /// Marks the frames of a block as not live.
     fn release(&self, address: usize, order: u8) {
-        self.for_frames(address, order, |word, bit| *word &= !bit);
+        self.for_frames(address, order, |word, bits| *word &= !bits);
     }
 
     fn for_frames(&self, address: usize, order: u8, mut visit: impl FnMut(&mut u64, u64)) {
-        let (mut frame, end) = (address / FRAME, address / FRAME + (1 << order));
-        while frame < end {
-            let chunk = frame / 512;
-            let chunk_end = end.min((chunk + 1) * 512);
-            let mut shard = self.shards[chunk % self.shards.len()].lock().expect("a replay thread panicked");
-            let bitmap = shard.entry(chunk).or_default();
-            for frame in frame..chunk_end {
-                visit(&mut bitmap[frame % 512 / 64], 1 << (frame % 64));
-            }
-            frame = chunk_end;
+        let first = (address / FRAME) as u64;
+        for (chunk, word, bits) in bits_of::<WORDS>(first..first + (1 << order)) {
+            let shard = &self.shards[(chunk % SHARDS) as usize];
+            let mut shard = shard.lock().expect("a replay thread panicked");
+            visit(&mut shard.entry(chunk).or_default()[word], bits);
         }
     }
 }

@@ -21,7 +21,7 @@ pub(super) fn section(view: &View<'_>) -> Section {
             }
             details {
                 summary { "Memory" }
-                (table(&["workload, order", "threads", "allocator", "arena", "own data", "resident", "after trim"], &memory))
+                (table(&["workload, order", "threads", "allocator", "arena", "resident", "after trim"], &memory))
             }
         }
         @if !locks.is_empty() {
@@ -44,7 +44,7 @@ fn head(view: &View<'_>, figure: &Figure) -> Vec<Markup> {
 
 fn memory(view: &View<'_>, figure: &Figure) -> Option<Vec<Markup>> {
     let memory = figure.memory?;
-    let fields = [memory.arena_bytes, memory.metadata_bytes, memory.rss_bytes, memory.rss_after_trim_bytes];
+    let fields = [memory.arena_bytes, memory.rss_bytes, memory.rss_after_trim_bytes];
     let mut line = head(view, figure);
     line.extend(fields.map(|bytes| cell(bytes.map_or_else(|| "–".into(), size))));
     fields.iter().any(Option::is_some).then_some(line)

@@ -2,12 +2,12 @@
 
 use crate::{
     figures::{digits, real, time},
-    record::{Figure, FragmentationPoint, Outcome, Record, Row, is_ours},
-    rivals::{EMPTY, OURS},
+    record::{Figure, FragmentationPoint, Outcome, Record, Row},
+    rivals::{GFP, is_rival},
 };
 
 /// The allocator that is judged.
-pub(super) const JUDGED: &str = OURS[0];
+pub(super) const JUDGED: &str = GFP;
 
 /// A sentence about gfp that nobody likes to read.
 #[derive(Clone, Debug, PartialEq)]
@@ -40,11 +40,6 @@ impl Verdict<'_> {
     pub(super) fn is_met(&self) -> Option<bool> {
         Some(self.ratio? <= self.aim?)
     }
-}
-
-/// Tells whether an allocator is a rival: not gfp in any form, and not what allocates nothing.
-pub(super) fn is_rival(allocator: &str) -> bool {
-    allocator != EMPTY && !is_ours(allocator)
 }
 
 /// Returns what gfp's time divided by the best rival's is to be at the most, on one and two threads.
@@ -137,13 +132,14 @@ fn latency_lost(row: &[&Figure]) -> Option<Loss> {
         .iter()
         .filter(|figure| counts(key, &figure.cell.allocator))
         .filter_map(|figure| Some((figure.cell.allocator.as_str(), tail(figure)?)))
-        .min_by(|left, right| left.1.total_cmp(&right.1))?;
+        .min_by_key(|&(_, ns)| ns)?;
     let ours = tail(ours)?;
     (ours > best).then(|| Loss {
         what: format!("{key}: p99.9 of single operations"),
-        ours: nanoseconds(ours),
-        theirs: format!("{} ({name})", nanoseconds(best)),
-        ratio: Some(ours / best),
+        ours: time(ours),
+        theirs: format!("{} ({name})", time(best)),
+        #[expect(clippy::cast_precision_loss, reason = "times are far below 2^52 ns")]
+        ratio: Some(ours as f64 / best as f64),
     })
 }
 
@@ -203,12 +199,6 @@ fn fragmentation_lost(record: &Record) -> Option<Loss> {
         theirs: format!("{} ({name})", digits(best)),
         ratio: (best > 0.0).then(|| ours / best),
     })
-}
-
-/// Writes nanoseconds of a histogram in the unit that suits them.
-pub(super) fn nanoseconds(ns: f64) -> String {
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a time that was measured")]
-    time(ns.round() as u64)
 }
 
 /// Returns a file's name without its folder.

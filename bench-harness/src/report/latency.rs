@@ -4,24 +4,26 @@ use anyhow::Result;
 use maud::{Markup, html};
 
 use super::{
-    judge::{JUDGED, nanoseconds},
+    judge::JUDGED,
     plot::{Axis, Facet, Lines, Series, Stroke, facets},
     section::{Content, Section, View, cell, table},
 };
 use crate::{
-    figures::{count, real},
-    record::{Figure, Latency},
+    figures::{count, real, time},
+    measure::Quantiles,
+    record::Figure,
 };
 
 const QUANTILES: [&str; 6] = ["50 %", "90 %", "99 %", "99.9 %", "99.99 %", "max"];
 
-fn quantiles(latency: &Latency) -> [f64; 6] {
-    [latency.p50, latency.p90, latency.p99, latency.p999, latency.p9999, latency.max]
+#[expect(clippy::cast_precision_loss, reason = "times are far below 2^52 ns")]
+fn quantiles(latency: &Quantiles) -> [f64; 6] {
+    latency.times().map(|(_, ns)| ns as f64)
 }
 
 /// Makes the section.
 pub(super) fn section(view: &View<'_>) -> Result<Section> {
-    let rows: Vec<Vec<(&Figure, Latency)>> = view
+    let rows: Vec<Vec<(&Figure, Quantiles)>> = view
         .record
         .rows()
         .into_iter()
@@ -36,7 +38,7 @@ pub(super) fn section(view: &View<'_>) -> Result<Section> {
     })
 }
 
-fn content(view: &View<'_>, rows: &[Vec<(&Figure, Latency)>]) -> Result<Content> {
+fn content(view: &View<'_>, rows: &[Vec<(&Figure, Quantiles)>]) -> Result<Content> {
     let values = rows.iter().flatten().flat_map(|(_, latency)| quantiles(latency));
     let y = Axis::logarithmic("ns", values);
     let mut named: Vec<&str> = Vec::new();
@@ -58,7 +60,7 @@ fn content(view: &View<'_>, rows: &[Vec<(&Figure, Latency)>]) -> Result<Content>
                 points: points.collect(),
             });
             let mut line: Vec<Markup> = vec![cell(&title), cell(allocator)];
-            line.extend(quantiles(latency).map(|ns| cell(nanoseconds(ns))));
+            line.extend(latency.times().map(|(_, ns)| cell(time(ns))));
             lines.push(line);
         }
         let x = Axis::named("share of operations that take no longer", QUANTILES.map(str::to_owned).to_vec());

@@ -3,6 +3,7 @@
 use std::{collections::BTreeSet, fmt::Write};
 
 use anyhow::{Context, Result, ensure};
+use itertools::Itertools;
 
 use super::{
     judge::{JUDGED, judge},
@@ -14,7 +15,7 @@ use super::{
 use crate::{
     figures::count,
     record::{Figure, Record},
-    rivals::OURS,
+    rivals::WITHOUT_HANDLE,
 };
 
 const BEGIN: &str = "<!-- results:begin -->";
@@ -70,13 +71,7 @@ fn table(view: &View<'_>, rows: &[Vec<&Figure>], threads: &[usize]) -> String {
         _ = write!(head, " {}: {JUDGED} | without a handle | best rival |", count(threads, "thread"));
         rule += "---|---|---|";
     }
-    let mut tasks: Vec<String> = Vec::new();
-    for row in rows {
-        let task = view.task(&row[0].cell.row);
-        if !tasks.contains(&task) {
-            tasks.push(task);
-        }
-    }
+    let tasks = rows.iter().map(|row| view.task(&row[0].cell.row)).unique();
     let mut text = format!("{head}\n{rule}\n");
     for task in tasks {
         let mut line = format!("| {task} |");
@@ -93,7 +88,7 @@ fn table(view: &View<'_>, rows: &[Vec<&Figure>], threads: &[usize]) -> String {
             let best = judge(row).and_then(|verdict| verdict.best);
             let best = best
                 .map_or_else(|| "–".into(), |(name, ns)| format!("{} ({name})", crate::figures::digits(ns)));
-            _ = write!(line, " {} | {} | {best} |", of(JUDGED), of(OURS[1]));
+            _ = write!(line, " {} | {} | {best} |", of(JUDGED), of(WITHOUT_HANDLE));
         }
         text += &line;
         text.push('\n');

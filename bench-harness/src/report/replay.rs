@@ -40,7 +40,6 @@ fn race(replay: &Replay) -> String {
 fn text(replays: &[Replay]) -> Markup {
     let lines: Vec<Vec<Markup>> = replays
         .iter()
-        .clone()
         .map(|replay| {
             let [ours_blocks, kernel_blocks] = pair(replay.blocks_2m);
             let [ours_mixed, kernel_mixed] = pair(replay.mixed_blocks_2m);

@@ -3,16 +3,18 @@
 use std::collections::BTreeSet;
 
 use anyhow::Result;
+use itertools::Itertools;
 use maud::{Markup, html};
 
 use super::{
-    judge::{JUDGED, is_rival},
+    judge::JUDGED,
     plot::{Axis, Facet, Lines, Plot, Series, Stroke, facets},
     section::{Content, Section, View, cell, table},
 };
 use crate::{
     figures::{digits, real},
     record::Figure,
+    rivals::is_rival,
 };
 
 /// Makes the section.
@@ -49,14 +51,7 @@ impl<'a> Task<'a> {
     }
 
     fn allocators(&self) -> Vec<&'a str> {
-        let mut names = Vec::new();
-        for figure in &self.figures {
-            let name = figure.cell.allocator.as_str();
-            if !names.contains(&name) {
-                names.push(name);
-            }
-        }
-        names
+        self.figures.iter().map(|figure| figure.cell.allocator.as_str()).unique().collect()
     }
 
     fn threads(&self) -> BTreeSet<usize> {

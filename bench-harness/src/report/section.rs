@@ -1,5 +1,6 @@
 //! The parts of a page.
 
+use itertools::Itertools;
 use maud::{Markup, PreEscaped, html};
 
 use super::{
@@ -52,12 +53,7 @@ impl View<'_> {
 
     /// Returns the legend of these allocators, each once, gfp first.
     pub(super) fn legend(&self, allocators: &[&str]) -> Vec<(String, Colour)> {
-        let mut names: Vec<&str> = Vec::new();
-        for &name in allocators {
-            if !names.contains(&name) {
-                names.push(name);
-            }
-        }
+        let mut names: Vec<&str> = allocators.iter().copied().unique().collect();
         names.sort_by_key(|&name| name != JUDGED);
         names.into_iter().map(|name| (name.to_owned(), self.palette.of(name))).collect()
     }

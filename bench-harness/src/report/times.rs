@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use anyhow::Result;
+use itertools::Itertools;
 use maud::{Markup, html};
 
 use super::{
@@ -110,12 +111,9 @@ fn ratios(view: &View<'_>, rows: &[Vec<&Figure>]) -> Markup {
 
 /// Makes the table of everything that was measured.
 fn all(view: &View<'_>, rows: &[Vec<&Figure>]) -> Markup {
-    let mut allocators: Vec<&str> = Vec::new();
-    for figure in &view.record.figures {
-        if !allocators.contains(&figure.cell.allocator.as_str()) {
-            allocators.push(&figure.cell.allocator);
-        }
-    }
+    let figures = &view.record.figures;
+    let allocators: Vec<&str> =
+        figures.iter().map(|figure| figure.cell.allocator.as_str()).unique().collect();
     let mut head = vec!["workload, order", "threads"];
     head.extend(&allocators);
     let lines: Vec<Vec<Markup>> = rows

@@ -32,8 +32,11 @@ use crate::rival::{Rival, RivalThread};
 /// The harness's own cost: an allocator whose blocks are not memory. Nothing may read or write them.
 pub const EMPTY: &str = "empty";
 
-/// The names that are gfp itself; every other one but [`EMPTY`] is a rival of it.
-pub const OURS: [&str; 4] = ["gfp", "gfp-tls", PER_NODE, "gfp-slow"];
+/// gfp, each thread with a handle.
+pub const GFP: &str = "gfp";
+
+/// gfp without handles.
+pub const WITHOUT_HANDLE: &str = "gfp-tls";
 
 /// gfp with an allocator for each node; only on request, as it makes sense on several nodes only.
 pub const PER_NODE: &str = "gfp-node";
@@ -136,6 +139,18 @@ registry! {
     on_request:
     "gfp-node": per_node::BIAS => PerNode::new(memory)?;
     "gfp-slow": slow::BIAS => Slow::new("gfp-slow", WithHandle::new(memory)?, &WithHandle::new(Memory::from(64 << 20))?);
+}
+
+/// Tells whether a name is that of gfp, in any form.
+#[must_use]
+pub fn is_ours(allocator: &str) -> bool {
+    allocator.strip_prefix(GFP).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
+}
+
+/// Tells whether an allocator is a rival: not gfp in any form, and not what allocates nothing.
+#[must_use]
+pub fn is_rival(allocator: &str) -> bool {
+    allocator != EMPTY && !is_ours(allocator)
 }
 
 /// Checks that every name is an allocator of this build.

@@ -19,6 +19,7 @@ use std::str::FromStr;
 use anyhow::{Context, Result, ensure};
 
 use super::touch::{LINE_BYTES, Touch};
+use crate::environment::parse_list;
 
 /// What the live blocks fit into.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -152,7 +153,7 @@ impl Caches {
                 continue;
             }
             let Some(bytes) = read(index, "size").and_then(|size| kibibytes(&size)) else { continue };
-            let cpus = read(index, "shared_cpu_map").map_or(1, |map| ones(&map).max(1));
+            let cpus = read(index, "shared_cpu_list").map_or(1, |list| parse_list(&list).len().max(1));
             match level.trim() {
                 "1" => caches.l1 = Cache { bytes, cpus },
                 "2" => caches.l2 = Cache { bytes, cpus },
@@ -168,11 +169,6 @@ impl Caches {
 fn kibibytes(size: &str) -> Option<usize> {
     let number: usize = size.trim().strip_suffix('K')?.parse().ok()?;
     number.checked_mul(1024).filter(|&bytes| bytes > 0)
-}
-
-/// Counts the ones of a mask in hexadecimal digits, with commas.
-fn ones(mask: &str) -> usize {
-    mask.chars().filter_map(|digit| digit.to_digit(16)).map(|digit| digit.count_ones() as usize).sum()
 }
 
 #[cfg(test)]
@@ -215,17 +211,17 @@ mod tests {
     #[test]
     fn the_systems_files_are_read_and_what_they_lack_is_assumed() {
         let file = |index, file: &str| {
-            let [level, kind, size, map] = *[
-                ["1", "Data", "48K", "00000000,00000003"],
-                ["1", "Instruction", "64K", "3"],
-                ["2", "Unified", "2048K", "3"],
+            let [level, kind, size, list] = *[
+                ["1", "Data", "48K", "0-1"],
+                ["1", "Instruction", "64K", "0-1"],
+                ["2", "Unified", "2048K", "0-1"],
             ]
             .get(index)?;
             let text = match file {
                 "level" => level,
                 "type" => kind,
                 "size" => size,
-                _ => map,
+                _ => list,
             };
             Some(format!("{text}\n"))
         };

@@ -49,8 +49,8 @@ pub(crate) fn record() -> String {
                     (9, 4) => "\"ns_per_op_above\":123456.7".to_owned(),
                     (10, 2) => "\"failed\":\"a request was refused\"".to_owned(),
                     _ => format!(
-                        "\"ns_per_op\":{{\"min\":{},\"median\":{ns},\"max\":{}}},\"mops_per_s\":{},\"latency_ns\":{{\"count\":100000,\"p50\":{ns},\
-                         \"p90\":{},\"p99\":{},\"p999\":{},\"p9999\":{},\"max\":{}}},\"memory\":{{\"metadata_bytes\":1000000,\"arena_bytes\":4294967296,\
+                        "\"ns_per_op\":{{\"min\":{},\"median\":{ns},\"max\":{}}},\"mops_per_s\":{},\"latency_ns\":{{\"count\":100000,\"p50\":{ns:.0},\
+                         \"p90\":{:.0},\"p99\":{:.0},\"p999\":{:.0},\"p9999\":{:.0},\"max\":{:.0}}},\"memory\":{{\"arena_bytes\":4294967296,\
                          \"rss_bytes\":300000000,\"rss_after_trim_bytes\":20000000}},\"lock\":{{\"acquired\":15.6,\"contended\":0.2,\"held_ns\":900.5}}",
                         ns * 0.8,
                         ns * 1.7,

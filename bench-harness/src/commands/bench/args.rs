@@ -222,8 +222,7 @@ impl BenchArgs {
             self.allocator.iter().map(String::as_str).collect()
         };
         if self.per_node && !names.contains(&rivals::PER_NODE) {
-            let after_gfp =
-                names.iter().rposition(|name| rivals::OURS.contains(name)).map_or(0, |last| last + 1);
+            let after_gfp = names.iter().rposition(|name| rivals::is_ours(name)).map_or(0, |last| last + 1);
             names.insert(after_gfp, rivals::PER_NODE);
         }
         Ok(names)

@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::row::Figure;
 use super::table::million_ops_per_second;
-use crate::measure::{Cpus, Fault, Footprint, LockUse, Placement, Plan, Quantiles, Seating, Summary};
+use crate::measure::{Cpus, Fault, Placement, Plan, Seating, Summary};
 use crate::record::Row;
 
 /// Where the threads of a row were.
@@ -58,18 +58,13 @@ fn measured(record: &mut Value, plan: Plan, figure: &Figure) {
     record["mops_per_s"] = json!(million_ops_per_second(plan.streams(), median));
     record["ops_per_sample"] = json!(figure.cycles * plan.cycle_ops());
     record["pinned"] = json!(figure.pinned);
-    if let Some(Quantiles { count, p50, p90, p99, p999, p9999, max }) = figure.latency {
-        record["latency_ns"] = json!({
-            "count": count, "p50": p50, "p90": p90, "p99": p99, "p999": p999, "p9999": p9999, "max": max,
-        });
+    if let Some(latency) = figure.latency {
+        record["latency_ns"] = json!(latency);
     }
-    if let Some(LockUse { acquired, contended, held_ns }) = figure.lock {
-        record["lock"] = json!({ "acquired": acquired, "contended": contended, "held_ns": held_ns });
+    if let Some(lock) = figure.lock {
+        record["lock"] = json!(lock);
     }
-    let Footprint { arena_bytes, rss_bytes, rss_after_trim_bytes } = figure.memory;
-    record["memory"] = json!({
-        "arena_bytes": arena_bytes, "rss_bytes": rss_bytes, "rss_after_trim_bytes": rss_after_trim_bytes,
-    });
+    record["memory"] = json!(figure.memory);
     if let Some(counts) = &figure.perf {
         let counts = counts.iter().map(|&(name, count)| (name.to_owned(), json!(count)));
         record["perf"] = counts.collect::<Map<_, _>>().into();

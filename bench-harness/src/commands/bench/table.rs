@@ -4,7 +4,7 @@ use std::fmt::{self, Write};
 
 use crate::figures::digits;
 use crate::measure::Plan;
-use crate::rivals::{EMPTY, OURS};
+use crate::rivals::{GFP, is_rival};
 
 /// One allocator's place in a row.
 #[derive(Clone, Debug)]
@@ -97,7 +97,7 @@ impl Table {
         let mut line = self.figures(plan, cells);
         let best = best_rival(cells);
         _ = write!(line, "  {:>12}", best.map_or("-", |(name, _)| name));
-        let ours = cells.iter().find(|cell| cell.allocator == OURS[0]).and_then(|cell| cell.reading.median());
+        let ours = cells.iter().find(|cell| cell.allocator == GFP).and_then(|cell| cell.reading.median());
         match (ours, best) {
             (Some(ours), Some((_, best))) => _ = write!(line, "  {:>8.2}", ours / best),
             _ => _ = write!(line, "  {:>8}", "-"),
@@ -119,7 +119,7 @@ impl Table {
 pub(super) fn best_rival(cells: &[Cell]) -> Option<(&str, f64)> {
     cells
         .iter()
-        .filter(|cell| cell.allocator != EMPTY && !OURS.contains(&cell.allocator.as_str()))
+        .filter(|cell| is_rival(&cell.allocator))
         .filter_map(|cell| Some((cell.allocator.as_str(), cell.reading.median()?)))
         .min_by(|left, right| left.1.total_cmp(&right.1))
 }

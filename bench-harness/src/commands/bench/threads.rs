@@ -3,6 +3,7 @@
 use std::str::FromStr;
 
 use anyhow::Context;
+use itertools::Itertools;
 
 use super::parse_count;
 
@@ -27,13 +28,7 @@ pub enum Threads {
 impl Threads {
     /// Returns the numbers that the words mean on so many CPUs, each once, in the order in which they first come.
     pub(super) fn numbers(words: &[Self], cpus: usize) -> Vec<usize> {
-        let mut numbers = Vec::new();
-        for number in words.iter().flat_map(|word| word.on(cpus)) {
-            if !numbers.contains(&number) {
-                numbers.push(number);
-            }
-        }
-        numbers
+        words.iter().flat_map(|word| word.on(cpus)).unique().collect()
     }
 
     fn on(self, cpus: usize) -> Vec<usize> {

@@ -2,7 +2,11 @@
 
 use anyhow::{Context, Result};
 use plotters::{
-    coord::Shift,
+    chart::MeshStyle,
+    coord::{
+        Shift,
+        ranged1d::{Ranged, ValueFormatter},
+    },
     drawing::{DrawingArea, IntoDrawingArea},
     element::{EmptyElement, Text},
     prelude::SVGBackend,
@@ -12,7 +16,10 @@ use plotters::{
     },
 };
 
-use super::palette::{Colour, dark_rules};
+use super::{
+    GRID, MUTED,
+    palette::{Colour, dark_rules},
+};
 
 /// The width of plots on screens that have room, in CSS pixels.
 pub(in crate::report) const WIDE: u32 = 960;
@@ -114,6 +121,22 @@ pub(super) fn text_width(text: &str, pixels: f64) -> i32 {
 /// Writes a text.
 pub(super) fn write(canvas: &Canvas<'_>, text: &str, at: (i32, i32), style: &TextStyle<'_>) -> Result<()> {
     Ok(canvas.draw(&(EmptyElement::at(at) + Text::new(text.to_owned(), (0, 0), style.clone())))?)
+}
+
+/// Draws a plot's grid with its labels, in the look that all have.
+pub(super) fn draw_grid<X, Y>(grid: &mut MeshStyle<'_, '_, X, Y, SVGBackend<'_>>, text: f64) -> Result<()>
+where
+    X: Ranged<ValueType: Clone> + ValueFormatter<X::ValueType>,
+    Y: Ranged<ValueType: Clone> + ValueFormatter<Y::ValueType>,
+{
+    let lines = RGBColor::from(GRID);
+    Ok(grid
+        .axis_desc_style(text_style(text, MUTED, Anchor::Middle))
+        .label_style(text_style(text, MUTED, Anchor::Middle))
+        .bold_line_style(lines)
+        .light_line_style(lines.mix(0.0))
+        .axis_style(lines)
+        .draw()?)
 }
 
 /// Shortens a name that is longer than `most` characters.

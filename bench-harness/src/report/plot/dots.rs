@@ -9,8 +9,8 @@ use plotters::{
 };
 
 use super::{
-    Axis, Colour, GRID, INK, MUTED,
-    canvas::{Anchor, Canvas, pixels, shorten, text_style, text_width, write},
+    Axis, Colour, INK, MUTED,
+    canvas::{Anchor, Canvas, draw_grid, pixels, shorten, text_style, text_width, write},
 };
 
 /// What is shown of one allocator.
@@ -75,19 +75,13 @@ impl Dots {
             .x_label_area_size(AXIS)
             .y_label_area_size(left)
             .build_cartesian_2d(self.axis.clone(), 0.0..1.0)?;
-        chart
-            .configure_mesh()
-            .disable_y_mesh()
+        let mut grid = chart.configure_mesh();
+        grid.disable_y_mesh()
             .disable_y_axis()
             .y_labels(0)
             .x_labels(usize::try_from(width / 36).unwrap_or(1))
-            .x_desc(self.axis.label.as_str())
-            .axis_desc_style(text_style(TEXT, MUTED, Anchor::Middle))
-            .label_style(text_style(TEXT, MUTED, Anchor::Middle))
-            .bold_line_style(RGBColor::from(GRID))
-            .light_line_style(RGBColor::from(GRID).mix(0.0))
-            .axis_style(RGBColor::from(GRID))
-            .draw()?;
+            .x_desc(self.axis.label.as_str());
+        draw_grid(&mut grid, TEXT)?;
         let area = chart.plotting_area().strip_coord_spec();
         for (index, (dot, name)) in self.dots.iter().zip(&names).enumerate() {
             let y = pixels(LINE) * i32::try_from(index).unwrap_or(i32::MAX / 64) + pixels(LINE) / 2 + 6;

@@ -9,8 +9,8 @@ use plotters::{
 };
 
 use super::{
-    Axis, Colour, GRID, MUTED,
-    canvas::{Anchor, Canvas, pixels, text_style, text_width},
+    Axis, Colour,
+    canvas::{Canvas, draw_grid, pixels, text_width},
 };
 
 /// How a curve is drawn.
@@ -67,18 +67,12 @@ impl Lines {
             .x_label_area_size(42)
             .y_label_area_size(left)
             .build_cartesian_2d(self.x.clone(), self.y.clone())?;
-        chart
-            .configure_mesh()
-            .x_labels(usize::try_from(width / 48).unwrap_or(1))
+        let mut grid = chart.configure_mesh();
+        grid.x_labels(usize::try_from(width / 48).unwrap_or(1))
             .y_labels(LABELS)
             .x_desc(self.x.label.as_str())
-            .y_desc(self.y.label.as_str())
-            .axis_desc_style(text_style(TEXT, MUTED, Anchor::Middle))
-            .label_style(text_style(TEXT, MUTED, Anchor::Middle))
-            .bold_line_style(RGBColor::from(GRID))
-            .light_line_style(RGBColor::from(GRID).mix(0.0))
-            .axis_style(RGBColor::from(GRID))
-            .draw()?;
+            .y_desc(self.y.label.as_str());
+        draw_grid(&mut grid, TEXT)?;
         for series in &self.series {
             let colour = RGBColor::from(series.colour);
             let points = || series.points.iter().copied();
