@@ -8,6 +8,7 @@ use common::{Random, in_child, order};
 use gfp::{
     Allocator, Gfp, Handle, Maintain, Order, Pages,
     error::{FailReason, FragError},
+    platform::Topology,
     sync::atomic::{AtomicBool, Ordering},
 };
 
@@ -54,6 +55,28 @@ fn a_child_builds_an_allocator_of_its_own() {
         drop((pages, allocator, held, parents));
     });
     assert_eq!(ended, Ok(0));
+}
+
+#[test]
+fn a_child_reads_its_machine_while_its_parent_does() {
+    let stop = AtomicBool::new(false);
+    let reads = || {
+        Topology::load().expect("this machine");
+        Topology::synthetic("pack:2 node:1 core:2 pu:2").expect("a machine");
+    };
+    reads();
+    let failed = thread::scope(|scope| {
+        // One thread: what hwloc does first and last, it does each time.
+        scope.spawn(|| {
+            while !stop.load(Ordering::Relaxed) {
+                reads();
+            }
+        });
+        let failed = (0..FORKS).map(|_| in_child(SECONDS, reads)).find(|ended| *ended != Ok(0));
+        stop.store(true, Ordering::Relaxed);
+        failed
+    });
+    assert_eq!(failed, None, "an exit status or a signal");
 }
 
 #[test]

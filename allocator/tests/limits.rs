@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{assert_all_free, in_child, snapshot::Snapshot};
+use common::{assert_all_free, snapshot::Snapshot};
 use gfp::{
     Allocator, Builder, Gfp, Maintain, MemPolicy, Nid, NodeMask, Order, Pages, Pfn, Spread,
     error::{BuildError, FailReason, RangeProblem},
@@ -23,6 +23,13 @@ fn builder(bytes: usize) -> Builder {
     Allocator::builder(bytes).dma(0).min_free_kbytes(0).maintain(Maintain::ByHand)
 }
 
+/// Runs `f` in a child and tells how it ended.
+fn in_own_process(f: impl FnOnce()) -> Result<i32, i32> {
+    // From its first allocator on, a process's forks wait for what other threads have begun.
+    drop(builder(4096).build().expect("one frame"));
+    common::in_child(SECONDS, f)
+}
+
 /// Returns what a builder that must refuse says.
 #[track_caller]
 fn refused(builder: Builder) -> String {
@@ -31,7 +38,7 @@ fn refused(builder: Builder) -> String {
 
 #[test]
 fn an_arena_has_whole_frames_one_at_least_and_16_tib_at_most() {
-    let ended = in_child(SECONDS, || {
+    let ended = in_own_process(|| {
         drop(builder(4096).build());
         let before = Snapshot::take();
         for (bytes, rule) in [
@@ -110,7 +117,7 @@ fn an_arena_of_one_frame_has_one_block() {
 
 #[test]
 fn sixteen_tib_are_numbered_to_the_end_or_the_system_says_what_it_lacks() {
-    let ended = in_child(SECONDS, || {
+    let ended = in_own_process(|| {
         let allocator = match builder(16 * TIB).max_order(18).build() {
             Ok(allocator) => allocator,
             // A limit on address space, or on what may be promised.
@@ -203,7 +210,7 @@ fn a_65th_node_is_refused_and_a_machine_that_has_one_can_do_without() {
 
 #[test]
 fn as_many_allocators_as_have_numbers_are_alive_and_one_more_is_told_so() {
-    let ended = in_child(SECONDS, || {
+    let ended = in_own_process(|| {
         // A number that is taken for nothing comes back.
         for _ in 0..=ALLOCATORS {
             assert!(builder(4096).max_order(40).build().is_err());

@@ -5,43 +5,21 @@
 //! waits. The parent notices nothing but that an allocator which begins or ends waits while a fork copies the process: the child
 //! must not meet one that is half there.
 
-use core::cell::Cell;
-
 use crate::{
     pcp::local,
-    platform::{PlatformError, at_fork},
-    sync::{
-        SpinGuard,
-        atomic::{AtomicBool, Ordering},
-        thread_local,
-    },
+    platform::{PlatformError, fork},
+    sync::atomic::AtomicBool,
 };
 
 use super::{core::core_at, numbers};
 
-thread_local! {
-    static FORKING: Cell<Option<SpinGuard<'static, ()>>> = const { Cell::new(None) };
-}
-
-/// Has what runs around a fork installed, once for the process.
+/// Has what runs in a child installed, once for the process.
 ///
 /// # Errors
 /// When the system has no memory for it.
 pub(super) fn install() -> Result<(), PlatformError> {
     static INSTALLED: AtomicBool = AtomicBool::new(false);
-    if INSTALLED.swap(true, Ordering::Relaxed) {
-        return Ok(());
-    }
-    at_fork(before, in_parent, in_child).inspect_err(|_| INSTALLED.store(false, Ordering::Relaxed))
-}
-
-extern "C" fn before() {
-    // A thread that forks at its very end keeps nothing: then an allocator that ends at that moment is not waited for.
-    let _: Result<(), _> = FORKING.try_with(|forking| forking.set(Some(numbers::hold())));
-}
-
-extern "C" fn in_parent() {
-    let _: Result<(), _> = FORKING.try_with(|forking| forking.set(None));
+    fork::install_in_child(&INSTALLED, in_child)
 }
 
 /// Closes every allocator of the process, on the child's one thread.
@@ -52,5 +30,4 @@ extern "C" fn in_child() {
         core.domain.orphan();
         core.reclaim.shrinkers.orphan();
     });
-    in_parent();
 }

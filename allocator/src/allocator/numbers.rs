@@ -3,18 +3,11 @@
 //! A block names its allocator by a number of 14 bits, so that it fits into one word.
 
 use core::{fmt, ptr::NonNull};
-use std::sync::LazyLock;
 
-use crate::{
-    frame::AllocatorNumber,
-    sync::{LockRank, Places, SpinGuard, SpinLock},
-};
+use crate::{frame::AllocatorNumber, platform::fork::undivided, sync::Places};
 
 /// Where the allocators lie by number. 128 KiB of address space, committed where numbers are in use.
 static PLACES: Places<{ AllocatorNumber::MAX as usize + 1 }> = Places::new();
-
-/// Held while an allocator is published or withdrawn; [`hold`] says who else holds it.
-static CHANGES: LazyLock<SpinLock<()>> = LazyLock::new(|| SpinLock::new(LockRank::Leaf, ()));
 
 /// All numbers are in use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,13 +47,13 @@ impl Number {
 
     /// Lets blocks find what lies there by the number, until it is withdrawn.
     pub(super) fn publish(&self, place: NonNull<()>) {
-        let _held = CHANGES.lock();
+        let _undivided = undivided();
         PLACES.publish(index(self.0), place);
     }
 
     /// Ends that, before what lies there ends. The number stays taken until this value is dropped.
     pub(super) fn withdraw(&self) {
-        let _held = CHANGES.lock();
+        let _undivided = undivided();
         PLACES.withdraw(index(self.0));
     }
 }
@@ -80,12 +73,6 @@ fn index(number: AllocatorNumber) -> usize {
 #[inline(always)]
 pub(super) fn place_of(number: AllocatorNumber) -> NonNull<()> {
     PLACES.get(index(number)).expect("a block keeps its allocator")
-}
-
-/// Keeps allocators from being published or withdrawn. A fork copies the process piece by piece while other threads run; with
-/// this held, the child finds whole what it finds published. The unlocking asks nothing of anybody, so that the child can do it.
-pub(super) fn hold() -> SpinGuard<'static, ()> {
-    CHANGES.lock()
 }
 
 /// Calls `f` with where each allocator lies. Only loads, so that it may run after a fork, when no other thread is there to drop

@@ -19,6 +19,7 @@
 
 pub mod arena;
 pub mod error;
+pub(crate) mod fork;
 pub mod hugetlb;
 mod pages;
 pub mod pin;
@@ -32,7 +33,7 @@ pub use crate::fault::{self, Errno};
 pub use arena::{Arena, ArenaOptions, ArenaSource, Backing, Binding, Downgrade, DumpPolicy, Prefault};
 pub use error::PlatformError;
 pub use hugetlb::HugePagePool;
-pub(crate) use thread::{at_fork, comm, spawn, this_thread};
+pub(crate) use thread::{comm, spawn, this_thread};
 pub use topology::{CpuId, NodeId, Topology, TopologySource};
 
 /// The size of a frame in bytes, and the only host page size that is accepted.

@@ -195,16 +195,19 @@ pub(crate) fn locate_pages(pages: &[NonNull<u8>]) -> Result<Vec<i32>, Errno> {
     if status >= 0 { Ok(nodes) } else { Err(last_errno()) }
 }
 
-/// Has functions called around every fork: just before it, and after it in the parent and in the child
-/// (`pthread_atfork(3)`).
+/// What runs around a fork.
+pub(crate) type AtFork = unsafe extern "C" fn();
+
+/// Has functions called around every fork: before it those that were given last come first; after it, in the parent and in
+/// the child, those that were given first (`pthread_atfork(3)`).
 pub(crate) fn at_fork(
-    before: extern "C" fn(),
-    parent: extern "C" fn(),
-    child: extern "C" fn(),
+    before: Option<AtFork>,
+    parent: Option<AtFork>,
+    child: Option<AtFork>,
 ) -> Result<(), Errno> {
     check(SystemCall::AtFork)?;
     // SAFETY: the functions are static, take nothing and unwind nowhere.
-    let status = unsafe { libc::pthread_atfork(Some(before), Some(parent), Some(child)) };
+    let status = unsafe { libc::pthread_atfork(before, parent, child) };
     if status == 0 { Ok(()) } else { Err(Errno::from_raw_os_error(status)) }
 }
 

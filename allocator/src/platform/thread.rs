@@ -1,4 +1,4 @@
-//! Threads that the library runs for itself, and what it runs around a fork.
+//! Threads that the library runs for itself.
 
 use super::{
     Errno,
@@ -40,21 +40,4 @@ pub(crate) fn comm() -> String {
     let (_, name) = this_thread();
     let end = name.iter().position(|&byte| byte == 0).unwrap_or(name.len());
     String::from_utf8_lossy(&name[..end]).into_owned()
-}
-
-/// Has functions called around every fork: just before it, and after it in the parent and, before anything else of the program
-/// runs there, in the child (`pthread_atfork(3)`).
-///
-/// # Errors
-/// When the system has no memory to remember them.
-pub(crate) fn at_fork(
-    before: extern "C" fn(),
-    parent: extern "C" fn(),
-    child: extern "C" fn(),
-) -> Result<(), PlatformError> {
-    sys::at_fork(before, parent, child).map_err(|errno| PlatformError::SystemCall {
-        call: SystemCall::AtFork,
-        asked: Asked::Nothing,
-        errno,
-    })
 }

@@ -18,7 +18,9 @@ use crate::{
     frame::{AllocatorNumber, FRAME_BYTES, FRAME_SHIFT, MAX_MAX_ORDER, MIN_MAX_ORDER, Order, Pfn},
     node::{DirtyLimit, ZonePlan, zone_spans},
     pcp::sizing::HighFraction,
-    platform::{Arena, Backing, Downgrade, PlatformError, Topology, arena::Residency, topology::Cpu},
+    platform::{
+        Arena, Backing, Downgrade, PlatformError, Topology, arena::Residency, fork::undivided, topology::Cpu,
+    },
     reclaim::{NodeReclaimMode, Reporting},
     zone::{PAGEBLOCK_FRAMES, Zone, ZoneSpan},
 };
@@ -36,6 +38,7 @@ fn host_topology() -> Result<&'static Topology, PlatformError> {
         return Ok(topology);
     }
     let topology = Topology::load()?;
+    let _undivided = undivided();
     Ok(HOST.get_or_init(|| topology))
 }
 

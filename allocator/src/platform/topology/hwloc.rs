@@ -17,13 +17,17 @@ use hwlocality::topology::builder::{BuildFlags, TopologyBuilder};
 
 use super::super::error::{Asked, PlatformError};
 use super::super::fault::{self, SystemCall};
+use super::super::fork;
 use super::parts::{CpuPart, NodePart, Parts};
+use crate::sync::SpinGuard;
+
 use super::{Allowed, Cache, PageSize, Topology, TopologySource, bounds, sysfs};
 
 /// Reads this machine, or the one that hwloc's variables name.
 pub(super) fn load(allowed: &Allowed) -> Result<Topology, PlatformError> {
     fault::check(SystemCall::HwlocLoad)
         .map_err(|errno| PlatformError::call(SystemCall::HwlocLoad, Asked::Nothing, errno))?;
+    let _undivided = whole_in_children()?;
     let hwloc = build(Hwloc::builder(), "hwloc")?;
     let is_this_system = hwloc.is_this_system();
     if let Some(variable) = another_machine_is_wanted().filter(|_| is_this_system) {
@@ -37,10 +41,17 @@ pub(super) fn load(allowed: &Allowed) -> Result<Topology, PlatformError> {
 pub(super) fn synthetic(description: &str) -> Result<Topology, PlatformError> {
     bounds::check_description(description)?;
     let origin = format!("the description {description:?}");
+    let _undivided = whole_in_children()?;
     let builder = Hwloc::builder()
         .from_synthetic(description)
         .map_err(|error| PlatformError::topology(origin.as_str(), error.to_string()))?;
     read(&build(builder, &origin)?, TopologySource::Synthetic, &origin, &Allowed::default())
+}
+
+/// Lets no fork come between: hwloc has a lock of its own, which a child would find locked for ever.
+fn whole_in_children() -> Result<SpinGuard<'static, ()>, PlatformError> {
+    fork::install()?;
+    Ok(fork::undivided())
 }
 
 /// Returns the variable that asks hwloc for another machine than this, if one is set.
