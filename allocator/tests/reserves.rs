@@ -270,7 +270,7 @@ fn take(domain: &Domain, gfp: Gfp, order: u8, flags: AllocFlags) -> Option<Block
     let target = Target::node(Nid::new(0));
     let context = prepare_alloc_pages(domain, gfp, order, &target).expect("it makes sense");
     let mut error = AllocError::new(gfp, order.get(), FailReason::NoMemory);
-    get_page_from_freelist(asked, &context, flags, &mut error).map(|(_, block)| block)
+    get_page_from_freelist(&asked, &context, flags, &mut error).map(|(_, block)| block)
 }
 
 /// Makes the zone's marks boosted: of all pageblocks halves are movable, and a request of another kind claims one.

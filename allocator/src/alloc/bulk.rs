@@ -57,7 +57,7 @@ impl<I: Iterator<Item = Block>> Visit<ThreadCache> for PutManyCached<'_, I> {
 /// Takes what the cache has with one entry; then refills it as a single request would, and goes on. Stops at the first frame
 /// that cannot be had, and returns how many there were: why there are no more is not told, as in the kernel.
 pub(crate) fn alloc_pages_bulk(
-    asked: Asked<'_>,
+    asked: &Asked<'_>,
     owner: &Owner<ThreadCache>,
     count: usize,
     mut got: impl FnMut(Block),

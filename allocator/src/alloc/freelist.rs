@@ -38,7 +38,7 @@ pub struct Asked<'a> {
 
 impl Asked<'_> {
     /// Returns the node of the caller's CPU, and lets its cache know if the thread has moved there.
-    fn local_node(self) -> Nid {
+    fn local_node(&self) -> Nid {
         let node = self.domain.numa_mem_id();
         if let Some(mut cache) = self.owner.and_then(|owner| owner.enter().ok())
             && cache.node() != node
@@ -48,7 +48,7 @@ impl Asked<'_> {
         node
     }
 
-    fn refused(self, reason: FailReason) -> AllocError {
+    fn refused(&self, reason: FailReason) -> AllocError {
         AllocError::new(self.gfp, self.order.get(), reason)
     }
 }
@@ -59,14 +59,14 @@ impl Asked<'_> {
 /// # Errors
 /// Says what was asked, which zones were tried and why each refused.
 #[cold]
-pub(crate) fn alloc_pages(asked: Asked<'_>) -> Result<Block, AllocError> {
+pub(crate) fn alloc_pages(asked: &Asked<'_>) -> Result<Block, AllocError> {
     let local = asked.local_node();
     alloc_pages_target(asked, &own_target(asked, local).unwrap_or(Target::node(local)))
 }
 
 /// Asks the thread's policy, if it has one. While a drainer has the cache that the policy is in, a request that may block waits for
 /// it: a thread that is bound to nodes gets nothing from others. Who may not wait asks without a policy then.
-fn own_target(asked: Asked<'_>, local: Nid) -> Option<Target> {
+fn own_target(asked: &Asked<'_>, local: Nid) -> Option<Target> {
     let owner = asked.owner?;
     let inside = match asked.waiting {
         Waiting::Allowed if InForce::any() && asked.gfp.allows_blocking() => owner.enter_behind_drainer(),
@@ -82,7 +82,7 @@ fn own_target(asked: Asked<'_>, local: Nid) -> Option<Target> {
 /// # Errors
 /// As [`alloc_pages`].
 #[cold]
-pub(crate) fn alloc_pages_mpol(asked: Asked<'_>, policy: &mut PolicyState) -> Result<Block, AllocError> {
+pub(crate) fn alloc_pages_mpol(asked: &Asked<'_>, policy: &mut PolicyState) -> Result<Block, AllocError> {
     let target = policy_target(asked.domain, policy, asked.local_node());
     alloc_pages_target(asked, &target)
 }
@@ -94,7 +94,7 @@ pub(crate) fn alloc_pages_mpol(asked: Asked<'_>, policy: &mut PolicyState) -> Re
 #[doc(alias = "__alloc_pages_nodemask")]
 #[cold]
 pub fn alloc_pages_nodemask(
-    asked: Asked<'_>,
+    asked: &Asked<'_>,
     node: Option<Nid>,
     allowed: NodeMask,
 ) -> Result<Block, AllocError> {
@@ -112,7 +112,7 @@ fn policy_target(domain: &Domain, policy: &mut PolicyState, local: Nid) -> Targe
 }
 
 /// Allocates a block from where a target says, and lets tracers know.
-fn alloc_pages_target(asked: Asked<'_>, target: &Target) -> Result<Block, AllocError> {
+fn alloc_pages_target(asked: &Asked<'_>, target: &Target) -> Result<Block, AllocError> {
     let result = find_block(asked, target);
     match result {
         Ok(block) => trace::mm_page_alloc(block, asked.gfp),
@@ -122,8 +122,8 @@ fn alloc_pages_target(asked: Asked<'_>, target: &Target) -> Result<Block, AllocE
 }
 
 /// Takes a block from where a target says: from a cache, else at the low mark, else with all that the mask permits.
-fn find_block(asked: Asked<'_>, target: &Target) -> Result<Block, AllocError> {
-    let Asked { domain, owner, gfp, order, .. } = asked;
+fn find_block(asked: &Asked<'_>, target: &Target) -> Result<Block, AllocError> {
+    let &Asked { domain, owner, gfp, order, .. } = asked;
     if domain.is_closed() {
         return Err(asked.refused(FailReason::Closed));
     }
@@ -139,8 +139,8 @@ fn find_block(asked: Asked<'_>, target: &Target) -> Result<Block, AllocError> {
     Ok(block)
 }
 
-fn alloc_pages_from_zones(asked: Asked<'_>, target: &Target) -> Result<(ZoneRef, Block), AllocError> {
-    let Asked { domain, owner, order, waiting, .. } = asked;
+fn alloc_pages_from_zones(asked: &Asked<'_>, target: &Target) -> Result<(ZoneRef, Block), AllocError> {
+    let &Asked { domain, owner, order, waiting, .. } = asked;
     let gfp = current_gfp_context(asked.gfp & gfp_allowed_mask());
     let context = prepare_alloc_pages(domain, gfp, order, target)?;
     // A signal handler may not wait for a lock that the thread which it interrupted may hold.
@@ -148,7 +148,7 @@ fn alloc_pages_from_zones(asked: Asked<'_>, target: &Target) -> Result<(ZoneRef,
         || owner.is_some_and(|owner| matches!(owner.enter(), Err(NotEntered::Reentered)));
     let (owner, trylock) =
         if interrupted { (None, AllocFlags::TRYLOCK) } else { (owner, AllocFlags::empty()) };
-    let asked = Asked { owner, gfp, waiting: if interrupted { Waiting::Never } else { waiting }, ..asked };
+    let asked = &Asked { owner, gfp, waiting: if interrupted { Waiting::Never } else { waiting }, ..*asked };
     let mut error = AllocError::new(gfp, order.get(), FailReason::NoMemory);
     let flags = context.alloc_flags | trylock;
     let preferred_many = (target.first != target.allowed).then(|| {
@@ -177,7 +177,7 @@ fn alloc_pages_from_zones(asked: Asked<'_>, target: &Target) -> Result<(ZoneRef,
 /// (6.18). Refusals are noted in `error`.
 #[doc(alias = "buffered_rmqueue")]
 pub fn get_page_from_freelist(
-    asked: Asked<'_>,
+    asked: &Asked<'_>,
     context: &AllocContext<'_>,
     flags: AllocFlags,
     error: &mut AllocError,
@@ -241,7 +241,7 @@ pub fn get_page_from_freelist(
 
 /// Lets a zone's node be reclaimed, if that may serve a request that the zone refuses; tells whether it is worth another look.
 #[cold]
-fn reclaimed(asked: Asked<'_>, context: &AllocContext<'_>, zone: ZoneRef, flags: AllocFlags) -> bool {
+fn reclaimed(asked: &Asked<'_>, context: &AllocContext<'_>, zone: ZoneRef, flags: AllocFlags) -> bool {
     if flags.intersects(AllocFlags::NO_WATERMARKS | AllocFlags::TRYLOCK) {
         return false;
     }
@@ -253,7 +253,7 @@ fn reclaimed(asked: Asked<'_>, context: &AllocContext<'_>, zone: ZoneRef, flags:
 /// Takes a block of a zone: from the caller's cache where the order has a list there, else from the free areas
 /// (`rmqueue`). If that, or a request before, has boosted the zone's marks, the node's kswapd is woken.
 pub(crate) fn rmqueue(
-    asked: Asked<'_>,
+    asked: &Asked<'_>,
     context: &AllocContext<'_>,
     zone: ZoneNumber,
     flags: AllocFlags,
@@ -270,12 +270,12 @@ pub(crate) fn rmqueue(
 }
 
 fn rmqueue_from(
-    asked: Asked<'_>,
+    asked: &Asked<'_>,
     context: &AllocContext<'_>,
     zone: ZoneNumber,
     flags: AllocFlags,
 ) -> Option<Block> {
-    let Asked { domain, owner, .. } = asked;
+    let &Asked { domain, owner, .. } = asked;
     let &AllocContext { order, migratetype, list, .. } = context;
     // Of a block that an earlier attempt found, and that did not stay, this says nothing.
     asked.content.set(Content::Unknown);

@@ -49,7 +49,7 @@
 //! assert!(take_cached(owner.enter(), gfp, order).is_none());
 //! let (pressure, content) = (&NoPressure, &Cell::new(Content::Unknown));
 //! let asked = Asked { domain: &domain, pressure, owner: Some(&owner), gfp, order, waiting, content };
-//! let first = alloc_pages_nodemask(asked, None, NodeMask::ALL)?;
+//! let first = alloc_pages_nodemask(&asked, None, NodeMask::ALL)?;
 //! let second = take_cached(owner.enter(), gfp, order).expect("refilled");
 //!
 //! // A free says what is left to be done, which is nothing mostly; past the cache it goes to its zone.
@@ -62,7 +62,7 @@
 //! let context = prepare_alloc_pages(&domain, gfp, Order::new(4), &Target::node(node))?;
 //! let mut error = AllocError::new(gfp, 4, FailReason::NoMemory);
 //! let asked = Asked { owner: None, order: Order::new(4), ..asked };
-//! let found = get_page_from_freelist(asked, &context, context.alloc_flags, &mut error);
+//! let found = get_page_from_freelist(&asked, &context, context.alloc_flags, &mut error);
 //! let (zone, block) = found.expect("nearly all is free");
 //! assert_eq!((zone, block.order()), (context.preferred, Order::new(4)));
 //! assert!(error.tried().next().is_none(), "no zone refused");
@@ -70,7 +70,7 @@
 //! // What it does if there is nothing, is up to the layers above; here there are none.
 //! pressure.wakeup_kswapd(&domain, zone.number, gfp, context.order, context.highest_zone);
 //! assert_eq!(pressure.node_reclaim(&domain, node, node, gfp, context.order), NodeReclaim::NoScan);
-//! assert_eq!(pressure.alloc_pages_slowpath(asked, &context, error), Err(error));
+//! assert_eq!(pressure.alloc_pages_slowpath(&asked, &context, error), Err(error));
 //! free_pages_ok(&domain, block, waiting).expect("it was in use");
 //!
 //! // Once a second; and at the end, when the last block has come back.

@@ -52,7 +52,7 @@ pub enum NodeReclaim {
 ///     }
 ///     fn alloc_pages_slowpath(
 ///         &self,
-///         asked: Asked<'_>,
+///         asked: &Asked<'_>,
 ///         context: &AllocContext<'_>,
 ///         error: AllocError,
 ///     ) -> Result<(ZoneRef, Block), AllocError> {
@@ -116,7 +116,7 @@ pub trait Pressure: fmt::Debug + Sync {
     #[doc(alias = "__alloc_pages_slowpath")]
     fn alloc_pages_slowpath(
         &self,
-        asked: Asked<'_>,
+        asked: &Asked<'_>,
         context: &AllocContext<'_>,
         error: AllocError,
     ) -> Result<(ZoneRef, Block), AllocError>;
@@ -135,7 +135,7 @@ impl Pressure for NoPressure {
 
     fn alloc_pages_slowpath(
         &self,
-        _: Asked<'_>,
+        _: &Asked<'_>,
         _: &AllocContext<'_>,
         error: AllocError,
     ) -> Result<(ZoneRef, Block), AllocError> {

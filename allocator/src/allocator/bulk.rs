@@ -49,7 +49,7 @@ fn fill(
         Some(owner) => {
             let content = Cell::default();
             let asked = core.asked(Some(owner), plain, Order::ZERO, busy.waiting(), &content);
-            alloc_pages_bulk(asked, owner, count, got)
+            alloc_pages_bulk(&asked, owner, count, got)
         }
         None => {
             // One by one: each goes to its owner by the slow path.

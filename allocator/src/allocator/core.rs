@@ -237,7 +237,7 @@ impl Core {
     ) -> Result<(Block, Content), AllocError> {
         let content = Cell::default();
         let asked = self.asked(owner, gfp, order, waiting, &content);
-        let block = self.hand_out(caller, asked, alloc_pages)?;
+        let block = self.hand_out(caller, &asked, alloc_pages)?;
         Ok((block, content.get()))
     }
 

@@ -115,9 +115,9 @@ mod tests {
         // With nobody to turn to, the first attempt is all there is.
         let content = &Cell::default();
         let asked = Asked { domain, pressure: &NoPressure, owner: None, gfp, order, waiting, content };
-        let error = alloc_pages_nodemask(asked, None, NodeMask::ALL).expect_err("nothing may be dirty");
+        let error = alloc_pages_nodemask(&asked, None, NodeMask::ALL).expect_err("nothing may be dirty");
         assert!(error.tried().map(|zone| zone.refusal).eq([Refusal::DirtyLimit]), "{error}");
         let asked = Asked { gfp: Gfp::KERNEL, ..asked };
-        assert!(alloc_pages_nodemask(asked, None, NodeMask::ALL).is_ok(), "it does not write");
+        assert!(alloc_pages_nodemask(&asked, None, NodeMask::ALL).is_ok(), "it does not write");
     }
 }

@@ -63,14 +63,14 @@ impl Allocator {
         gfp: Gfp,
         order: Order,
         caller: Caller,
-        alloc: impl Fn(Asked<'_>) -> Result<Block, AllocError>,
+        alloc: impl Fn(&Asked<'_>) -> Result<Block, AllocError>,
     ) -> Result<Pages, AllocError> {
         let core = self.core();
         let busy = Busy::enter();
         let owner = core.owner_for(&busy, gfp);
         let content = Cell::default();
         let asked = core.asked(owner.as_ref(), gfp, order, busy.waiting(), &content);
-        let block = core.hand_out(caller, asked, alloc)?;
+        let block = core.hand_out(caller, &asked, alloc)?;
         drop(busy);
         Ok(Pages::new(block).zeroed_by(gfp, content.get()))
     }

@@ -27,7 +27,7 @@ impl Pressure for Core {
 
     fn alloc_pages_slowpath(
         &self,
-        asked: Asked<'_>,
+        asked: &Asked<'_>,
         context: &AllocContext<'_>,
         error: AllocError,
     ) -> Result<(ZoneRef, Block), AllocError> {

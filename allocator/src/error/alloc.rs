@@ -133,8 +133,8 @@ const _: () = assert!(size_of::<AllocError>() <= 64);
 
 impl AllocError {
     /// Returns an error for a request of 2^`order` frames with `gfp`, for which nothing was tried so far.
-    #[cold]
     #[must_use]
+    #[inline]
     pub const fn new(gfp: Gfp, order: u8, reason: FailReason) -> Self {
         let reclaim = ReclaimEffort { rounds: 0, frames: 0 };
         Self { gfp, tried: [None; MAX_TRIED], reason, reclaim, order, count: 0 }

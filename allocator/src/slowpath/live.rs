@@ -143,7 +143,7 @@ impl Effects for Live<'_> {
 
     fn attempt(&mut self, flags: AllocFlags) -> Option<Self::Found> {
         loop {
-            let found = get_page_from_freelist(self.asked, &self.context, flags, &mut self.error);
+            let found = get_page_from_freelist(&self.asked, &self.context, flags, &mut self.error);
             if found.is_some() || !self.await_reported() {
                 return found;
             }
@@ -156,7 +156,7 @@ impl Effects for Live<'_> {
         let flags = AllocFlags::from_wmark(WmarkIndex::High) | AllocFlags::CPUSET;
         // It asks for more than the request needs: why that is refused is not what the request fails for.
         let mut aside = self.error;
-        get_page_from_freelist(self.asked, &context, flags, &mut aside)
+        get_page_from_freelist(&self.asked, &context, flags, &mut aside)
     }
 
     fn lift_nodemask(&mut self) {

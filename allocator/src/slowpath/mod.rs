@@ -107,14 +107,14 @@ impl SlowPath {
     pub(crate) fn alloc_pages_slowpath(
         &self,
         reclaim: &Reclaim,
-        asked: Asked<'_>,
+        asked: &Asked<'_>,
         context: &AllocContext<'_>,
         error: AllocError,
     ) -> Result<(ZoneRef, Block), AllocError> {
         if asked.waiting == Waiting::Never {
             return attempt_without_waiting(asked, context, error);
         }
-        let mut live = Live::new(&self.steps, reclaim, asked, *context, error);
+        let mut live = Live::new(&self.steps, reclaim, *asked, *context, error);
         let wish = Wish {
             gfp: context.gfp,
             order: context.order,
@@ -135,7 +135,7 @@ impl SlowPath {
     fn warn_alloc(
         &self,
         reclaim: &Reclaim,
-        asked: Asked<'_>,
+        asked: &Asked<'_>,
         now: &AllocContext<'_>,
         context: &AllocContext<'_>,
         error: AllocError,
@@ -157,7 +157,7 @@ impl SlowPath {
 
 /// All that a request does which may wait for nothing: one attempt at the minimum mark, past every lock that is taken.
 fn attempt_without_waiting(
-    asked: Asked<'_>,
+    asked: &Asked<'_>,
     context: &AllocContext<'_>,
     error: AllocError,
 ) -> Result<(ZoneRef, Block), AllocError> {

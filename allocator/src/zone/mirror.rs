@@ -119,7 +119,8 @@ impl Mirror {
 
     /// Returns the orders that have free blocks.
     pub(super) fn available(&self) -> Available {
-        Available(core::array::from_fn(|kind| self.available[kind].load(Ordering::Relaxed)))
+        let by_type = core::array::from_fn(|kind| self.available[kind].load(Ordering::Relaxed));
+        Available { of_any: by_type.iter().fold(0, |any, orders| any | orders), by_type }
     }
 
     /// Returns what the watermark test looks at.
@@ -174,15 +175,18 @@ impl Mirror {
 }
 
 /// Free blocks by order and type as bits: enough for all rules but the one that counts blocks.
-pub(super) struct Available([u32; TYPES]);
+pub(super) struct Available {
+    of_any: u32,
+    by_type: [u32; TYPES],
+}
 
 impl FreeCounts for Available {
     fn nr_free(&self, order: u8) -> u64 {
-        u64::from(self.0.iter().any(|orders| orders >> order & 1 == 1))
+        u64::from(self.of_any >> order & 1)
     }
 
     fn has_type(&self, order: u8, migratetype: MigrateType) -> bool {
-        self.0[migratetype.index()] >> order & 1 == 1
+        self.by_type[migratetype.index()] >> order & 1 == 1
     }
 }
 

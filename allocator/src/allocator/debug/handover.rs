@@ -100,10 +100,10 @@ impl Core {
     pub(in crate::allocator) fn hand_out(
         &self,
         caller: Caller,
-        asked: Asked<'_>,
-        request: impl Fn(Asked<'_>) -> Result<Block, AllocError>,
+        asked: &Asked<'_>,
+        request: impl Fn(&Asked<'_>) -> Result<Block, AllocError>,
     ) -> Result<Block, AllocError> {
-        let Asked { gfp, waiting, content, .. } = asked;
+        let &Asked { gfp, waiting, content, .. } = asked;
         loop {
             content.take();
             let block = request(asked)?;

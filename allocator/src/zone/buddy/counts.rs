@@ -31,19 +31,34 @@ impl CountsChange {
         Self((blocks as i64 as u64).wrapping_shl(8 * (order & 7) as u32))
     }
 
-    /// Returns the change when a block of order `from` becomes free and merges up to order `to`, at most 6: its buddies are
-    /// gone, and there is one of that order. Of order 6, which is not for the leaf's word to say, there is none.
+    /// Returns the change when a block of order `from` becomes free and merges up to order `to`, at most 8: its buddies are
+    /// gone, and there is one of that order, unless it is 8, of which a leaf keeps no count.
     #[inline]
     pub(super) const fn merge(from: u8, to: u8) -> Self {
-        const BECAME: [u64; 8] = [1, 1 << 8, 1 << 16, 1 << 24, 1 << 32, 1 << 40, 0, 0];
-        Self(BECAME[to as usize & 7].wrapping_sub(below(to) - below(from)))
+        Self(one_of(to).wrapping_sub(below(to) - below(from)))
+    }
+
+    /// Returns the change when a block of order `to`, at most 8, is split down to order `from`: an upper half of each order on the
+    /// way is free.
+    #[inline]
+    pub(super) const fn split(to: u8, from: u8) -> Self {
+        Self(below(to) - below(from))
     }
 }
 
-/// Returns one block of each order below `order`, at most 7.
+/// Returns one block of an order, at most 7; of order 8 none.
+#[inline]
+const fn one_of(order: u8) -> u64 {
+    const ONE: [u64; 16] =
+        [1, 1 << 8, 1 << 16, 1 << 24, 1 << 32, 1 << 40, 1 << 48, 1 << 56, 0, 0, 0, 0, 0, 0, 0, 0];
+    ONE[order as usize & 15]
+}
+
+/// Returns one block of each order below `order`, at most 8.
 #[inline]
 const fn below(order: u8) -> u64 {
-    ONES & ((1 << (8 * (order & 7))) - 1)
+    // The next power of 256, less one, wraps to all ones where there is none.
+    ONES & one_of(order).wrapping_sub(1)
 }
 
 impl OrderCounts {
@@ -150,13 +165,15 @@ mod tests {
         }
 
         #[test]
-        fn a_merge_uses_up_one_buddy_of_each_order_between(from in 0u8..6, levels in 0u8..=6) {
-            let to = (from + levels).min(6);
+        fn a_merge_uses_up_one_buddy_of_each_order_between_and_a_split_frees_it(from in 0u8..8, levels in 0u8..=8) {
+            let to = (from + levels).min(8);
             let since = counts([9; 8]).changed_by(CountsChange::merge(from, to));
             for order in 0..8 {
-                let expected = 9 - u8::from((from..to).contains(&order)) + u8::from(order == to && to < 6);
+                let expected = 9 - u8::from((from..to).contains(&order)) + u8::from(order == to);
                 prop_assert_eq!(since.get(order), expected);
             }
+            let whole = if to < 8 { CountsChange::of(to, -1) } else { CountsChange::of(0, 0) };
+            prop_assert_eq!(since.changed_by(whole).changed_by(CountsChange::split(to, from)), counts([9; 8]));
         }
     }
 }

@@ -2,7 +2,9 @@
 
 use super::{
     Buddy, LEAF_ORDER, WORD_ORDER,
-    counts::{CountsChange, Merges, Orders},
+    counts::{CountsChange, Merges},
+    isolate::block_start,
+    leaf::Leaf,
 };
 use crate::{
     frame::{Mobility, Order, Pfn},
@@ -12,51 +14,105 @@ use crate::{
 impl Buddy {
     /// Frees a block and merges it with its free buddies (`__free_one_page`).
     ///
-    /// A block of several pageblocks is freed pageblock by pageblock, each with its own type. Answers false when a pageblock is
-    /// met of which some is free already, and leaves it and what is behind it alone: somebody freed the block twice.
+    /// A block of several pageblocks of which not all are of one type is freed pageblock by pageblock, each with its own. Answers
+    /// false when a pageblock is met of which some is free already, and leaves it and what is behind it alone: somebody freed the
+    /// block twice.
     #[doc(alias = "__free_one_page")]
     #[inline]
     pub fn free(&mut self, pfn: Pfn, order: Order, taken_for: Mobility) -> bool {
-        let piece = order.min(Order::PAGEBLOCK);
-        let mut pieces =
-            (0..1u32 << (order.get() - piece.get())).map(|index| pfn.add(index * piece.frames()));
-        pieces.all(|at| self.free_piece(at, piece, taken_for))
+        if order.get() < LEAF_ORDER {
+            return self.free_in_leaf(pfn, order, taken_for);
+        }
+        if order <= Order::PAGEBLOCK || self.is_of_one_type(pfn, order) {
+            if self.is_used(pfn, order) {
+                self.free_leaves(pfn, order, taken_for);
+                return true;
+            }
+            if order <= Order::PAGEBLOCK {
+                return false;
+            }
+        }
+        let pageblocks = 1u32 << (order.get() - Order::PAGEBLOCK.get());
+        let mut pieces = (0..pageblocks).map(|index| pfn.add(index * Order::PAGEBLOCK.frames()));
+        pieces.all(|at| self.free(at, Order::PAGEBLOCK, taken_for))
     }
 
-    fn free_piece(&mut self, pfn: Pfn, order: Order, taken_for: Mobility) -> bool {
-        if order.get() < WORD_ORDER {
-            let mut merges = Merges::new(order);
-            let was_used = self.free_in_word(pfn, order, taken_for, &mut merges);
-            self.count_merges(&merges);
-            return was_used;
-        }
-        if !self.is_used(pfn, order) {
-            return false;
-        }
+    /// Tells whether all pageblocks of a block are of one type.
+    fn is_of_one_type(&self, pfn: Pfn, order: Order) -> bool {
+        let first = self.block_of(pfn);
+        let types = &self.types[first..first + (1 << (order.get() - Order::PAGEBLOCK.get()))];
+        types.iter().all(|flags| *flags == types[0])
+    }
+
+    /// Frees a block of whole leaves of one type, all in use.
+    fn free_leaves(&mut self, pfn: Pfn, order: Order, taken_for: Mobility) {
         let migratetype = self.pageblock_type(pfn);
         self.free_frames[migratetype as usize] += u64::from(order.frames());
-        if order.get() > LEAF_ORDER {
-            self.merge_leaves(pfn, order.get(), migratetype);
-            return true;
+        if order.get() == LEAF_ORDER {
+            let leaf = self.leaf_of(pfn);
+            self.leaves[leaf].account_returned(order.frames(), taken_for);
         }
-        let index = self.leaf_of(pfn);
+        self.merge_leaves(pfn, order.get(), migratetype);
+    }
+
+    /// Frees a block of a part of a leaf.
+    #[inline]
+    fn free_in_leaf(&mut self, pfn: Pfn, order: Order, taken_for: Mobility) -> bool {
+        let migratetype = self.pageblock_type(pfn);
+        let (index, offset) = (self.leaf_of(pfn), Self::offset_of(pfn));
         let leaf = &mut self.leaves[index];
-        leaf.account_returned(order.frames(), taken_for);
-        if order.get() < LEAF_ORDER {
-            leaf.mark_free(Self::offset_of(pfn), order.get());
+        if !leaf.is_used(offset, order.get()) {
+            return false;
         }
-        self.merge_words(index, Self::offset_of(pfn), order.get(), migratetype);
+        self.free_frames[migratetype as usize] += u64::from(order.frames());
+        leaf.account_returned(order.frames(), taken_for);
+        leaf.mark_free(offset, order.get());
+        let merged = leaf.merged_order(offset);
+        self.list_merged(index, order.get(), merged, migratetype);
+        self.count_merged(index, order.get(), merged, migratetype);
         true
     }
 
-    /// Tells whether a block of at most a pageblock has been handed out as one or as smaller ones, and none of it is free.
+    /// Brings a leaf's counts and the index up to date with a block of it that became free and merged, with all around it that is.
+    #[inline]
+    fn list_merged(&mut self, leaf: usize, from: u8, to: u8, migratetype: MigrateType) {
+        let changed = self.leaves[leaf].change_counts(CountsChange::merge(from, to));
+        self.index_orders(leaf, migratetype, changed);
+    }
+
+    /// Counts a block of a leaf that merged, and merges it with others if it is the whole leaf now.
+    #[inline]
+    fn count_merged(&mut self, leaf: usize, from: u8, to: u8, migratetype: MigrateType) {
+        for order in from..to {
+            self.count_blocks(order, migratetype, -1);
+        }
+        if to == LEAF_ORDER {
+            self.merge_leaves(self.leaf_start(leaf), LEAF_ORDER, migratetype);
+        } else {
+            self.count_blocks(to, migratetype, 1);
+        }
+    }
+
+    /// Tells whether a block, all of one type, has been handed out as one or as smaller ones, and none of it is free.
     pub fn is_used(&self, pfn: Pfn, order: Order) -> bool {
         if order.get() < LEAF_ORDER {
             return self.leaves[self.leaf_of(pfn)].is_used(Self::offset_of(pfn), order.get());
         }
         // Whole leaves: what they are in, or hold, is known to the index.
-        let mut leaves = (0..order.frames() >> LEAF_ORDER).map(|leaf| pfn.add(leaf << LEAF_ORDER));
-        leaves.all(|at| self.leaves[self.leaf_of(at)].is_whole() && self.free_block_around(at).is_none())
+        let first = self.leaf_of(pfn);
+        let leaves = &self.leaves[first..first + (1 << (order.get() - LEAF_ORDER))];
+        leaves.iter().all(Leaf::is_whole) && !self.has_free_leaves(pfn, order)
+    }
+
+    /// Tells whether some of a block of whole leaves, all of one type, is free, or lies in a free block.
+    fn has_free_leaves(&self, pfn: Pfn, order: Order) -> bool {
+        let kind = self.pageblock_type(pfn);
+        self.large_orders(kind).any(|listed| {
+            // Those that begin in the block, or the one that it would lie in.
+            let parts = 1u32 << order.get().saturating_sub(listed);
+            let mut starts = (0..parts).map(|index| block_start(pfn, listed).add(index << listed));
+            starts.any(|start| self.is_listed(start, listed, kind))
+        })
     }
 
     /// Frees a block of at most order 5, and merges it with its free buddies; what became of those inside of its word of the
@@ -91,27 +147,10 @@ impl Buddy {
     #[inline(never)]
     fn merge_in_word(&mut self, index: usize, offset: u32, migratetype: MigrateType, merges: &mut Merges) {
         let merged = self.leaves[index].merged_order(offset);
-        merges.note(migratetype, merged);
-        let changed = self.leaves[index].change_counts(CountsChange::merge(merges.order.get(), merged));
-        self.index_orders(index, migratetype, changed);
-        if merged == WORD_ORDER {
-            self.merge_words(index, offset & !63, WORD_ORDER, migratetype);
-        }
-    }
-
-    /// Brings the index up to date with those orders of a leaf that have blocks now and had none, or the other way round.
-    #[inline]
-    fn index_orders(&mut self, leaf: usize, migratetype: MigrateType, orders: Orders) {
-        if !orders.is_empty() {
-            let counts = self.leaves[leaf].counts();
-            for order in orders {
-                let set = self.set_of(order, migratetype);
-                if counts.get(order) > 0 {
-                    self.sets.insert(set, leaf);
-                } else {
-                    self.sets.remove(set, leaf);
-                }
-            }
+        merges.note(migratetype, merged.min(WORD_ORDER));
+        self.list_merged(index, merges.order.get(), merged, migratetype);
+        if merged >= WORD_ORDER {
+            self.count_merged(index, WORD_ORDER, merged, migratetype);
         }
     }
 
@@ -181,26 +220,11 @@ impl Buddy {
             }
         }
         if whole_word {
-            self.merge_words(index, Self::offset_of(pfn) & !63, WORD_ORDER, migratetype);
+            let merged = self.leaves[index].merged_order(Self::offset_of(pfn));
+            self.list_merged(index, WORD_ORDER, merged, migratetype);
+            self.count_merged(index, WORD_ORDER, merged, migratetype);
         }
         true
-    }
-
-    /// Merges a block of whole words of the map, all marked free, buddy by buddy, and lists what it has become.
-    fn merge_words(&mut self, index: usize, offset: u32, order: u8, migratetype: MigrateType) {
-        let (mut at, mut order) = (offset, order);
-        let start = self.leaf_start(index);
-        while order < LEAF_ORDER {
-            let buddy = at ^ 1 << order;
-            if !self.leaves[index].is_free(buddy, order) {
-                return self.insert(start.add(at), order, migratetype);
-            }
-            // All free and beside a block that was in use until now: it is one block of exactly this order.
-            self.remove(start.add(buddy), order, migratetype);
-            at &= !(1 << order);
-            order += 1;
-        }
-        self.merge_leaves(start, LEAF_ORDER, migratetype);
     }
 
     /// Merges a block of whole leaves upward and lists what it has become.

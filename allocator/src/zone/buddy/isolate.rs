@@ -52,7 +52,7 @@ impl PageblockFlags {
 }
 
 /// Returns the first frame of the aligned block of `order` around a frame.
-const fn block_start(pfn: Pfn, order: u8) -> Pfn {
+pub(super) const fn block_start(pfn: Pfn, order: u8) -> Pfn {
     Pfn::new(pfn.get() >> order << order)
 }
 
@@ -99,22 +99,37 @@ impl Buddy {
     pub(super) fn free_block_around(&self, pfn: Pfn) -> Option<(Pfn, u8)> {
         let leaf = &self.leaves[self.leaf_of(pfn)];
         if leaf.is_whole() {
-            let kind = self.pageblock_type(pfn);
-            let is_listed = |(at, order): &(Pfn, u8)| {
-                *at >= self.start && self.sets.contains(self.set_of(*order, kind), self.leaf_of(*at))
-            };
-            let around = (LEAF_ORDER..=self.max_order.get()).map(|order| (block_start(pfn, order), order));
-            return around.into_iter().find(is_listed);
+            return self.large_block_around(pfn);
         }
         let offset = Self::offset_of(pfn);
         if !leaf.is_free(offset, 0) {
             return None;
         }
-        let order = match leaf.merged_order(offset) {
-            6 if leaf.is_free(offset & !127, 7) => 7,
-            order => order,
-        };
+        let order = leaf.merged_order(offset);
         Some((block_start(pfn, order), order))
+    }
+
+    /// Returns the free block of whole leaves that a frame lies in, if it lies in one, and its order.
+    fn large_block_around(&self, pfn: Pfn) -> Option<(Pfn, u8)> {
+        let kind = self.pageblock_type(pfn);
+        let mut around = self.large_orders(kind).map(|order| (block_start(pfn, order), order));
+        around.find(|&(start, order)| self.is_listed(start, order, kind))
+    }
+
+    /// Returns the orders from that of a leaf on of which there are free blocks.
+    pub(super) fn large_orders(&self, kind: MigrateType) -> impl Iterator<Item = u8> + use<> {
+        let mut orders = self.available(kind) >> LEAF_ORDER << LEAF_ORDER;
+        core::iter::from_fn(move || {
+            let order = (orders != 0).then(|| orders.trailing_zeros().to_le_bytes()[0]);
+            orders &= orders.wrapping_sub(1);
+            order
+        })
+    }
+
+    /// Tells whether a block of whole leaves is free as one.
+    #[inline]
+    pub(super) fn is_listed(&self, pfn: Pfn, order: u8, kind: MigrateType) -> bool {
+        pfn >= self.start && self.sets.contains(self.set_of(order, kind), self.leaf_of(pfn))
     }
 
     /// Tells whether a frame is free.

@@ -229,14 +229,23 @@ impl Leaf {
         self.used[word & 3] == 0
     }
 
-    /// Returns the order of the largest aligned block around the free block at `offset` that is all free; 6 stands for the
-    /// whole word and what may be free beyond it.
+    /// Returns the order of the largest aligned block around the free block at `offset` that is all free: 8 is the whole leaf.
+    #[inline]
+    pub(super) const fn merged_order(&self, offset: u32) -> u8 {
+        match self.merged_order_in_word(offset) {
+            6 if self.is_whole() => LEAF_ORDER,
+            6 if self.is_free(offset & !127, 7) => 7,
+            order => order,
+        }
+    }
+
+    /// Returns the same as far as one word of the map tells: 6 stands for the whole word and what may be free beyond it.
     ///
     /// A block around a frame is free if it does not reach the nearest frame in use on either side, and it reaches frame q
     /// if it is larger than the highest bit in which the numbers of the two frames differ. No branch: whether a frame's
     /// buddies are free is not to be guessed.
     #[inline]
-    pub(super) const fn merged_order(&self, offset: u32) -> u8 {
+    const fn merged_order_in_word(&self, offset: u32) -> u8 {
         let (used, bit) = (self.used[(offset >> 6) as usize & 3], offset & 63);
         // Beyond the word, where nothing is in use, lies a number that differs in bit 6 or above.
         let above = bit + (used >> bit).trailing_zeros();

@@ -19,6 +19,7 @@ mod tests;
 
 use self::{
     content::Contents,
+    counts::{CountsChange, Orders},
     index::LeafSets,
     isolate::PageblockFlags,
     leaf::{LEAF_FRAMES, LEAF_ORDER, Leaf},
@@ -277,6 +278,22 @@ impl Buddy {
         self.count_blocks(order, migratetype, blocks);
     }
 
+    /// Brings the index up to date with those orders of a leaf that have blocks now and had none, or the other way round.
+    #[inline]
+    fn index_orders(&mut self, leaf: usize, migratetype: MigrateType, orders: Orders) {
+        if !orders.is_empty() {
+            let counts = self.leaves[leaf].counts();
+            for order in orders {
+                let set = self.set_of(order, migratetype);
+                if counts.get(order) > 0 {
+                    self.sets.insert(set, leaf);
+                } else {
+                    self.sets.remove(set, leaf);
+                }
+            }
+        }
+    }
+
     /// Returns the lowest free block of exactly this order and type.
     #[inline]
     fn lowest(&self, order: u8, migratetype: MigrateType) -> Option<Pfn> {
@@ -313,7 +330,9 @@ impl Buddy {
         let current = order.get() + fitting.trailing_zeros().to_le_bytes()[0];
         let pfn = self.first(current, migratetype)?;
         self.remove(pfn, current, migratetype);
-        self.expand(pfn, order.get(), current, migratetype);
+        if current > order.get() {
+            self.expand(pfn, order.get(), current, migratetype);
+        }
         self.hand_out(pfn, order, migratetype, taken_for);
         trace::mm_page_alloc_zone_locked(&[pfn.get()], order, migratetype);
         Some(pfn)
@@ -322,9 +341,19 @@ impl Buddy {
     /// Splits a block that is off its list down to `low`; the upper halves become free blocks (`expand`).
     #[inline]
     fn expand(&mut self, pfn: Pfn, low: u8, high: u8, migratetype: MigrateType) {
-        for order in (low..high).rev() {
-            self.insert(pfn.add(1 << order), order, migratetype);
+        for order in low.max(LEAF_ORDER)..high {
+            self.sets.insert(self.set_of(order, migratetype), self.leaf_of(pfn.add(1 << order)));
         }
+        let top = high.min(LEAF_ORDER);
+        if low < top {
+            let leaf = self.leaf_of(pfn);
+            let changed = self.leaves[leaf].change_counts(CountsChange::split(top, low));
+            self.index_orders(leaf, migratetype, changed);
+        }
+        for count in &mut self.nr_free[migratetype as usize][usize::from(low)..usize::from(high)] {
+            *count += 1;
+        }
+        self.available[migratetype as usize] |= (1 << high) - (1 << low);
     }
 
     /// Marks a block that is off its list in use.
