@@ -19,13 +19,13 @@ pub use args::{BenchArgs, Perf, parse_count, parse_size};
 use details::Details;
 use progress::Progress;
 use record::{Where, record, row};
-use row::{Figure, RowOf};
+use row::{Figure, Known, VisitTo};
 use scaling::{Times, print_scaling};
 use table::{Cell, Reading, Table};
 pub use threads::Threads;
 
-use crate::measure::{Counters, Cpus, Fault, Seating};
-use crate::record::Resume;
+use crate::measure::{Counters, Cpus, Fault, Plan, Seating, summarize};
+use crate::record::{Resume, Row};
 use crate::terminal::print;
 use crate::workload::Workload;
 
@@ -44,10 +44,18 @@ pub fn run(args: &BenchArgs, cpus: &Cpus, resume: &Resume, emit: &mut Emit<'_>) 
     let allocators = args.allocators()?;
     let place = Where { placement: args.placement, cpus };
     let plans = args.plans(cpus.count())?;
-    let (recorded, plans) = split(plans, |&plan| Ok(resume.has(&row(plan, place)?, &allocators)))?;
-    if !recorded.is_empty() {
-        let all = recorded.len() + plans.len();
-        print(format_args!("{} of {all} rows are in the record already\n", recorded.len()))?;
+    let visits: Vec<usize> = args.samples_by_visit().collect();
+    let all = plans.len();
+    let mut visited = Vec::new();
+    for plan in plans {
+        let visited_row = Visited::begin(plan, row(plan, place)?, resume, &allocators);
+        if visited_row.visits(resume, &allocators) < visits.len() {
+            visited.push(visited_row);
+        }
+    }
+    let plans: Vec<Plan> = visited.iter().map(|row| row.plan).collect();
+    if plans.len() < all {
+        print(format_args!("{} of {all} rows are in the record already\n", all - plans.len()))?;
     }
     if plans.is_empty() && !args.wants_fragmentation() {
         return Ok(ExitCode::SUCCESS);
@@ -74,31 +82,43 @@ pub fn run(args: &BenchArgs, cpus: &Cpus, resume: &Resume, emit: &mut Emit<'_>) 
 
     let mut rows = Vec::new();
     let mut failed = false;
-    for &plan in &plans {
-        if resume.is_interrupted() {
-            let left = plans.len() - rows.len();
-            progress.finish();
-            print(format_args!(
-                "interrupted: the same command goes on with the {left} rows that are left\n"
-            ))?;
-            return Ok(ExitCode::from(INTERRUPTED));
-        }
-        let row = RowOf { args, plan, cpus, allocators: &allocators };
-        let figures = row.measure(counters.as_mut(), &mut progress)?;
-        let cells = cells(&allocators, &figures);
-        let row = table.row(plan, &cells);
-        progress.suspend(|| print(format_args!("{row}\n")))?;
-        for (allocator, figure) in allocators.iter().zip(&figures) {
-            details.add(plan, allocator, figure);
-            if let Err(fault) = figure {
-                // Slowness is a result; the other faults are defects, of the allocator or of the request.
-                failed |= !matches!(fault, Fault::TooSlow { .. });
-                progress
-                    .suspend(|| eprintln!("{} of order {}: {allocator}: {fault}", plan.workload, plan.order));
+    for (visit, &samples) in visits.iter().enumerate() {
+        let is_last = visit + 1 == visits.len();
+        for row in &mut visited {
+            if row.visits(resume, &allocators) > visit {
+                progress.skip(allocators.len() * (samples + 2));
+                continue;
             }
-            emit(record(plan, place, allocator, figure))?;
+            if resume.is_interrupted() {
+                progress.finish();
+                print(format_args!("interrupted: the same command goes on with what is left\n"))?;
+                return Ok(ExitCode::from(INTERRUPTED));
+            }
+            let plan = row.plan;
+            let to = VisitTo { args, plan, cpus, allocators: &allocators, samples, is_last };
+            let mut figures = to.measure(&mut row.known, counters.as_mut(), &mut progress)?;
+            for (allocator, figure) in allocators.iter().zip(&figures) {
+                emit(record(plan, place, visit, allocator, figure))?;
+            }
+            row.put_together(&mut figures);
+            if !is_last {
+                continue;
+            }
+            let cells = cells(&allocators, &figures);
+            let shown = table.row(plan, &cells);
+            progress.suspend(|| print(format_args!("{shown}\n")))?;
+            for (allocator, figure) in allocators.iter().zip(&figures) {
+                details.add(plan, allocator, figure);
+                if let Err(fault) = figure {
+                    // Slowness is a result; the other faults are defects, of the allocator or of the request.
+                    failed |= !matches!(fault, Fault::TooSlow { .. });
+                    progress.suspend(|| {
+                        eprintln!("{} of order {}: {allocator}: {fault}", plan.workload, plan.order);
+                    });
+                }
+            }
+            rows.push(Times { plan, cells });
         }
-        rows.push(Times { plan, cells });
     }
     progress.finish();
 
@@ -122,6 +142,38 @@ pub fn run(args: &BenchArgs, cpus: &Cpus, resume: &Resume, emit: &mut Emit<'_>) 
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
+/// A row on its way through its visits.
+struct Visited {
+    plan: Plan,
+    row: Row,
+    known: Vec<Known>,
+    /// The samples so far of each allocator.
+    samples: Vec<Vec<f64>>,
+}
+
+impl Visited {
+    fn begin(plan: Plan, row: Row, resume: &Resume, allocators: &[&str]) -> Self {
+        let samples = allocators.iter().map(|allocator| resume.samples(&row, allocator).to_vec()).collect();
+        Self { plan, row, known: vec![Known::default(); allocators.len()], samples }
+    }
+
+    /// Returns how many visits the record has.
+    fn visits(&self, resume: &Resume, allocators: &[&str]) -> usize {
+        (0..).take_while(|&visit| resume.has(&self.row, visit, allocators)).count()
+    }
+
+    /// Adds the figures of a visit, and makes them figures of all visits.
+    fn put_together(&mut self, figures: &mut [Result<Figure, Fault>]) {
+        for (samples, figure) in self.samples.iter_mut().zip(figures) {
+            let Ok(figure) = figure else { continue };
+            samples.extend(&figure.samples_ns);
+            if let Some(all) = summarize(samples) {
+                figure.ns_per_op = all;
+            }
+        }
+    }
+}
+
 /// Makes the cells of a row of times.
 fn cells(allocators: &[&str], figures: &[Result<Figure, Fault>]) -> Vec<Cell> {
     let cell = |(allocator, figure): (&&str, &Result<Figure, Fault>)| Cell {
@@ -133,15 +185,6 @@ fn cells(allocators: &[&str], figures: &[Result<Figure, Fault>]) -> Vec<Cell> {
         },
     };
     allocators.iter().zip(figures).map(cell).collect()
-}
-
-/// Separates what satisfies a condition from what does not.
-fn split<T>(all: Vec<T>, condition: impl Fn(&T) -> anyhow::Result<bool>) -> anyhow::Result<(Vec<T>, Vec<T>)> {
-    let (mut satisfying, mut others) = (Vec::new(), Vec::new());
-    for one in all {
-        if condition(&one)? { &mut satisfying } else { &mut others }.push(one);
-    }
-    Ok((satisfying, others))
 }
 
 #[cfg(test)]
@@ -158,7 +201,7 @@ mod tests {
     use serde_json::json;
 
     use super::{super::testing, *};
-    use crate::environment::Environment;
+    use crate::{environment::Environment, record::Record};
 
     fn records(line: &str) -> (anyhow::Result<ExitCode>, Vec<Value>) {
         let args: BenchArgs = testing::parse(line).unwrap();
@@ -168,7 +211,7 @@ mod tests {
     #[test]
     fn every_figure_has_a_record_of_the_agreed_form() {
         let (result, records) = records(
-            "--workload pair,handoff --allocator empty,buddy-heap,glibc --threads 1,2 --samples 3 --sample-ms 1",
+            "--workload pair,handoff --allocator empty,buddy-heap,glibc --threads 1,2 --samples 3 --visits 1 --sample-ms 1",
         );
         assert_eq!(result.unwrap(), ExitCode::SUCCESS);
         assert_eq!(records.len(), 2 * 2 * 3);
@@ -210,8 +253,11 @@ mod tests {
         );
         assert_eq!(result.unwrap(), ExitCode::SUCCESS);
         let names: Vec<_> = records.iter().map(|record| record["allocator"].as_str().unwrap()).collect();
-        assert_eq!(names, ["empty", "gfp", "gfp-node"]);
-        for record in &records {
+        assert_eq!(names, ["empty", "gfp", "gfp-node"].repeat(2));
+        let (first, records) = records.split_at(3);
+        let after = ["latency_ns", "perf", "memory"];
+        assert!(first.iter().all(|record| after.iter().all(|what| record[what].is_null())), "{first:?}");
+        for record in records {
             let latency = &record["latency_ns"];
             assert!(latency["count"].as_u64().unwrap() > 0, "{record}");
             assert!(latency["p50"].as_u64().unwrap() <= latency["p9999"].as_u64().unwrap(), "{record}");
@@ -265,6 +311,52 @@ mod tests {
         assert_eq!(result.unwrap(), ExitCode::FAILURE);
         assert!(records[0]["failed"].as_str().unwrap().contains("--arena"), "{}", records[0]);
         assert_eq!(records[1]["samples"], 1);
+    }
+
+    #[test]
+    fn rows_are_visited_in_turn_and_what_is_left_of_the_visits_is_done_later() {
+        let folder = std::env::temp_dir().join(format!("bench-visits-{}", std::process::id()));
+        let line =
+            "--workload pair,batch --allocator empty,glibc --threads 1 --samples 5 --visits 2 --sample-ms 1";
+        let args: BenchArgs = testing::parse(line).unwrap();
+        let run = |end_after: usize| {
+            let interrupted = Arc::new(AtomicBool::new(false));
+            let settings = args.settings();
+            let (resume, mut lines) =
+                Resume::open(&folder, &Environment::read(), &settings, Arc::clone(&interrupted)).unwrap();
+            let mut written = 0;
+            testing::with_records(|emit| {
+                run(&args, &Cpus::allowed().unwrap(), &resume, &mut |figure| {
+                    written += 1;
+                    interrupted.store(written == end_after, Ordering::Relaxed);
+                    lines.write(&figure)?;
+                    emit(figure)
+                })
+            })
+        };
+        let visits = |records: &[Value]| -> Vec<(String, u64, usize)> {
+            let of = |record: &Value| {
+                let samples = record["samples_ns"].as_array().unwrap().len();
+                (record["workload"].as_str().unwrap().to_owned(), record["visit"].as_u64().unwrap(), samples)
+            };
+            records.iter().step_by(2).map(of).collect()
+        };
+        let (result, first) = run(6);
+        assert_eq!(result.unwrap(), ExitCode::from(INTERRUPTED));
+        assert_eq!(visits(&first), [("pair".into(), 0, 3), ("batch".into(), 0, 3), ("pair".into(), 1, 2)]);
+        let (result, rest) = run(0);
+        assert_eq!(result.unwrap(), ExitCode::SUCCESS);
+        assert_eq!(visits(&rest), [("batch".into(), 1, 2)]);
+        let record = Record::read(&folder).unwrap();
+        fs::remove_dir_all(&folder).unwrap();
+        assert_eq!(record.figures.len(), 4);
+        for figure in &record.figures {
+            assert!(figure.visits().map(<[f64]>::len).eq([3, 2]));
+            let spread = figure.measured().unwrap();
+            assert_eq!(spread.median, summarize(&figure.samples_ns).unwrap().median);
+            assert!(figure.memory.is_some(), "the last visit measures it");
+        }
+        assert!(record.figures[0].runs().eq([0, 0]) && record.figures[2].runs().eq([0, 1]));
     }
 
     #[test]

@@ -8,10 +8,11 @@
 //!    between the two: an allocator is slower if it is slower beside its rivals. How rivals are made use of is chosen by what
 //!    leaves the least difference between the rivals themselves, which are the same code in both records.
 //! 2. *An interval* ([`half_interval`]). From the rounds that are there, rounds are drawn again and again, and medians compared:
-//!    a bootstrap. It says how far a difference of medians is determined by the rounds at hand.
-//! 3. *Noise* ([`Noise`]). What stays constant within a run but not from one to the next, such as where memory happened to
-//!    lie, no round shows. The rivals show it: the intervals are stretched, or may shrink, so that they contain no difference for
-//!    [`COVERED`] of the rivals' cells. That is a cell's stated noise, and only a larger difference is one.
+//!    a bootstrap. It says how far a difference of medians is determined by the rounds at hand. What the machine does for minutes,
+//!    and what lasts as long as an allocator lives, shows in how far the visits to a row disagree; that is added.
+//! 3. *Noise* ([`Noise`]). What stays constant within a run but not from one to the next, neither shows. The rivals show it: the
+//!    intervals are stretched, or may shrink, so that they contain no difference for [`COVERED`] of the rivals' cells. That is a
+//!    cell's stated noise, and only a larger difference is one.
 
 mod bootstrap;
 mod calibration;
@@ -105,7 +106,7 @@ pub fn compare(first: &Record, second: &Record, stand_in: Option<(&str, &str)>) 
         .iter()
         .map(|pair| {
             let samples = calibration.calibrate(&pairs, pair);
-            (pair, bootstrap::difference(&samples), half_interval(&samples))
+            (pair, bootstrap::difference(&samples), half_interval(&samples, &pair.visits))
         })
         .collect();
     let noise = Noise::learn(&measured);

@@ -16,6 +16,8 @@ pub(super) struct Pair {
     pub(super) medians: [f64; 2],
     /// The logarithms of the samples, in the order of rounds.
     pub(super) samples: [Vec<f64>; 2],
+    /// How many of them each visit took.
+    pub(super) visits: [Vec<usize>; 2],
 }
 
 impl Pair {
@@ -50,6 +52,7 @@ pub(super) fn pairs(
                 cell: before.cell.clone(),
                 medians: [before.median()?, after.median()?],
                 samples: [logarithms(before)?, logarithms(after)?],
+                visits: [before, after].map(|figure| figure.visits().map(<[f64]>::len).collect()),
             })
         })
         .collect();

@@ -1,7 +1,7 @@
 //! An allocator under test beside its team: for what is measured after the samples.
 
 use std::fmt;
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use gfp::Allocator;
 
@@ -32,7 +32,7 @@ impl Visitor for StartContestant<'_> {
         let team = Team::start(plan, cpus, Arc::clone(&rival));
         let gfp = rival.as_gfp().cloned();
         let cpus = cpus.clone();
-        let latency = move || latency::measure(plan, &cpus, rival);
+        let latency = move |sample| latency::measure(plan, &cpus, rival, sample);
         (team, Contestant { gfp, latency: Box::new(latency) })
     }
 }
@@ -40,7 +40,7 @@ impl Visitor for StartContestant<'_> {
 /// An allocator under test.
 pub struct Contestant {
     gfp: Option<Allocator>,
-    latency: Box<dyn FnOnce() -> Result<Quantiles, Fault>>,
+    latency: Box<dyn FnOnce(Duration) -> Result<Quantiles, Fault>>,
 }
 
 impl Contestant {
@@ -67,12 +67,12 @@ impl Contestant {
         }
     }
 
-    /// Times single operations, with a team of their own; then the allocator is gone.
+    /// Times single operations, for some samples of this length, with a team of their own; then the allocator is gone.
     ///
     /// # Errors
     /// The team cannot run the workload.
-    pub fn latency(self) -> Result<Quantiles, Fault> {
-        (self.latency)()
+    pub fn latency(self, sample: Duration) -> Result<Quantiles, Fault> {
+        (self.latency)(sample)
     }
 }
 

@@ -19,8 +19,8 @@ use serde::{Deserialize, Serialize};
 use super::{Calibration, Cpus, Fault, Plan, Team};
 use crate::rival::{Request, Rival, RivalThread};
 
-/// How long operations are timed.
-const LENGTH: Duration = Duration::from_millis(200);
+/// How many samples long operations are timed.
+const SAMPLES: u64 = 5;
 /// The longest time that is told from longer ones: 18 minutes.
 const MAX_NS: u64 = 1 << 40;
 
@@ -65,11 +65,16 @@ impl Quantiles {
     }
 }
 
-/// Times the operations of a plan on an allocator.
+/// Times the operations of a plan on an allocator, for some samples of this length.
 ///
 /// # Errors
 /// The team cannot run the workload.
-pub(super) fn measure<R, B>(plan: Plan, cpus: &Cpus, rival: Arc<R>) -> Result<Quantiles, Fault>
+pub(super) fn measure<R, B>(
+    plan: Plan,
+    cpus: &Cpus,
+    rival: Arc<R>,
+    sample: Duration,
+) -> Result<Quantiles, Fault>
 where
     R: Rival + Send + 'static,
     B: Send + 'static,
@@ -79,7 +84,7 @@ where
         Arc::new(Times { wanted: AtomicBool::new(false), clock: Clock::new(), all: Mutex::new(empty()) });
     let mut team = Team::start(plan, cpus, Timed { rival, times: Arc::clone(&times) });
     // Warms up; the first operations are no more part of the times than those of other samples are.
-    let cycles = Calibration::of(&mut team, LENGTH, 1)?.cycles;
+    let cycles = Calibration::of(&mut team, sample, 1)?.cycles * SAMPLES;
     times.wanted.store(true, Ordering::Relaxed);
     let sampled = team.sample(cycles);
     times.wanted.store(false, Ordering::Relaxed);
@@ -184,9 +189,11 @@ mod tests {
     use crate::rivals::{BuddyFrames, Empty};
     use crate::workload::Workload;
 
+    const SAMPLE: Duration = Duration::from_millis(40);
+
     fn times(workload: Workload, threads: usize) -> Quantiles {
         let plan = Plan::new(workload, 0, threads);
-        measure(plan, &Cpus::allowed().unwrap(), Arc::new(Empty::new())).unwrap()
+        measure(plan, &Cpus::allowed().unwrap(), Arc::new(Empty::new()), SAMPLE).unwrap()
     }
 
     #[test]
@@ -245,7 +252,7 @@ mod tests {
     fn one_slow_request_in_ten_is_seen_in_the_tail_and_not_in_the_middle() {
         let plan = Plan::new(Workload::Pair, 0, 1);
         let rival = Arc::new(Hesitant(BuddyFrames::new(64 << 20).unwrap()));
-        let times = measure(plan, &Cpus::allowed().unwrap(), rival).unwrap();
+        let times = measure(plan, &Cpus::allowed().unwrap(), rival, SAMPLE).unwrap();
         assert!(times.p50 < 1_000_000, "{times:?}");
         assert!(times.p99 >= 990_000, "{times:?}");
     }

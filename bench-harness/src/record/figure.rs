@@ -5,7 +5,7 @@ use std::fmt;
 use serde::Deserialize;
 
 use crate::{
-    measure::{Footprint, LockUse, Quantiles},
+    measure::{Footprint, LockUse, Quantiles, summarize},
     rivals::is_ours,
 };
 
@@ -106,9 +106,15 @@ pub struct Figure {
     /// What it is about.
     #[serde(flatten)]
     pub cell: Cell,
-    /// The run that took it, an index into the record's.
+    /// The run that took it, or the last visit of it, an index into the record's.
     #[serde(skip)]
     pub run: usize,
+    /// Which visit to the row took it; of several put together, the last.
+    #[serde(default)]
+    pub visit: usize,
+    /// The runs of the visits before.
+    #[serde(skip)]
+    pub earlier_runs: Vec<usize>,
     /// How many threads ran.
     pub workers: usize,
     /// The CPU of each.
@@ -126,6 +132,9 @@ pub struct Figure {
     /// Each sample, in nanoseconds an operation; those of equal index in a row were taken beside each other.
     #[serde(default)]
     pub samples_ns: Vec<f64>,
+    /// How many of them each visit took, but for the last.
+    #[serde(skip)]
+    pub earlier_samples: Vec<usize>,
     /// Throughput of all threads together, in million operations a second.
     #[serde(default)]
     pub mops_per_s: Option<f64>,
@@ -141,6 +150,41 @@ pub struct Figure {
 }
 
 impl Figure {
+    /// Puts a figure together with that of the next visit to its row.
+    pub(super) fn add_visit(&mut self, next: Self) {
+        let earlier = std::mem::replace(self, next);
+        self.earlier_runs = earlier.earlier_runs;
+        self.earlier_runs.push(earlier.run);
+        let (Some(before), Some(_)) = (earlier.ns_per_op, self.ns_per_op) else { return };
+        let before_last: usize = earlier.earlier_samples.iter().sum();
+        self.earlier_samples = earlier.earlier_samples;
+        self.earlier_samples.push(earlier.samples_ns.len() - before_last);
+        self.samples_ns.splice(..0, earlier.samples_ns);
+        if let Some(all) = summarize(&self.samples_ns) {
+            self.ns_per_op = Some(Spread { min: all.min, median: all.median, max: all.max });
+            self.mops_per_s = earlier.mops_per_s.map(|mops| mops * before.median / all.median);
+        }
+        self.latency_ns = self.latency_ns.or(earlier.latency_ns);
+        self.lock = self.lock.or(earlier.lock);
+        self.memory = self.memory.or(earlier.memory);
+    }
+
+    /// Returns the run of each visit.
+    pub fn runs(&self) -> impl Iterator<Item = usize> {
+        self.earlier_runs.iter().copied().chain([self.run])
+    }
+
+    /// Returns the samples of each visit.
+    pub fn visits(&self) -> impl Iterator<Item = &[f64]> {
+        let mut rest = &self.samples_ns[..];
+        let counts = self.earlier_samples.iter().copied().map(Some).chain([None]);
+        counts.map(move |count| {
+            let (visit, behind) = rest.split_at(count.unwrap_or(rest.len()).min(rest.len()));
+            rest = behind;
+            visit
+        })
+    }
+
     /// Returns what came of it.
     #[must_use]
     pub fn outcome(&self) -> Outcome<'_> {

@@ -112,8 +112,11 @@ impl Record {
             Line::Environment(run) => self.runs.push(*run),
             Line::Bench(mut figure) => {
                 figure.run = self.runs.len() - 1;
-                match cells.get(&figure.cell) {
-                    Some(&place) => self.figures[place] = *figure,
+                match cells.get(&figure.cell).copied() {
+                    Some(place) if figure.visit == self.figures[place].visit + 1 => {
+                        self.figures[place].add_visit(*figure);
+                    }
+                    Some(place) => self.figures[place] = *figure,
                     None => {
                         cells.insert(figure.cell.clone(), self.figures.len());
                         self.figures.push(*figure);
@@ -196,6 +199,30 @@ mod tests {
         format!(
             "{{\"kind\":\"bench\",\"workload\":\"pair\",\"order\":3,\"threads\":2,\"workers\":2,\"allocator\":\"{allocator}\"{rest}}}\n"
         )
+    }
+
+    #[test]
+    fn visits_to_a_row_are_one_figure_and_the_first_begins_anew() {
+        let visit = |visit: usize, rest: &str| figure("gfp", &format!(",\"visit\":{visit},{rest}"));
+        let samples = |low: u32, high: u32| {
+            format!(
+                "\"ns_per_op\":{{\"min\":{low},\"median\":{low},\"max\":{high}}},\"mops_per_s\":{},\"samples_ns\":[{low},{high}]",
+                1000.0 / f64::from(low)
+            )
+        };
+        let both = [visit(0, &samples(2, 10)), visit(1, &samples(4, 4))].concat();
+        let whole = |text: &str| read("visits", &format!("{ENVIRONMENT}{text}")).unwrap().figures.remove(0);
+        let figure = whole(&both);
+        assert!(figure.visits().eq([[2.0, 10.0], [4.0, 4.0]].iter().map(|visit| &visit[..])));
+        let spread = figure.measured().unwrap();
+        assert_eq!((spread.min, spread.median, spread.max), (2.0, 4.0, 10.0));
+        assert_eq!(figure.mops_per_s, Some(250.0));
+        assert!(figure.runs().eq([0, 0]));
+        let anew = whole(&[both.clone(), visit(0, &samples(7, 8))].concat());
+        assert_eq!((anew.samples_ns, anew.earlier_runs), (vec![7.0, 8.0], vec![]));
+        let failed = whole(&[both, visit(2, "\"failed\":\"it broke\"")].concat());
+        assert_eq!(failed.outcome(), Outcome::Failed("it broke"));
+        assert!(failed.runs().eq([0, 0, 0]));
     }
 
     #[test]

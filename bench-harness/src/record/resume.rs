@@ -14,7 +14,7 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
-use super::{Cell, JsonLines, Record, Row, Run};
+use super::{Cell, Figure, JsonLines, Record, Row, Run};
 use crate::environment::Environment;
 
 /// The file of a record that `gfp bench` appends to.
@@ -23,8 +23,8 @@ pub const BENCH_FILE: &str = "bench.jsonl";
 /// What a run need not do because an earlier one did it, and whether it is to stop.
 #[derive(Clone, Debug, Default)]
 pub struct Resume {
-    /// The run of each figure that was taken under this run's settings.
-    figures: HashMap<Cell, usize>,
+    /// The figures that were taken under this run's settings.
+    figures: HashMap<Cell, Figure>,
     interrupted: Arc<AtomicBool>,
 }
 
@@ -60,7 +60,7 @@ impl Resume {
             }
             let same =
                 record.figures.into_iter().filter(|figure| record.runs[figure.run].settings == *settings);
-            figures.extend(same.map(|figure| (figure.cell, figure.run)));
+            figures.extend(same.map(|figure| (figure.cell.clone(), figure)));
         }
         let mut head = environment.record();
         head["program"] = json!(program);
@@ -68,15 +68,23 @@ impl Resume {
         Ok((Self { figures, interrupted }, JsonLines::append(&file, &head)?))
     }
 
-    /// Tells whether the record has the whole row: a figure for each of the allocators, all of one run.
+    /// Tells whether the record has all that a visit to a row takes: a figure for each of the allocators, all of one run.
     #[must_use]
-    pub fn has(&self, row: &Row, allocators: &[&str]) -> bool {
-        let run = |allocator: &&str| {
-            self.figures.get(&Cell { row: row.clone(), allocator: (*allocator).to_owned() })
-        };
+    pub fn has(&self, row: &Row, visit: usize, allocators: &[&str]) -> bool {
+        let run = |allocator: &&str| self.figure(row, allocator)?.runs().nth(visit);
         let mut runs = allocators.iter().map(run);
         let first = runs.next().flatten();
         first.is_some() && runs.all(|run| run == first)
+    }
+
+    /// Returns the samples that the record has of an allocator in a row.
+    #[must_use]
+    pub fn samples(&self, row: &Row, allocator: &str) -> &[f64] {
+        self.figure(row, allocator).map_or(&[], |figure| &figure.samples_ns)
+    }
+
+    fn figure(&self, row: &Row, allocator: &str) -> Option<&Figure> {
+        self.figures.get(&Cell { row: row.clone(), allocator: allocator.to_owned() })
     }
 
     /// Tells whether the run is to end before its next row.
@@ -151,16 +159,16 @@ mod tests {
         let folder = Folder::new("rows");
         let settings = json!({"samples": 5});
         let (nothing, mut lines) = folder.open(&settings).unwrap();
-        assert!(!nothing.has(&row("pair"), &["gfp"]) && !nothing.is_interrupted());
+        assert!(!nothing.has(&row("pair"), 0, &["gfp"]) && !nothing.is_interrupted());
         for (workload, allocator) in [("pair", "gfp"), ("pair", "glibc"), ("bulk", "gfp")] {
             lines.write(&figure(workload, allocator)).unwrap();
         }
         let (resume, _) = folder.open(&settings).unwrap();
-        assert!(resume.has(&row("pair"), &["gfp", "glibc"]) && resume.has(&row("pair"), &["glibc"]));
-        assert!(!resume.has(&row("pair"), &["gfp", "mimalloc"]));
-        assert!(!resume.has(&row("bulk"), &["gfp", "glibc"]) && !resume.has(&row("churn"), &["gfp"]));
+        assert!(resume.has(&row("pair"), 0, &["gfp", "glibc"]) && resume.has(&row("pair"), 0, &["glibc"]));
+        assert!(!resume.has(&row("pair"), 0, &["gfp", "mimalloc"]));
+        assert!(!resume.has(&row("bulk"), 0, &["gfp", "glibc"]) && !resume.has(&row("churn"), 0, &["gfp"]));
         let (other, _) = folder.open(&json!({"samples": 11})).unwrap();
-        assert!(!other.has(&row("pair"), &["gfp"]));
+        assert!(!other.has(&row("pair"), 0, &["gfp"]));
     }
 
     #[test]
@@ -170,8 +178,8 @@ mod tests {
             folder.open(&Value::Null).unwrap().1.write(&figure("pair", allocator)).unwrap();
         }
         let (resume, _) = folder.open(&Value::Null).unwrap();
-        assert!(resume.has(&row("pair"), &["gfp"]) && resume.has(&row("pair"), &["glibc"]));
-        assert!(!resume.has(&row("pair"), &["gfp", "glibc"]));
+        assert!(resume.has(&row("pair"), 0, &["gfp"]) && resume.has(&row("pair"), 0, &["glibc"]));
+        assert!(!resume.has(&row("pair"), 0, &["gfp", "glibc"]));
     }
 
     #[test]

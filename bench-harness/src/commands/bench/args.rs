@@ -88,9 +88,14 @@ pub struct BenchArgs {
     #[arg(long, value_name = "PAGES", default_value_t)]
     pub backing: Backing,
 
-    /// Samples of each allocator. [default: 11; with --quick 5]
+    /// Samples of each allocator. [default: 12; with --quick 9]
     #[arg(long, value_name = "N", value_parser = parse_samples)]
     pub samples: Option<usize>,
+
+    /// How often each row is visited for its part of the samples, all rows in turn: what the machine does changes within minutes,
+    /// and where memory happens to lie with each set-up. At most the number of samples.
+    #[arg(long, value_name = "N", value_parser = parse_samples, default_value_t = 3)]
+    pub visits: usize,
 
     /// Length of a sample in milliseconds. [default: 50; with --quick 20]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=60_000))]
@@ -240,6 +245,7 @@ impl BenchArgs {
     pub fn settings(&self) -> Value {
         json!({
             "samples": self.samples(),
+            "visits": self.visits(),
             "sample_ms": u64::try_from(self.sample_length().as_millis()).unwrap_or(u64::MAX),
             "arena": self.arena,
             "backing": self.backing.to_string(),
@@ -249,12 +255,22 @@ impl BenchArgs {
     }
 
     pub(super) fn samples(&self) -> usize {
-        self.samples.unwrap_or(if self.quick { 5 } else { 11 })
+        self.samples.unwrap_or(if self.quick { 9 } else { 12 })
     }
 
-    /// Returns how many steps an allocator takes in a row: its set-up, its samples, and what comes after them.
+    pub(super) fn visits(&self) -> usize {
+        self.visits.min(self.samples())
+    }
+
+    /// Returns the number of samples of each visit, the largest first.
+    pub(super) fn samples_by_visit(&self) -> impl Iterator<Item = usize> {
+        let (samples, visits) = (self.samples(), self.visits());
+        (0..visits).map(move |visit| (samples + visits - 1 - visit) / visits)
+    }
+
+    /// Returns how many steps an allocator takes in a row: for each visit its set-up, its samples, and what comes after them.
     pub(super) fn steps(&self) -> usize {
-        self.samples() + 2
+        2 * self.visits() + self.samples()
     }
 
     pub(super) fn sample_length(&self) -> Duration {

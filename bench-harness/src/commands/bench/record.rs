@@ -38,9 +38,16 @@ pub(super) fn row(plan: Plan, place: Where<'_>) -> anyhow::Result<Row> {
     Ok(serde_json::from_value(head(plan, place, ""))?)
 }
 
-/// Makes the record of an allocator's figure.
-pub(super) fn record(plan: Plan, place: Where<'_>, allocator: &str, figure: &Result<Figure, Fault>) -> Value {
+/// Makes the record of an allocator's figure of a visit.
+pub(super) fn record(
+    plan: Plan,
+    place: Where<'_>,
+    visit: usize,
+    allocator: &str,
+    figure: &Result<Figure, Fault>,
+) -> Value {
     let mut record = head(plan, place, allocator);
+    record["visit"] = json!(visit);
     match figure {
         Ok(figure) => measured(&mut record, plan, figure),
         Err(Fault::TooSlow { above_ns_per_op }) => record["ns_per_op_above"] = json!(above_ns_per_op),
@@ -64,7 +71,9 @@ fn measured(record: &mut Value, plan: Plan, figure: &Figure) {
     if let Some(lock) = figure.lock {
         record["lock"] = json!(lock);
     }
-    record["memory"] = json!(figure.memory);
+    if let Some(memory) = figure.memory {
+        record["memory"] = json!(memory);
+    }
     if let Some(counts) = &figure.perf {
         let counts = counts.iter().map(|&(name, count)| (name.to_owned(), json!(count)));
         record["perf"] = counts.collect::<Map<_, _>>().into();

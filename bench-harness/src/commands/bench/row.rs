@@ -1,4 +1,4 @@
-//! One row of the report: all allocators under one workload, in turns.
+//! One visit to a row of the report: all allocators under one workload, in turns.
 
 use super::{BenchArgs, Progress};
 use crate::measure::{
@@ -16,17 +16,31 @@ pub(super) struct Figure {
     pub(super) pinned: bool,
     pub(super) latency: Option<Quantiles>,
     pub(super) lock: Option<LockUse>,
-    pub(super) memory: Footprint,
+    /// Only of the last visit, as what else comes after the samples.
+    pub(super) memory: Option<Footprint>,
     pub(super) perf: Option<Counts>,
 }
 
-/// What a row measures, and how.
+/// What earlier visits to a row have found out of an allocator.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Known {
+    calibration: Option<Calibration>,
+    /// Bytes that became resident while it was set up for the first time: its own, and those of the threads.
+    grown: Option<u64>,
+    /// Why it is out.
+    fault: Option<Fault>,
+}
+
+/// What a visit to a row measures, and how.
 #[derive(Clone, Copy)]
-pub(super) struct RowOf<'a> {
+pub(super) struct VisitTo<'a> {
     pub(super) args: &'a BenchArgs,
     pub(super) plan: Plan,
     pub(super) cpus: &'a Cpus,
     pub(super) allocators: &'a [&'a str],
+    /// How many samples it takes of each.
+    pub(super) samples: usize,
+    pub(super) is_last: bool,
 }
 
 /// An allocator on its way through a row.
@@ -35,28 +49,31 @@ struct Contender {
     contestant: Contestant,
     calibration: Calibration,
     samples: Vec<f64>,
-    /// Bytes that became resident while it was set up: its own, and those of the threads.
-    grown: Option<u64>,
     /// What its locks went through before the first sample.
     locks: Option<Locks>,
 }
 
-impl RowOf<'_> {
+impl VisitTo<'_> {
     /// Measures the row: all allocators are set up, checked and warmed up, and then take turns, sample by sample,
-    /// so that whatever else the machine does hits them alike. What disturbs samples comes after them.
+    /// so that whatever else the machine does hits them alike. What disturbs samples comes after them. Later visits check nothing
+    /// again, and leave out what failed.
     pub(super) fn measure(
         self,
+        known: &mut [Known],
         mut counters: Option<&mut Counters>,
         progress: &mut Progress,
     ) -> anyhow::Result<Vec<Result<Figure, Fault>>> {
         let name = |allocator| format!("{} of order {}: {allocator}", self.plan.workload, self.plan.order);
         let mut contenders = Vec::new();
-        for allocator in self.allocators {
+        for (allocator, known) in self.allocators.iter().zip(&mut *known) {
             progress.say(name(allocator));
-            contenders.push(self.set_up(allocator)?);
+            contenders.push(match known.fault {
+                Some(fault) => Err(fault),
+                None => self.set_up(allocator, known)?,
+            });
             progress.step();
         }
-        for round in 0..self.args.samples() {
+        for round in 0..self.samples {
             for contender in &mut contenders {
                 progress.step();
                 let Ok(ready) = contender else { continue };
@@ -66,33 +83,48 @@ impl RowOf<'_> {
             }
         }
         let mut figures = Vec::new();
-        for (allocator, contender) in self.allocators.iter().zip(contenders) {
+        for ((allocator, contender), known) in self.allocators.iter().zip(contenders).zip(known) {
             progress.say(name(allocator));
-            figures.push(contender.and_then(|contender| self.figure(contender, counters.as_deref_mut())));
+            let figure =
+                contender.and_then(|contender| self.figure(contender, known.grown, counters.as_deref_mut()));
+            known.fault = figure.as_ref().err().copied();
+            figures.push(figure);
             progress.step();
         }
         Ok(figures)
     }
 
-    fn set_up(self, allocator: &str) -> anyhow::Result<Result<Contender, Fault>> {
+    fn set_up(self, allocator: &str, known: &mut Known) -> anyhow::Result<Result<Contender, Fault>> {
         let memory = self.args.memory(self.plan);
         let before = Resident::read();
         let start = StartContestant { plan: self.plan, cpus: self.cpus };
         let (mut team, contestant) = rivals::with_rival(allocator, memory, start)?;
-        let (length, samples) = (self.args.sample_length(), self.args.samples());
-        let calibration = team.verify().and_then(|()| Calibration::of(&mut team, length, samples));
+        let calibration = match known.calibration {
+            Some(calibration) => team.sample(calibration.cycles).map(|_warm| calibration),
+            None => {
+                let length = self.args.sample_length();
+                team.verify().and_then(|()| Calibration::of(&mut team, length, self.samples))
+            }
+        };
         let ready = calibration.map(|calibration| {
+            if known.calibration.replace(calibration).is_none() {
+                known.grown = Resident::read().since(before);
+            }
             let samples = Vec::with_capacity(calibration.samples);
-            let grown = Resident::read().since(before);
             let locks = contestant.locks();
-            Contender { team, contestant, calibration, samples, grown, locks }
+            Contender { team, contestant, calibration, samples, locks }
         });
         Ok(ready)
     }
 
     /// Makes the figure of an allocator that has all of its samples, with what is measured after them.
-    fn figure(self, contender: Contender, counters: Option<&mut Counters>) -> Result<Figure, Fault> {
-        let Contender { mut team, contestant, calibration, samples, grown, locks } = contender;
+    fn figure(
+        self,
+        contender: Contender,
+        grown: Option<u64>,
+        counters: Option<&mut Counters>,
+    ) -> Result<Figure, Fault> {
+        let Contender { mut team, contestant, calibration, samples, locks } = contender;
         let ns_per_op = summarize(&samples).ok_or(Fault::ThreadLost)?;
         let cycles = calibration.cycles;
         let ops_per_sample = cycles * self.plan.cycle_ops() * self.plan.streams() as u64;
@@ -101,7 +133,20 @@ impl RowOf<'_> {
             .locks()
             .zip(locks)
             .map(|(after, before)| LockUse::between(before, after, ops_per_sample * samples.len() as u64));
-        let perf = match counters {
+        let mut figure = Figure {
+            ns_per_op,
+            samples_ns: samples,
+            cycles,
+            pinned,
+            latency: None,
+            lock,
+            memory: None,
+            perf: None,
+        };
+        if !self.is_last {
+            return Ok(figure);
+        }
+        figure.perf = match counters {
             Some(counters) => {
                 let (sampled, counts) = counters.count(|| team.sample(cycles));
                 sampled?;
@@ -109,13 +154,13 @@ impl RowOf<'_> {
             }
             None => None,
         };
-        let memory = contestant.footprint(team, grown);
+        figure.memory = Some(contestant.footprint(team, grown));
         // Of many blocks a call none has a time of its own.
-        let latency = match self.args.latency && self.plan.variant.batch.is_none() {
-            true => Some(contestant.latency()?),
+        figure.latency = match self.args.latency && self.plan.variant.batch.is_none() {
+            true => Some(contestant.latency(self.args.sample_length())?),
             false => None,
         };
-        Ok(Figure { ns_per_op, samples_ns: samples, cycles, pinned, latency, lock, memory, perf })
+        Ok(figure)
     }
 }
 
