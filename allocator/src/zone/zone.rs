@@ -65,11 +65,15 @@ pub struct Zone {
 
 /// What the zone's lock protects.
 #[derive(Debug)]
+#[repr(C)]
 pub(super) struct Areas {
+    // What every request and free changes lies together, as in the buddy.
+    /// Frames that were freed since the last free told what became of it.
+    unsettled: u64,
+    pub(super) events: ZoneEvents,
     pub(super) buddy: Buddy,
     pub(super) marks: Watermarks,
     pub(super) lowmem_reserve: [u64; NR_ZONE_TYPES],
-    pub(super) events: ZoneEvents,
     pub(super) closed: bool,
     /// Whether the allowed nodes include the zone's (`cpuset_zone_allowed`); if not, hits are not served without a look.
     admitted: bool,
@@ -77,8 +81,6 @@ pub(super) struct Areas {
     pub(super) reclaim_active: bool,
     /// Whether the zone had more than its high mark when that was last asked of it while it was admitted.
     above_high: bool,
-    /// Frames that were freed since the last free told what became of it.
-    unsettled: u64,
     /// How far the free frames may change without a change of the state word.
     pub(super) steady: Steady,
 }

@@ -88,7 +88,17 @@ pub const PAGEBLOCK_FRAMES: u32 = 1 << PAGEBLOCK_ORDER;
 /// # Ok::<(), gfp::sync::ZeroedSliceError>(())
 /// ```
 #[derive(Debug)]
+#[repr(C)]
 pub struct Buddy {
+    // What every request and free changes: few lines go from CPU to CPU with the lock.
+    free_frames: [u64; TYPES],
+    /// For each type, a bit for every order that has a free block.
+    available: [u32; TYPES],
+    nr_free: [[u32; ORDERS]; TYPES],
+    contents: Contents,
+    /// How many pageblocks have each type.
+    pageblocks: [u32; TYPES],
+    // What stays.
     start: Pfn,
     end: Pfn,
     max_order: Order,
@@ -96,13 +106,6 @@ pub struct Buddy {
     sets: LeafSets,
     /// [`PageblockFlags`] of each pageblock.
     types: ZeroedSlice<u8>,
-    contents: Contents,
-    /// How many pageblocks have each type.
-    pageblocks: [u32; TYPES],
-    nr_free: [[u32; ORDERS]; TYPES],
-    /// For each type, a bit for every order that has a free block.
-    available: [u32; TYPES],
-    free_frames: [u64; TYPES],
 }
 
 impl Buddy {
