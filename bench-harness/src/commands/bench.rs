@@ -46,13 +46,9 @@ pub fn run(args: &BenchArgs, cpus: &Cpus, resume: &Resume, emit: &mut Emit<'_>) 
     let plans = args.plans(cpus.count())?;
     let visits: Vec<usize> = args.samples_by_visit().collect();
     let all = plans.len();
-    let mut visited = Vec::new();
-    for plan in plans {
-        let visited_row = Visited::begin(plan, row(plan, place)?, resume, &allocators);
-        if visited_row.visits(resume, &allocators) < visits.len() {
-            visited.push(visited_row);
-        }
-    }
+    let begin = |plan| Ok(Visited::begin(plan, row(plan, place)?, resume, &allocators));
+    let mut visited = plans.into_iter().map(begin).collect::<anyhow::Result<Vec<Visited>>>()?;
+    visited.retain(|row| row.visits < visits.len());
     let plans: Vec<Plan> = visited.iter().map(|row| row.plan).collect();
     if plans.len() < all {
         print(format_args!("{} of {all} rows are in the record already\n", all - plans.len()))?;
@@ -85,7 +81,7 @@ pub fn run(args: &BenchArgs, cpus: &Cpus, resume: &Resume, emit: &mut Emit<'_>) 
     for (visit, &samples) in visits.iter().enumerate() {
         let is_last = visit + 1 == visits.len();
         for row in &mut visited {
-            if row.visits(resume, &allocators) > visit {
+            if row.visits > visit {
                 progress.skip(allocators.len() * (samples + 2));
                 continue;
             }
@@ -145,7 +141,8 @@ pub fn run(args: &BenchArgs, cpus: &Cpus, resume: &Resume, emit: &mut Emit<'_>) 
 /// A row on its way through its visits.
 struct Visited {
     plan: Plan,
-    row: Row,
+    /// How many of them the record had.
+    visits: usize,
     known: Vec<Known>,
     /// The samples so far of each allocator.
     samples: Vec<Vec<f64>>,
@@ -153,13 +150,9 @@ struct Visited {
 
 impl Visited {
     fn begin(plan: Plan, row: Row, resume: &Resume, allocators: &[&str]) -> Self {
-        let samples = allocators.iter().map(|allocator| resume.samples(&row, allocator).to_vec()).collect();
-        Self { plan, row, known: vec![Known::default(); allocators.len()], samples }
-    }
-
-    /// Returns how many visits the record has.
-    fn visits(&self, resume: &Resume, allocators: &[&str]) -> usize {
-        (0..).take_while(|&visit| resume.has(&self.row, visit, allocators)).count()
+        let visits = (0..).take_while(|&visit| resume.has(&row, visit, allocators)).count();
+        let samples = allocators.iter().map(|allocator| resume.samples(&row, visits, allocator)).collect();
+        Self { plan, visits, known: vec![Known::default(); allocators.len()], samples }
     }
 
     /// Adds the figures of a visit, and makes them figures of all visits.

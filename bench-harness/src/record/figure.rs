@@ -150,23 +150,28 @@ pub struct Figure {
 }
 
 impl Figure {
-    /// Puts a figure together with that of the next visit to its row.
-    pub(super) fn add_visit(&mut self, next: Self) {
-        let earlier = std::mem::replace(self, next);
-        self.earlier_runs = earlier.earlier_runs;
-        self.earlier_runs.push(earlier.run);
-        let (Some(before), Some(_)) = (earlier.ns_per_op, self.ns_per_op) else { return };
-        let before_last: usize = earlier.earlier_samples.iter().sum();
-        self.earlier_samples = earlier.earlier_samples;
-        self.earlier_samples.push(earlier.samples_ns.len() - before_last);
-        self.samples_ns.splice(..0, earlier.samples_ns);
-        if let Some(all) = summarize(&self.samples_ns) {
-            self.ns_per_op = Some(Spread { min: all.min, median: all.median, max: all.max });
-            self.mops_per_s = earlier.mops_per_s.map(|mops| mops * before.median / all.median);
+    /// Puts the figures of the visits to a row together; none of no visit.
+    pub(super) fn of_visits(visits: Vec<Self>) -> Option<Self> {
+        visits.into_iter().reduce(Self::add_visit)
+    }
+
+    fn add_visit(self, next: Self) -> Self {
+        let mut all = next;
+        all.earlier_runs = self.earlier_runs;
+        all.earlier_runs.push(self.run);
+        let (Some(before), Some(_)) = (self.ns_per_op, all.ns_per_op) else { return all };
+        let before_last: usize = self.earlier_samples.iter().sum();
+        all.earlier_samples = self.earlier_samples;
+        all.earlier_samples.push(self.samples_ns.len() - before_last);
+        all.samples_ns.splice(..0, self.samples_ns);
+        if let Some(spread) = summarize(&all.samples_ns) {
+            all.ns_per_op = Some(Spread { min: spread.min, median: spread.median, max: spread.max });
+            all.mops_per_s = self.mops_per_s.map(|mops| mops * before.median / spread.median);
         }
-        self.latency_ns = self.latency_ns.or(earlier.latency_ns);
-        self.lock = self.lock.or(earlier.lock);
-        self.memory = self.memory.or(earlier.memory);
+        all.latency_ns = all.latency_ns.or(self.latency_ns);
+        all.lock = all.lock.or(self.lock);
+        all.memory = all.memory.or(self.memory);
+        all
     }
 
     /// Returns the run of each visit.

@@ -68,6 +68,29 @@ enum Line {
     Unknown,
 }
 
+/// The visits to each cell, in the order of the record.
+#[derive(Default)]
+struct Cells {
+    places: HashMap<Cell, usize>,
+    visits: Vec<Vec<Figure>>,
+}
+
+impl Cells {
+    /// Adds a visit: behind those before it, in place of what came behind them. What has none before it begins anew.
+    fn add(&mut self, figure: Figure) {
+        let place = *self.places.entry(figure.cell.clone()).or_insert(self.visits.len());
+        if place == self.visits.len() {
+            self.visits.push(Vec::new());
+        }
+        let visits = &mut self.visits[place];
+        visits.truncate(figure.visit);
+        if visits.len() < figure.visit {
+            visits.clear();
+        }
+        visits.push(figure);
+    }
+}
+
 impl Record {
     /// Reads every `.jsonl` file of a folder, in the order of their names; or a single file.
     ///
@@ -75,14 +98,15 @@ impl Record {
     /// There is no such file, or a line is not what its kind should be; the message names the file and the line.
     pub fn read(path: &Path) -> Result<Self> {
         let mut record = Self { path: path.to_owned(), ..Self::default() };
-        let mut cells = HashMap::new();
+        let mut cells = Cells::default();
         for file in files(path)? {
             record.read_file(&file, &mut cells)?;
         }
+        record.figures = cells.visits.into_iter().filter_map(Figure::of_visits).collect();
         Ok(record)
     }
 
-    fn read_file(&mut self, file: &Path, cells: &mut HashMap<Cell, usize>) -> Result<()> {
+    fn read_file(&mut self, file: &Path, cells: &mut Cells) -> Result<()> {
         let text = fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
         let text = String::from_utf8_lossy(&text);
         let first_run = self.runs.len();
@@ -107,21 +131,12 @@ impl Record {
         Ok(())
     }
 
-    fn take(&mut self, line: Line, moments: &mut Vec<Moment>, cells: &mut HashMap<Cell, usize>) {
+    fn take(&mut self, line: Line, moments: &mut Vec<Moment>, cells: &mut Cells) {
         match line {
             Line::Environment(run) => self.runs.push(*run),
             Line::Bench(mut figure) => {
                 figure.run = self.runs.len() - 1;
-                match cells.get(&figure.cell).copied() {
-                    Some(place) if figure.visit == self.figures[place].visit + 1 => {
-                        self.figures[place].add_visit(*figure);
-                    }
-                    Some(place) => self.figures[place] = *figure,
-                    None => {
-                        cells.insert(figure.cell.clone(), self.figures.len());
-                        self.figures.push(*figure);
-                    }
-                }
+                cells.add(*figure);
             }
             Line::Fragmentation(series) => self.fragmentation.push(series),
             Line::Blocks(blocks) => self.blocks.push(blocks),
@@ -220,6 +235,10 @@ mod tests {
         assert!(figure.runs().eq([0, 0]));
         let anew = whole(&[both.clone(), visit(0, &samples(7, 8))].concat());
         assert_eq!((anew.samples_ns, anew.earlier_runs), (vec![7.0, 8.0], vec![]));
+        let again = whole(&[both.clone(), visit(1, &samples(7, 8))].concat());
+        assert!(again.visits().eq([[2.0, 10.0], [7.0, 8.0]].iter().map(|visit| &visit[..])));
+        let alone = whole(&visit(1, &samples(7, 8)));
+        assert!(alone.visits().eq([[7.0, 8.0]].iter().map(|visit| &visit[..])));
         let failed = whole(&[both, visit(2, "\"failed\":\"it broke\"")].concat());
         assert_eq!(failed.outcome(), Outcome::Failed("it broke"));
         assert!(failed.runs().eq([0, 0, 0]));

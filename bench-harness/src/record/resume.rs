@@ -77,10 +77,11 @@ impl Resume {
         first.is_some() && runs.all(|run| run == first)
     }
 
-    /// Returns the samples that the record has of an allocator in a row.
+    /// Returns the samples that the record has of so many visits of an allocator to a row.
     #[must_use]
-    pub fn samples(&self, row: &Row, allocator: &str) -> &[f64] {
-        self.figure(row, allocator).map_or(&[], |figure| &figure.samples_ns)
+    pub fn samples(&self, row: &Row, visits: usize, allocator: &str) -> Vec<f64> {
+        let figure = self.figure(row, allocator).into_iter();
+        figure.flat_map(|figure| figure.visits().take(visits)).flatten().copied().collect()
     }
 
     fn figure(&self, row: &Row, allocator: &str) -> Option<&Figure> {
