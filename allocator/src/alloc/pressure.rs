@@ -93,7 +93,7 @@ pub enum NodeReclaim {
 /// let (gfp, order, waiting) = (Gfp::KERNEL, Order::new(10), Waiting::Allowed);
 /// let content = &Cell::default();
 /// let asked = Asked { domain: &domain, pressure, owner: None, gfp, order, waiting, content };
-/// while alloc_pages_nodemask(asked, None, NodeMask::ALL).is_ok() {}
+/// while alloc_pages_nodemask(&asked, None, NodeMask::ALL).is_ok() {}
 /// assert_eq!(pressure.node_reclaim(&domain, node, node, gfp, order), NodeReclaim::NoScan);
 /// assert_eq!(pressure.0.each_ref().map(|count| count.load(Ordering::Relaxed)), [1, 2, 1]);
 /// # Ok::<(), gfp::sync::ZeroedSliceError>(())
