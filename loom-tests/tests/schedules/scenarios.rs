@@ -87,7 +87,7 @@ pub(crate) const MODELS: &[Model] = &[
         name: "without_waiting",
         property: "frees that may not wait are all delivered",
         bound: "8 threads that ask and free with and without waiting",
-        schedules: 500,
+        schedules: 2_000,
         program: || run(&WITHOUT_WAITING),
         bugs: &[(SeededBug::PendingLostBit, COUNT), (SeededBug::PendingClearedLate, COUNT)],
     },
