@@ -166,13 +166,15 @@ impl Machine {
     }
 
     /// Has all pageblocks that are set aside given up: by requests for large blocks that try hard, until one is refused.
-    pub(super) fn give_up_highatomic(&self) {
+    pub(super) fn give_up_highatomic(&mut self) {
         let is_some = |stat: &ZoneStat| stat.reserved_highatomic > 0;
         if self.allocator.zone_stats().iter().any(is_some) {
             let gfp = Gfp::KERNEL | Gfp::RETRY_MAYFAIL;
             let block = || self.allocator.alloc_pages(gfp, gfp::Order::new(10)).ok();
             drop(core::iter::from_fn(block).collect::<Vec<_>>());
             assert!(!self.allocator.zone_stats().iter().any(is_some), "the last request failed");
+            self.coverage.begin();
+            self.coverage.count("highatomic", "given up");
         }
     }
 }
