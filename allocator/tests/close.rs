@@ -214,6 +214,7 @@ fn a_thousand_allocators_leave_nothing_behind() {
 
 #[test]
 fn one_thread_uses_two_allocators_in_turn() {
+    let _alone = alone();
     let allocators = [small(), small()];
     let mut held: [Vec<Pages>; 2] = [Vec::new(), Vec::new()];
     let mut random = Random::new(3);
