@@ -398,17 +398,19 @@ fn requests_wait_for_what_is_on_its_way_instead_of_failing() {
     let trimmer = thread::spawn({
         let (allocator, stop, have_met) = (allocator.clone(), Arc::clone(&stop), Arc::clone(&have_met));
         move || {
+            let mut blocks = 0;
             while !stop.load(Ordering::Relaxed) {
-                if allocator.trim().blocks > 0 {
-                    have_met.store(true, Ordering::Relaxed);
-                }
+                blocks += allocator.trim().blocks;
+                have_met.store(blocks > 0, Ordering::Relaxed);
             }
+            blocks
         }
     });
-    let mut rounds = 0;
-    // Until the trimmer has found something, however the threads are scheduled.
-    while rounds < 300 || !have_met.load(Ordering::Relaxed) {
-        rounds += 1;
+    // More rounds where the trimmer was not scheduled meanwhile.
+    for round in 0..30_000 {
+        if round >= 300 && have_met.load(Ordering::Relaxed) {
+            break;
+        }
         let blocks: Vec<Pages> = (0..8)
             .map(|_| {
                 let mut pages =
@@ -427,7 +429,7 @@ fn requests_wait_for_what_is_on_its_way_instead_of_failing() {
         allocator.online_pages(range).expect("it is offline");
     }
     stop.store(true, Ordering::Relaxed);
-    trimmer.join().expect("no panic");
+    assert!(trimmer.join().expect("no panic") > 0, "the two have not met");
     assert_all_free(&allocator);
 }
 

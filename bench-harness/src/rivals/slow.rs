@@ -275,9 +275,9 @@ mod tests {
         let gfp = || WithHandle::new(Memory::from(64 << 20)).unwrap();
         let (plain, slow) = (gfp(), Slow::new("gfp-slow", gfp(), &gfp()));
         let (mut plain, mut slow) = (plain.thread(), slow.thread());
-        // The fastest of some rounds each, until once nothing else that runs on the machine disturbs either.
-        let mut ratios =
-            std::iter::repeat_with(|| fastest_call(&mut slow) / fastest_call(&mut plain)).take(500);
-        assert!(ratios.any(|ratio| (1.04..1.3).contains(&ratio)));
+        // The fastest of some rounds each, and a few attempts: what else runs on the machine does not last longer than these.
+        let ratios: Vec<f64> =
+            std::iter::repeat_with(|| fastest_call(&mut slow) / fastest_call(&mut plain)).take(30).collect();
+        assert!(ratios.iter().any(|ratio| (1.04..1.3).contains(ratio)), "{ratios:?}");
     }
 }
