@@ -15,7 +15,7 @@ use gfp::{
     reclaim::{ObjectCount, RegisteredShrinker, ShrinkControl, Shrinker},
     sync::{
         Arc, Mutex, MutexGuard,
-        atomic::{AtomicU32, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
         thread,
     },
 };
@@ -81,7 +81,7 @@ impl Cache {
         self.pages.lock().push_back(page);
     }
 
-    /// Takes all that there is until a scan has begun that says so. While nothing is cached yet, kswapd may give up for a second.
+    /// Takes all that there is until a scan has begun that says so.
     fn fill_until(&self, allocator: &Allocator, is_inside: &mpsc::Receiver<()>) {
         while is_inside.try_recv().is_err() {
             self.fill(allocator, None, Gfp::NOWAIT);
@@ -93,15 +93,13 @@ impl Cache {
         self.scans.load(Ordering::Relaxed)
     }
 
-    /// Fills itself until requests of this kind get nothing, and the caller's cache has nothing either.
+    /// Fills itself until requests of this kind get nothing, and the caller's cache has nothing either. Page by page: a kswapd
+    /// that looks meanwhile, as it does when it starts late, must find something, or it soon gives up.
     fn fill(&self, allocator: &Allocator, node: Option<Nid>, gfp: Gfp) {
-        loop {
-            let next = || allocator.alloc_pages_node(node, gfp, Order::ZERO).ok();
-            let more: Vec<_> = iter::from_fn(next).collect();
-            if more.is_empty() {
-                break;
-            }
-            self.pages.lock().extend(more);
+        let next = || allocator.alloc_pages_node(node, gfp, Order::ZERO).ok();
+        while let Some(page) = next() {
+            self.add(page);
+            iter::from_fn(next).for_each(|page| self.add(page));
             _ = allocator.drain_all();
         }
     }
@@ -211,15 +209,19 @@ fn a_request_that_would_take_the_last_waits_for_kswapd() {
         }
     });
     cache.fill(&allocator, None, quiet() | Gfp::MEMALLOC);
+    let is_over = AtomicBool::new(false);
+    let has_waited = || allocator.vmstat().pgscan_direct_throttle > 0;
     scope(|scope| {
         scope.spawn(|| {
-            while allocator.vmstat().pgscan_direct_throttle == 0 {
+            while !has_waited() && !is_over.load(Ordering::Relaxed) {
                 thread::yield_now();
             }
             drop(go);
         });
         // Waits before it reclaims by itself. So much was taken that one turn may not be enough.
-        assert!((0..16).any(|_| allocator.alloc_page(Gfp::KERNEL).is_ok()));
+        let is_served = (0..16).any(|_| allocator.alloc_page(Gfp::KERNEL).is_ok());
+        is_over.store(true, Ordering::Relaxed);
+        assert!(is_served && has_waited());
     });
     drop(registered);
     assert_all_free(&allocator, &cache);
