@@ -2,7 +2,7 @@
 
 use super::{
     FirstFor, Freed, Grouping, Zone, ZoneReport, ZoneSpan, ZoneState,
-    watermark::{FreeCounts, FreeSnapshot, Watermarks, zone_watermark_fast},
+    watermark::{FreeCounts, FreeSnapshot, Watermarks, wmark_pages, zone_watermark_fast, zone_watermark_ok},
 };
 use crate::{
     frame::{AllocatorNumber, FrameTable, Nid, Order, PcpList, Pfn, ZoneNumber},
@@ -69,18 +69,25 @@ impl FreeCounts for Reported<'_> {
     }
 }
 
+impl<'a> Reported<'a> {
+    /// What the report says as the watermark tests take it.
+    fn snapshot(&'a self) -> FreeSnapshot<'a, Self> {
+        FreeSnapshot {
+            free: self.0.free,
+            free_cma: self.0.free_cma,
+            free_highatomic: self.0.free_highatomic,
+            reserved_highatomic: 0,
+            lowmem_reserve: self.0.lowmem_reserve,
+            max_order: 10,
+            counts: self,
+        }
+    }
+}
+
 /// The watermark test on what a report says.
 fn by_report(rule: WatermarkRule, report: &ZoneReport, order: u8, flags: AllocFlags) -> bool {
-    let snapshot = FreeSnapshot {
-        free: report.free,
-        free_cma: report.free_cma,
-        free_highatomic: report.free_highatomic,
-        reserved_highatomic: 0,
-        lowmem_reserve: report.lowmem_reserve,
-        max_order: 10,
-        counts: &Reported(report),
-    };
-    zone_watermark_fast(rule, order, &report.marks, ZoneType::Normal, flags, &snapshot)
+    let reported = Reported(report);
+    zone_watermark_fast(rule, order, &report.marks, ZoneType::Normal, flags, &reported.snapshot())
 }
 
 proptest! {
@@ -110,6 +117,33 @@ proptest! {
         }
         zone.close();
         prop_assert_eq!(zone.state(), ZoneState::default());
+    }
+
+    #[test]
+    fn what_is_missing_is_the_least_that_lets_a_frame_pass(
+        rule in prop::sample::select(vec![WatermarkRule::HalvePerOrder, WatermarkRule::Harder, WatermarkRule::AnySuitable]),
+        min in 0u64..2000, gap in 0u64..800, reserve in 0u64..800, order in 0u8..=10,
+        steps in prop::collection::vec((0u8..=10, 0usize..3, prop::bool::weighted(0.8)), 1..30),
+    ) {
+        let marks = Watermarks { min, low: min + gap, high: min + 2 * gap, promo: min + 3 * gap, boost: 0 };
+        let zone = zone(rule, marks, [0, 0, 0, reserve / 2, reserve]);
+        zone.with_areas(|areas| areas.buddy.set_migratetype(Pfn::new(512), MigrateType::Cma));
+        let (mut held, flags) = (Vec::new(), AllocFlags::empty());
+        for (order, kind, take) in steps {
+            take_or_free(&zone, &mut held, order, kind, take);
+        }
+        let (report, marks) = (zone.report(), zone.watermarks());
+        for (index, highest) in [(WmarkIndex::Min, ZoneType::Normal), (WmarkIndex::High, ZoneType::Movable)] {
+            let (mark, missing) = (wmark_pages(&marks, index), zone.missing(index, highest));
+            let passes = |more| zone.would_pass(Order::ZERO, mark, highest, flags, more);
+            prop_assert!(passes(missing) && (missing == 0 || !passes(missing - 1)), "{} {:?}", missing, report);
+            for more in [0, missing, u64::MAX] {
+                let counted = Reported(&report);
+                let then = FreeSnapshot { free: report.free.saturating_add(more), ..counted.snapshot() };
+                let expected = zone_watermark_ok(rule, order, mark, highest, flags, &then);
+                prop_assert_eq!(zone.would_pass(Order::new(order), mark, highest, flags, more), expected);
+            }
+        }
     }
 
     #[test]

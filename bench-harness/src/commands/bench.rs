@@ -44,11 +44,10 @@ pub fn run(args: &BenchArgs, cpus: &Cpus, resume: &Resume, emit: &mut Emit<'_>) 
     let allocators = args.allocators()?;
     let place = Where { placement: args.placement, cpus };
     let plans = args.plans(cpus.count())?;
-    let visits: Vec<usize> = args.samples_by_visit().collect();
     let all = plans.len();
     let begin = |plan| Ok(Visited::begin(plan, row(plan, place)?, resume, &allocators));
     let mut visited = plans.into_iter().map(begin).collect::<anyhow::Result<Vec<Visited>>>()?;
-    visited.retain(|row| row.visits < visits.len());
+    visited.retain(|row| row.visits < args.visits());
     let plans: Vec<Plan> = visited.iter().map(|row| row.plan).collect();
     if plans.len() < all {
         print(format_args!("{} of {all} rows are in the record already\n", all - plans.len()))?;
@@ -59,7 +58,6 @@ pub fn run(args: &BenchArgs, cpus: &Cpus, resume: &Resume, emit: &mut Emit<'_>) 
     let mut progress = Progress::begin(plans.len() * allocators.len() * args.steps());
     // Before any thread is started: they inherit them.
     let mut counters = (args.perf == Some(Perf::Stat)).then(Counters::open);
-    let mut details = Details::default();
     let table = Table::new(&allocators);
     if let Some(remark) = args.remark(cpus) {
         print(format_args!("{remark}\n"))?;
@@ -76,48 +74,13 @@ pub fn run(args: &BenchArgs, cpus: &Cpus, resume: &Resume, emit: &mut Emit<'_>) 
         ))?;
     }
 
-    let mut rows = Vec::new();
-    let mut failed = false;
-    for (visit, &samples) in visits.iter().enumerate() {
-        let is_last = visit + 1 == visits.len();
-        for row in &mut visited {
-            if row.visits > visit {
-                progress.skip(allocators.len() * (samples + 2));
-                continue;
-            }
-            if resume.is_interrupted() {
-                progress.finish();
-                print(format_args!("interrupted: the same command goes on with what is left\n"))?;
-                return Ok(ExitCode::from(INTERRUPTED));
-            }
-            let plan = row.plan;
-            let to = VisitTo { args, plan, cpus, allocators: &allocators, samples, is_last };
-            let mut figures = to.measure(&mut row.known, counters.as_mut(), &mut progress)?;
-            for (allocator, figure) in allocators.iter().zip(&figures) {
-                emit(record(plan, place, visit, allocator, figure))?;
-            }
-            row.put_together(&mut figures);
-            if !is_last {
-                continue;
-            }
-            let cells = cells(&allocators, &figures);
-            let shown = table.row(plan, &cells);
-            progress.suspend(|| print(format_args!("{shown}\n")))?;
-            for (allocator, figure) in allocators.iter().zip(&figures) {
-                details.add(plan, allocator, figure);
-                if let Err(fault) = figure {
-                    // Slowness is a result; the other faults are defects, of the allocator or of the request.
-                    failed |= !matches!(fault, Fault::TooSlow { .. });
-                    progress.suspend(|| {
-                        eprintln!("{} of order {}: {allocator}: {fault}", plan.workload, plan.order);
-                    });
-                }
-            }
-            rows.push(Times { plan, cells });
-        }
-    }
-    progress.finish();
-
+    let mut bench =
+        Bench { args, place, allocators: &allocators, table, details: Details::default(), failed: false };
+    let Some(rows) = bench.visit_all(visited, resume, counters.as_mut(), &mut progress, emit)? else {
+        print(format_args!("interrupted: the same command goes on with what is left\n"))?;
+        return Ok(ExitCode::from(INTERRUPTED));
+    };
+    let Bench { table, details, mut failed, .. } = bench;
     if !rows.is_empty() {
         print(format_args!(
             "\nmillion operations per second, all threads together, median\n{}\n",
@@ -136,6 +99,81 @@ pub fn run(args: &BenchArgs, cpus: &Cpus, resume: &Resume, emit: &mut Emit<'_>) 
         failed |= !fragmentation::run(args, &allocators, emit)?;
     }
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// What is measured, and what came of it so far.
+struct Bench<'a> {
+    args: &'a BenchArgs,
+    place: Where<'a>,
+    allocators: &'a [&'a str],
+    table: Table,
+    details: Details,
+    /// Whether an allocator is broken, or was asked for what it cannot do.
+    failed: bool,
+}
+
+impl Bench<'_> {
+    /// Visits all rows in turn until they have all of their visits, emits what each takes, and shows each row at its last. `None` if
+    /// it was interrupted.
+    fn visit_all(
+        &mut self,
+        mut visited: Vec<Visited>,
+        resume: &Resume,
+        mut counters: Option<&mut Counters>,
+        progress: &mut Progress,
+        emit: &mut Emit<'_>,
+    ) -> anyhow::Result<Option<Vec<Times>>> {
+        let Self { args, place, allocators, .. } = *self;
+        let visits: Vec<usize> = args.samples_by_visit().collect();
+        let mut rows = Vec::new();
+        for (visit, &samples) in visits.iter().enumerate() {
+            let is_last = visit + 1 == visits.len();
+            for row in &mut visited {
+                if row.visits > visit {
+                    progress.skip(allocators.len() * (samples + 2));
+                    continue;
+                }
+                if resume.is_interrupted() {
+                    progress.finish();
+                    return Ok(None);
+                }
+                let to = VisitTo { args, plan: row.plan, cpus: place.cpus, allocators, samples, is_last };
+                let mut figures = to.measure(&mut row.known, counters.as_deref_mut(), progress)?;
+                for (allocator, figure) in allocators.iter().zip(&figures) {
+                    emit(record(row.plan, place, visit, allocator, figure))?;
+                }
+                row.put_together(&mut figures);
+                if is_last {
+                    rows.push(self.show(row.plan, &figures, progress)?);
+                }
+            }
+        }
+        progress.finish();
+        Ok(Some(rows))
+    }
+
+    /// Shows a row that has all of its visits, and what is wrong with it.
+    fn show(
+        &mut self,
+        plan: Plan,
+        figures: &[Result<Figure, Fault>],
+        progress: &Progress,
+    ) -> anyhow::Result<Times> {
+        let cells = cells(self.allocators, figures);
+        let shown = self.table.row(plan, &cells);
+        progress.suspend(|| print(format_args!("{shown}\n")))?;
+        for (allocator, figure) in self.allocators.iter().zip(figures) {
+            self.details.add(plan, allocator, figure);
+            if let Err(fault) = figure {
+                // Slowness is a result; the other faults are defects, of the allocator or of the request.
+                self.failed |= !matches!(fault, Fault::TooSlow { .. });
+                progress.suspend(|| {
+                    eprintln!("{} of order {}: {allocator}: {fault}", plan.workload, plan.order);
+                });
+            }
+        }
+        Ok(Times { plan, cells })
+    }
 }
 
 /// A row on its way through its visits.
