@@ -8,6 +8,7 @@ mod progress;
 mod record;
 mod row;
 mod scaling;
+mod schedule;
 mod table;
 mod threads;
 
@@ -21,6 +22,7 @@ use progress::Progress;
 use record::{Where, record, row};
 use row::{Figure, Known, VisitTo};
 use scaling::{Times, print_scaling};
+use schedule::Schedule;
 use table::{Cell, Reading, Table};
 pub use threads::Threads;
 
@@ -45,9 +47,9 @@ pub fn run(args: &BenchArgs, cpus: &Cpus, resume: &Resume, emit: &mut Emit<'_>) 
     let place = Where { placement: args.placement, cpus };
     let plans = args.plans(cpus.count())?;
     let all = plans.len();
-    let begin = |plan| Ok(Visited::begin(plan, row(plan, place)?, resume, &allocators));
+    let begin = |plan| Ok(Visited::begin(plan, args.schedule(plan), &row(plan, place)?, resume, &allocators));
     let mut visited = plans.into_iter().map(begin).collect::<anyhow::Result<Vec<Visited>>>()?;
-    visited.retain(|row| row.visits < args.visits());
+    visited.retain(|row| row.visits < row.schedule.visits());
     let plans: Vec<Plan> = visited.iter().map(|row| row.plan).collect();
     if plans.len() < all {
         print(format_args!("{} of {all} rows are in the record already\n", all - plans.len()))?;
@@ -55,7 +57,7 @@ pub fn run(args: &BenchArgs, cpus: &Cpus, resume: &Resume, emit: &mut Emit<'_>) 
     if plans.is_empty() && !args.wants_fragmentation() {
         return Ok(ExitCode::SUCCESS);
     }
-    let mut progress = Progress::begin(plans.len() * allocators.len() * args.steps());
+    let mut progress = Progress::begin(allocators.len() * visited.iter().map(Visited::steps).sum::<usize>());
     // Before any thread is started: they inherit them.
     let mut counters = (args.perf == Some(Perf::Stat)).then(Counters::open);
     let table = Table::new(&allocators);
@@ -124,27 +126,26 @@ impl Bench<'_> {
         emit: &mut Emit<'_>,
     ) -> anyhow::Result<Option<Vec<Times>>> {
         let Self { args, place, allocators, .. } = *self;
-        let visits: Vec<usize> = args.samples_by_visit().collect();
+        let turns = visited.iter().map(|row| row.schedule.turns()).max().unwrap_or(0);
         let mut rows = Vec::new();
-        for (visit, &samples) in visits.iter().enumerate() {
-            let is_last = visit + 1 == visits.len();
+        for turn in 0..turns {
             for row in &mut visited {
-                if row.visits > visit {
-                    progress.skip(allocators.len() * (samples + 2));
+                let Some(visit) = row.schedule.due(turn).filter(|&visit| visit >= row.visits) else {
                     continue;
-                }
+                };
                 if resume.is_interrupted() {
                     progress.finish();
                     return Ok(None);
                 }
-                let to = VisitTo { args, plan: row.plan, cpus: place.cpus, allocators, samples, is_last };
+                let Visited { plan, schedule, .. } = *row;
+                let to = VisitTo { args, plan, cpus: place.cpus, allocators, schedule, visit };
                 let mut figures = to.measure(&mut row.known, counters.as_deref_mut(), progress)?;
                 for (allocator, figure) in allocators.iter().zip(&figures) {
-                    emit(record(row.plan, place, visit, allocator, figure))?;
+                    emit(record(plan, place, visit, allocator, figure))?;
                 }
                 row.put_together(&mut figures);
-                if is_last {
-                    rows.push(self.show(row.plan, &figures, progress)?);
+                if schedule.is_last(visit) {
+                    rows.push(self.show(plan, &figures, progress)?);
                 }
             }
         }
@@ -179,6 +180,7 @@ impl Bench<'_> {
 /// A row on its way through its visits.
 struct Visited {
     plan: Plan,
+    schedule: Schedule,
     /// How many of them the record had.
     visits: usize,
     known: Vec<Known>,
@@ -187,10 +189,15 @@ struct Visited {
 }
 
 impl Visited {
-    fn begin(plan: Plan, row: Row, resume: &Resume, allocators: &[&str]) -> Self {
-        let visits = (0..).take_while(|&visit| resume.has(&row, visit, allocators)).count();
-        let samples = allocators.iter().map(|allocator| resume.samples(&row, visits, allocator)).collect();
-        Self { plan, visits, known: vec![Known::default(); allocators.len()], samples }
+    fn begin(plan: Plan, schedule: Schedule, row: &Row, resume: &Resume, allocators: &[&str]) -> Self {
+        let visits = (0..).take_while(|&visit| resume.has(row, visit, allocators)).count();
+        let samples = allocators.iter().map(|allocator| resume.samples(row, visits, allocator)).collect();
+        Self { plan, schedule, visits, known: vec![Known::default(); allocators.len()], samples }
+    }
+
+    /// Returns how many steps each allocator has left.
+    fn steps(&self) -> usize {
+        (self.visits..self.schedule.visits()).map(|visit| self.schedule.steps(visit)).sum()
     }
 
     /// Adds the figures of a visit, and makes them figures of all visits.

@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::{
     bootstrap::difference,
-    pairs::{Pair, median},
+    pairs::{Pair, median, midmean},
 };
 use crate::record::Row;
 
@@ -15,7 +15,7 @@ pub enum Calibration {
     Nothing,
     /// By the median of what all rivals of the row went through: a geometric mean that no single rival can spoil.
     Others,
-    /// By one rival's time in the same round; that rival itself by the median of the others.
+    /// By one rival's time in the same visit; that rival itself by the median of the others.
     Rival(String),
 }
 
@@ -28,6 +28,10 @@ impl fmt::Display for Calibration {
         }
     }
 }
+
+/// Another calibration than by all rivals must leave less than this share of the differences: of so many one is always a little
+/// better by chance.
+const CLEARLY_LESS: f64 = 0.9;
 
 impl Calibration {
     /// Chooses what leaves the least difference between the cells of rivals, which are the same code in both records.
@@ -47,11 +51,15 @@ impl Calibration {
                 fixed.map(|pair| difference(&candidate.calibrate(pairs, pair)).abs()).collect();
             median(&differences)
         };
-        let scored = candidates.into_iter().map(|candidate| (left(&candidate), candidate));
+        let score = |candidate: Self| match candidate {
+            Self::Others => (left(&candidate) * CLEARLY_LESS, candidate),
+            _ => (left(&candidate), candidate),
+        };
+        let scored = candidates.into_iter().map(score);
         scored.min_by(|one, other| one.0.total_cmp(&other.0)).map_or(Self::Others, |(_, best)| best)
     }
 
-    /// Returns the logarithms of a cell's samples, of both records, without what its rivals went through, too.
+    /// Returns the logarithms of a cell's readings, of both records, without what its rivals went through, too.
     pub(super) fn calibrate(&self, pairs: &[Pair], subject: &Pair) -> [Vec<f64>; 2] {
         let others: Vec<&Pair> = pairs
             .iter()
@@ -66,22 +74,22 @@ impl Calibration {
             Self::Others | Self::Rival(_) => others,
         };
         [0, 1].map(|record| {
-            let samples = &subject.samples[record];
-            let shift = |pair: &Pair| median(&pair.samples[record]) - median(&pair.samples[0]);
+            let readings = &subject.readings[record];
+            let shift = |pair: &Pair| midmean(&pair.readings[record]) - midmean(&pair.readings[0]);
             let level = median(&by.iter().map(|pair| shift(pair)).collect::<Vec<_>>());
-            samples
-                .iter()
-                .enumerate()
-                .map(|(round, sample)| sample - level - drift(&by, record, round, samples.len()))
-                .collect()
+            let drift = drift(&by, record, readings.len());
+            readings.iter().zip(drift).map(|(reading, drift)| reading - level - drift).collect()
         })
     }
 }
 
-/// Returns how far the rivals of a row were from their medians in one round, where their rounds are the same.
-fn drift(by: &[&Pair], record: usize, round: usize, rounds: usize) -> f64 {
-    let beside = by.iter().map(|pair| &pair.samples[record]).filter(|samples| samples.len() == rounds);
-    median(&beside.map(|samples| samples[round] - median(samples)).collect::<Vec<_>>())
+/// Returns how far the rivals of a row were from their middles at each reading, where they have as many.
+fn drift(by: &[&Pair], record: usize, count: usize) -> Vec<f64> {
+    let beside = by.iter().map(|pair| &pair.readings[record]).filter(|readings| readings.len() == count);
+    let beside: Vec<(&Vec<f64>, f64)> = beside.map(|readings| (readings, midmean(readings))).collect();
+    let at =
+        |place: usize| beside.iter().map(|(readings, middle)| readings[place] - middle).collect::<Vec<_>>();
+    (0..count).map(|place| median(&at(place))).collect()
 }
 
 fn row_count(pairs: &[Pair]) -> usize {

@@ -4,12 +4,13 @@
 //! about that:
 //!
 //! 1. *Calibration* ([`Calibration`]). The samples of a row are interleaved, so what disturbs the machine disturbs all
-//!    allocators of a round. What the rivals of a row have in common is taken out, round by round within a record, and row by row
+//!    allocators of a visit. What the rivals of a row have in common is taken out, visit by visit within a record, and row by row
 //!    between the two: an allocator is slower if it is slower beside its rivals. How rivals are made use of is chosen by what
 //!    leaves the least difference between the rivals themselves, which are the same code in both records.
-//! 2. *An interval* ([`half_interval`]). From the rounds that are there, rounds are drawn again and again, and medians compared:
-//!    a bootstrap. It says how far a difference of medians is determined by the rounds at hand. What the machine does for minutes,
-//!    and what lasts as long as an allocator lives, shows in how far the visits to a row disagree; that is added.
+//! 2. *An interval* ([`half_interval`]). A row is visited again and again, and the median of each visit is a reading: what disturbs a
+//!    sample, what the machine does for minutes, and what lasts as long as an allocator lives make readings differ. From those that
+//!    are there readings are drawn again and again, and the means of their middle halves compared: a bootstrap. It says how far a
+//!    difference is determined by the readings at hand.
 //! 3. *Noise* ([`Noise`]). What stays constant within a run but not from one to the next, neither shows. The rivals show it: the
 //!    intervals are stretched, or may shrink, so that they contain no difference for [`COVERED`] of the rivals' cells. That is a
 //!    cell's stated noise, and only a larger difference is one.
@@ -105,8 +106,8 @@ pub fn compare(first: &Record, second: &Record, stand_in: Option<(&str, &str)>) 
     let measured: Vec<(&Pair, f64, f64)> = pairs
         .iter()
         .map(|pair| {
-            let samples = calibration.calibrate(&pairs, pair);
-            (pair, bootstrap::difference(&samples), half_interval(&samples, &pair.visits))
+            let readings = calibration.calibrate(&pairs, pair);
+            (pair, bootstrap::difference(&readings), half_interval(&readings))
         })
         .collect();
     let noise = Noise::learn(&measured);

@@ -7,6 +7,9 @@ use crate::{
     record::{Cell, Figure, Record},
 };
 
+/// From so many visits on, each counts as one reading.
+const FEWEST_VISITS: usize = 5;
+
 /// A cell that was measured in both records.
 #[derive(Clone, Debug)]
 pub(super) struct Pair {
@@ -14,10 +17,8 @@ pub(super) struct Pair {
     pub(super) cell: Cell,
     /// The medians, in nanoseconds.
     pub(super) medians: [f64; 2],
-    /// The logarithms of the samples, in the order of rounds.
-    pub(super) samples: [Vec<f64>; 2],
-    /// How many of them each visit took.
-    pub(super) visits: [Vec<usize>; 2],
+    /// The logarithms of the readings, in their order: the median of each visit, or each sample where visits are few.
+    pub(super) readings: [Vec<f64>; 2],
 }
 
 impl Pair {
@@ -51,8 +52,7 @@ pub(super) fn pairs(
             Some(Pair {
                 cell: before.cell.clone(),
                 medians: [before.median()?, after.median()?],
-                samples: [logarithms(before)?, logarithms(after)?],
-                visits: [before, after].map(|figure| figure.visits().map(<[f64]>::len).collect()),
+                readings: [readings(before)?, readings(after)?],
             })
         })
         .collect();
@@ -60,15 +60,51 @@ pub(super) fn pairs(
     (pairs, unmatched)
 }
 
-/// Returns the logarithms of a figure's samples. Where a record has only their extremes and median, these stand for them.
-fn logarithms(figure: &Figure) -> Option<Vec<f64>> {
+/// Returns the logarithms of a figure's readings. Where a record has only the extremes and the median, these stand for them.
+fn readings(figure: &Figure) -> Option<Vec<f64>> {
     let spread = figure.measured()?;
-    let extremes = [spread.min, spread.median, spread.max];
-    let samples = if figure.samples_ns.is_empty() { &extremes[..] } else { &figure.samples_ns };
-    Some(samples.iter().map(|sample| sample.ln()).collect())
+    let visits: Vec<f64> = figure.visits().filter(|visit| !visit.is_empty()).map(median).collect();
+    let readings = match &figure.samples_ns[..] {
+        [] => vec![spread.min, spread.median, spread.max],
+        _ if visits.len() >= FEWEST_VISITS => visits,
+        samples => samples.to_vec(),
+    };
+    Some(readings.iter().map(|reading| reading.ln()).collect())
 }
 
 /// Returns the median of some numbers, 0 of none.
 pub(super) fn median(numbers: &[f64]) -> f64 {
     summarize(numbers).map_or(0.0, |summary| summary.median)
+}
+
+/// Returns the mean of the middle half of some numbers, 0 of none: hardly easier to spoil than the median, and determined better.
+pub(super) fn midmean(numbers: &[f64]) -> f64 {
+    midmean_in_place(&mut numbers.to_vec())
+}
+
+/// The same of numbers that it sorts.
+pub(super) fn midmean_in_place(numbers: &mut [f64]) -> f64 {
+    numbers.sort_unstable_by(f64::total_cmp);
+    let outer = numbers.len().div_ceil(4).min(numbers.len().saturating_sub(1) / 2);
+    let middle = &numbers[outer..numbers.len() - outer];
+    middle.iter().sum::<f64>() / crate::figures::real(middle.len().max(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_middle_half_does_not_see_the_outer_quarters() {
+        for (numbers, expected) in [
+            (&[][..], 0.0),
+            (&[3.0], 3.0),
+            (&[1.0, 2.0], 1.5),
+            (&[99.0, 1.0, 2.0], 2.0),
+            (&[99.0, 1.0, 2.0, 3.0], 2.5),
+            (&[1.0, -99.0, 2.0, 99.0, 6.0, 3.0, -99.0, 99.0], 3.0),
+        ] {
+            assert_eq!(midmean(numbers), expected, "{numbers:?}");
+        }
+    }
 }

@@ -1,6 +1,6 @@
 //! How many cycles a sample has, and how many samples are worth their time.
 
-use std::time::Duration;
+use std::{ops::RangeInclusive, time::Duration};
 
 use super::{Fault, Team};
 
@@ -8,8 +8,6 @@ use super::{Fault, Team};
 const PATIENCE: u32 = 10;
 /// How often a number of cycles is tried before its time is believed.
 const TRIES: usize = 3;
-/// Fewer samples than these say nothing.
-const FEWEST_SAMPLES: usize = 3;
 
 /// The size and the number of an allocator's samples.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,19 +19,20 @@ pub struct Calibration {
 }
 
 impl Calibration {
-    /// Runs more and more cycles until their time says how many fill a sample; that warms the allocator up.
+    /// Runs more and more cycles until their time says how many fill a sample; that warms the allocator up. One whose samples take
+    /// much longer than that gets fewer of them, as far as the range allows.
     ///
     /// # Errors
     /// The team cannot run the workload.
-    pub fn of(team: &mut Team, sample: Duration, samples: usize) -> Result<Self, Fault> {
-        Self::find(|cycles| team.sample(cycles), sample, samples)
+    pub fn of(team: &mut Team, sample: Duration, samples: RangeInclusive<usize>) -> Result<Self, Fault> {
+        Self::find(|cycles| team.sample(cycles), sample, &samples)
     }
 
     /// Does it with what runs so many cycles and returns their time.
     fn find(
         mut run: impl FnMut(u64) -> Result<Duration, Fault>,
         sample: Duration,
-        samples: usize,
+        samples: &RangeInclusive<usize>,
     ) -> Result<Self, Fault> {
         let mut cycles = 1;
         loop {
@@ -56,12 +55,13 @@ impl Calibration {
     }
 
     /// Sizes samples by a run that was long enough to go by.
-    fn settle(cycles: u64, took: Duration, sample: Duration, samples: usize) -> Self {
+    fn settle(cycles: u64, took: Duration, sample: Duration, samples: &RangeInclusive<usize>) -> Self {
         let cycles = scale(cycles, took, sample);
         let expected = took.max(sample).as_nanos();
-        let budget = sample.as_nanos() * u128::from(PATIENCE) * samples as u128;
+        let (&fewest, &most) = (samples.start(), samples.end());
+        let budget = sample.as_nanos() * u128::from(PATIENCE) * most as u128;
         let affordable = usize::try_from(budget / expected.max(1)).unwrap_or(usize::MAX);
-        Self { cycles, samples: samples.min(affordable.max(FEWEST_SAMPLES)) }
+        Self { cycles, samples: affordable.clamp(fewest, most) }
     }
 }
 
@@ -109,22 +109,22 @@ mod tests {
 
     #[test]
     fn a_fast_allocator_gets_all_samples_at_the_length_asked_for() {
-        let calibration = Calibration::settle(1000, Duration::from_millis(10), SAMPLE, 11);
+        let calibration = Calibration::settle(1000, Duration::from_millis(10), SAMPLE, &(3..=11));
         assert_eq!(calibration, Calibration { cycles: 2000, samples: 11 });
     }
 
     #[test]
-    fn an_allocator_whose_single_cycle_is_long_gets_fewer_samples_but_not_fewer_than_three() {
-        let longer = Calibration::settle(1, Duration::from_millis(400), SAMPLE, 10);
+    fn an_allocator_whose_single_cycle_is_long_gets_fewer_samples_but_not_fewer_than_the_fewest() {
+        let longer = Calibration::settle(1, Duration::from_millis(400), SAMPLE, &(3..=10));
         assert_eq!(longer, Calibration { cycles: 1, samples: 5 });
-        let endless = Calibration::settle(1, Duration::from_secs(60), SAMPLE, 10);
+        let endless = Calibration::settle(1, Duration::from_secs(60), SAMPLE, &(3..=10));
         assert_eq!(endless, Calibration { cycles: 1, samples: 3 });
     }
 
     /// Calibrates for a sample of 20 ms on what takes so long for each cycle, and at least `floor`.
     fn cycles_of(each: Duration, floor: Duration, mut stall: impl FnMut() -> Duration) -> u64 {
         let run = |cycles: u64| Ok(floor + each * u32::try_from(cycles).unwrap() + stall());
-        Calibration::find(run, SAMPLE, 5).unwrap().cycles
+        Calibration::find(run, SAMPLE, &(3..=5)).unwrap().cycles
     }
 
     #[test]
@@ -145,10 +145,5 @@ mod tests {
             });
             assert!(cycles >= 9_000, "lost at {lost}: {cycles}");
         }
-    }
-
-    #[test]
-    fn fewer_samples_than_three_are_taken_when_fewer_are_asked_for() {
-        assert_eq!(Calibration::settle(1, Duration::from_secs(60), SAMPLE, 1).samples, 1);
     }
 }

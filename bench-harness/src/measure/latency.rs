@@ -20,7 +20,7 @@ use super::{Calibration, Cpus, Fault, Plan, Team};
 use crate::rival::{Request, Rival, RivalThread};
 
 /// How many samples long operations are timed.
-const SAMPLES: u64 = 5;
+const SAMPLES: u64 = 20;
 /// The longest time that is told from longer ones: 18 minutes.
 const MAX_NS: u64 = 1 << 40;
 
@@ -84,7 +84,7 @@ where
         Arc::new(Times { wanted: AtomicBool::new(false), clock: Clock::new(), all: Mutex::new(empty()) });
     let mut team = Team::start(plan, cpus, Timed { rival, times: Arc::clone(&times) });
     // Warms up; the first operations are no more part of the times than those of other samples are.
-    let cycles = Calibration::of(&mut team, sample, 1)?.cycles * SAMPLES;
+    let cycles = Calibration::of(&mut team, sample, 1..=1)?.cycles * SAMPLES;
     times.wanted.store(true, Ordering::Relaxed);
     let sampled = team.sample(cycles);
     times.wanted.store(false, Ordering::Relaxed);

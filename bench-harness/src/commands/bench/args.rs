@@ -9,7 +9,7 @@ use clap::{Args, ValueEnum};
 use gfp::platform::Backing;
 use serde_json::{Value, json};
 
-use super::Threads;
+use super::{Schedule, Threads};
 use crate::environment;
 use crate::measure::{Cpus, Placement, Plan};
 use crate::rivals::{self, Memory};
@@ -88,16 +88,17 @@ pub struct BenchArgs {
     #[arg(long, value_name = "PAGES", default_value_t)]
     pub backing: Backing,
 
-    /// Samples of each allocator. [default: 12; with --quick 9]
-    #[arg(long, value_name = "N", value_parser = parse_samples)]
-    pub samples: Option<usize>,
+    /// Samples of each allocator.
+    #[arg(long, value_name = "N", value_parser = parse_samples, default_value_t = 36)]
+    pub samples: usize,
 
     /// How often each row is visited for its part of the samples, all rows in turn: what the machine does changes within minutes,
-    /// and where memory happens to lie with each set-up. At most the number of samples.
-    #[arg(long, value_name = "N", value_parser = parse_samples, default_value_t = 3)]
+    /// and where memory happens to lie with each set-up. At most the number of samples; a third as often where more than 16384 blocks
+    /// live, as in bulk, random and churn, because setting up takes longer there than the samples do.
+    #[arg(long, value_name = "N", value_parser = parse_samples, default_value_t = 18)]
     pub visits: usize,
 
-    /// Length of a sample in milliseconds. [default: 50; with --quick 20]
+    /// Length of a sample in milliseconds. [default: 20; with --quick 5]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=60_000))]
     pub sample_ms: Option<u64>,
 
@@ -244,8 +245,8 @@ impl BenchArgs {
     #[must_use]
     pub fn settings(&self) -> Value {
         json!({
-            "samples": self.samples(),
-            "visits": self.visits(),
+            "samples": self.samples,
+            "visits": self.visits,
             "sample_ms": u64::try_from(self.sample_length().as_millis()).unwrap_or(u64::MAX),
             "arena": self.arena,
             "backing": self.backing.to_string(),
@@ -254,27 +255,13 @@ impl BenchArgs {
         })
     }
 
-    pub(super) fn samples(&self) -> usize {
-        self.samples.unwrap_or(if self.quick { 9 } else { 12 })
-    }
-
-    pub(super) fn visits(&self) -> usize {
-        self.visits.min(self.samples())
-    }
-
-    /// Returns the number of samples of each visit, the largest first.
-    pub(super) fn samples_by_visit(&self) -> impl Iterator<Item = usize> {
-        let (samples, visits) = (self.samples(), self.visits());
-        (0..visits).map(move |visit| (samples + visits - 1 - visit) / visits)
-    }
-
-    /// Returns how many steps an allocator takes in a row: for each visit its set-up, its samples, and what comes after them.
-    pub(super) fn steps(&self) -> usize {
-        2 * self.visits() + self.samples()
+    /// Says when a row is visited.
+    pub(super) fn schedule(&self, plan: Plan) -> Schedule {
+        Schedule::new(self.samples, self.visits, plan.workload.live_blocks(plan.variant))
     }
 
     pub(super) fn sample_length(&self) -> Duration {
-        Duration::from_millis(self.sample_ms.unwrap_or(if self.quick { 20 } else { 50 }))
+        Duration::from_millis(self.sample_ms.unwrap_or(if self.quick { 5 } else { 20 }))
     }
 
     /// Says what the reader must know about the threads, if anything.
@@ -402,7 +389,7 @@ mod tests {
         let args: BenchArgs = args("--quick --workload bulk --order 1,2 --threads 3 --samples 7").unwrap();
         let plan = |order| Plan::new(Workload::Bulk, order, 3);
         assert_eq!(args.plans(2).unwrap(), [plan(1), plan(2)]);
-        assert_eq!(args.samples(), 7);
+        assert_eq!(args.samples, 7);
     }
 
     #[test]

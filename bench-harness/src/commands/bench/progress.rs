@@ -37,12 +37,6 @@ impl Progress {
         self.what = what;
     }
 
-    /// Leaves out steps that were done before.
-    pub(super) fn skip(&mut self, steps: usize) {
-        self.steps -= steps as u64;
-        self.bar.set_length(self.steps);
-    }
-
     /// Counts a step.
     pub(super) fn step(&mut self) {
         self.bar.inc(1);

@@ -1,11 +1,14 @@
 //! One visit to a row of the report: all allocators under one workload, in turns.
 
-use super::{BenchArgs, Progress};
+use super::{BenchArgs, Progress, Schedule};
 use crate::measure::{
     Calibration, Contestant, Counters, Counts, Cpus, Fault, Footprint, LockUse, Locks, Plan, Quantiles,
     Resident, StartContestant, Summary, Team, summarize,
 };
 use crate::rivals;
+
+/// Fewer samples of a row than these say nothing.
+const FEWEST_SAMPLES: usize = 3;
 
 /// One allocator's figure of a row.
 pub(super) struct Figure {
@@ -38,9 +41,8 @@ pub(super) struct VisitTo<'a> {
     pub(super) plan: Plan,
     pub(super) cpus: &'a Cpus,
     pub(super) allocators: &'a [&'a str],
-    /// How many samples it takes of each.
-    pub(super) samples: usize,
-    pub(super) is_last: bool,
+    pub(super) schedule: Schedule,
+    pub(super) visit: usize,
 }
 
 /// An allocator on its way through a row.
@@ -73,7 +75,7 @@ impl VisitTo<'_> {
             });
             progress.step();
         }
-        for round in 0..self.samples {
+        for round in 0..self.samples() {
             for contender in &mut contenders {
                 progress.step();
                 let Ok(ready) = contender else { continue };
@@ -94,6 +96,11 @@ impl VisitTo<'_> {
         Ok(figures)
     }
 
+    /// Returns how many samples the visit takes of each allocator.
+    fn samples(self) -> usize {
+        self.schedule.samples(self.visit)
+    }
+
     fn set_up(self, allocator: &str, known: &mut Known) -> anyhow::Result<Result<Contender, Fault>> {
         let memory = self.args.memory(self.plan);
         let before = Resident::read();
@@ -102,8 +109,9 @@ impl VisitTo<'_> {
         let calibration = match known.calibration {
             Some(calibration) => team.sample(calibration.cycles).map(|_warm| calibration),
             None => {
-                let length = self.args.sample_length();
-                team.verify().and_then(|()| Calibration::of(&mut team, length, self.samples))
+                let (length, samples) = (self.args.sample_length(), self.samples());
+                let fewest = FEWEST_SAMPLES.div_ceil(self.schedule.visits()).min(samples);
+                team.verify().and_then(|()| Calibration::of(&mut team, length, fewest..=samples))
             }
         };
         let ready = calibration.map(|calibration| {
@@ -143,7 +151,7 @@ impl VisitTo<'_> {
             memory: None,
             perf: None,
         };
-        if !self.is_last {
+        if !self.schedule.is_last(self.visit) {
             return Ok(figure);
         }
         figure.perf = match counters {
