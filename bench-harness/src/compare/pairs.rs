@@ -8,7 +8,7 @@ use crate::{
 };
 
 /// From so many visits on, each counts as one reading.
-const FEWEST_VISITS: usize = 5;
+const FEWEST_VISITS: usize = 4;
 
 /// A cell that was measured in both records.
 #[derive(Clone, Debug)]

@@ -1,5 +1,7 @@
 //! One visit to a row of the report: all allocators under one workload, in turns.
 
+use std::time::Duration;
+
 use super::{BenchArgs, Progress, Schedule};
 use crate::measure::{
     Calibration, Contestant, Counters, Counts, Cpus, Fault, Footprint, LockUse, Locks, Plan, Quantiles,
@@ -101,28 +103,36 @@ impl VisitTo<'_> {
         self.schedule.samples(self.visit)
     }
 
+    fn sample_length(self) -> Duration {
+        self.schedule.sample_length(self.args.sample_length())
+    }
+
     fn set_up(self, allocator: &str, known: &mut Known) -> anyhow::Result<Result<Contender, Fault>> {
         let memory = self.args.memory(self.plan);
-        let before = Resident::read();
+        let before = known.calibration.is_none().then(Resident::read);
         let start = StartContestant { plan: self.plan, cpus: self.cpus };
         let (mut team, contestant) = rivals::with_rival(allocator, memory, start)?;
-        let calibration = match known.calibration {
-            Some(calibration) => team.sample(calibration.cycles).map(|_warm| calibration),
-            None => {
-                let (length, samples) = (self.args.sample_length(), self.samples());
-                let fewest = FEWEST_SAMPLES.div_ceil(self.schedule.visits()).min(samples);
-                team.verify().and_then(|()| Calibration::of(&mut team, length, fewest..=samples))
-            }
-        };
-        let ready = calibration.map(|calibration| {
-            if known.calibration.replace(calibration).is_none() {
+        let calibration = known.calibration.map_or_else(|| self.calibrate(&mut team), Ok);
+        let ready = calibration.and_then(|calibration| {
+            // As long as the samples will take: many allocators are slower for a while.
+            (0..calibration.samples).try_for_each(|_| team.sample(calibration.cycles).map(drop))?;
+            known.calibration = Some(calibration);
+            if let Some(before) = before {
                 known.grown = Resident::read().since(before);
             }
             let samples = Vec::with_capacity(calibration.samples);
             let locks = contestant.locks();
-            Contender { team, contestant, calibration, samples, locks }
+            Ok(Contender { team, contestant, calibration, samples, locks })
         });
         Ok(ready)
+    }
+
+    /// Checks what an allocator does, and finds the size of its samples.
+    fn calibrate(self, team: &mut Team) -> Result<Calibration, Fault> {
+        team.verify()?;
+        let samples = self.samples();
+        let fewest = FEWEST_SAMPLES.div_ceil(self.schedule.visits()).min(samples);
+        Calibration::of(team, self.sample_length(), fewest..=samples)
     }
 
     /// Makes the figure of an allocator that has all of its samples, with what is measured after them.
@@ -165,7 +175,7 @@ impl VisitTo<'_> {
         figure.memory = Some(contestant.footprint(team, grown));
         // Of many blocks a call none has a time of its own.
         figure.latency = match self.args.latency && self.plan.variant.batch.is_none() {
-            true => Some(contestant.latency(self.args.sample_length())?),
+            true => Some(contestant.latency(self.sample_length())?),
             false => None,
         };
         Ok(figure)

@@ -1,6 +1,9 @@
-//! When each row is visited: all in turn, and those whose set-up is expensive not in each turn.
+//! When each row is visited: all in turn, and those of which much memory is alive not in each turn.
 
-/// With more blocks alive the set-up takes longer than the samples do.
+use std::time::Duration;
+
+/// With more blocks alive the set-up takes longer than the samples do, and samples must be longer: since the one before, other allocators
+/// have had the processor's caches, and some have given memory back.
 const MUCH: usize = 1 << 14;
 
 /// The visits to a row.
@@ -11,13 +14,24 @@ pub(super) struct Schedule {
     visits: usize,
     /// Of all visits together.
     samples: usize,
+    /// How many times as long as others its samples are.
+    longer: u32,
 }
 
 impl Schedule {
     /// Makes the schedule of a row in which each worker keeps so many blocks alive.
     pub(super) fn new(samples: usize, turns: usize, live_blocks: usize) -> Self {
-        let visits = if live_blocks > MUCH { turns.div_ceil(3) } else { turns };
-        Self { turns: turns.min(samples), visits: visits.min(samples), samples }
+        let turns = turns.min(samples);
+        if live_blocks > MUCH {
+            Self { turns, visits: turns.div_ceil(3), samples: samples.div_ceil(3), longer: 4 }
+        } else {
+            Self { turns, visits: turns, samples, longer: 1 }
+        }
+    }
+
+    /// Returns how long a sample is where others are as long as this. None is made longer than a second.
+    pub(super) fn sample_length(self, others: Duration) -> Duration {
+        (self.longer * others).min(others.max(Duration::from_secs(1)))
     }
 
     /// Returns how many turns there are.
@@ -65,20 +79,23 @@ mod tests {
                 let due: Vec<usize> = (0..all).filter_map(|turn| schedule.due(turn)).collect();
                 assert!(due.iter().copied().eq(0..schedule.visits()), "{schedule:?}: {due:?}");
                 assert!(schedule.due(all - 1).is_some_and(|visit| schedule.is_last(visit)));
-                assert_eq!(due.iter().map(|&visit| schedule.samples(visit)).sum::<usize>(), samples);
+                let all = if live_blocks > MUCH { samples.div_ceil(3) } else { samples };
+                assert_eq!(due.iter().map(|&visit| schedule.samples(visit)).sum::<usize>(), all);
                 assert!(due.iter().all(|&visit| schedule.samples(visit) <= schedule.samples(0)));
             }
         }
     }
 
     #[test]
-    fn what_is_expensive_to_set_up_is_visited_a_third_as_often_for_as_many_samples() {
-        let [cheap, expensive] = [MUCH, MUCH + 1].map(|live_blocks| Schedule::new(36, 18, live_blocks));
-        assert_eq!((cheap.visits(), cheap.samples(0)), (18, 2));
-        assert_eq!((expensive.visits(), expensive.samples(0)), (6, 6));
-        assert_eq!(
-            (0..6).map(|turn| expensive.due(turn)).collect::<Vec<_>>(),
-            [None, None, Some(0), None, None, Some(1)]
-        );
+    fn where_much_is_alive_a_third_of_the_visits_take_a_third_of_the_samples_which_are_longer() {
+        let [little, much] = [MUCH, MUCH + 1].map(|live_blocks| Schedule::new(36, 12, live_blocks));
+        let length = |schedule: Schedule| schedule.sample_length(Duration::from_millis(5)).as_millis();
+        assert_eq!((little.visits(), little.samples(0), length(little)), (12, 3, 5));
+        assert_eq!((much.visits(), much.samples(0), length(much)), (4, 3, 20));
+        for (others, expected) in [(300, 1000), (1500, 1500)] {
+            assert_eq!(much.sample_length(Duration::from_millis(others)), Duration::from_millis(expected));
+        }
+        let due: Vec<_> = (0..6).map(|turn| much.due(turn)).collect();
+        assert_eq!(due, [None, None, Some(0), None, None, Some(1)]);
     }
 }
