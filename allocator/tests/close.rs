@@ -187,7 +187,7 @@ fn a_block_in_a_thread_local_is_freed_when_its_thread_ends() {
 fn a_thousand_allocators_leave_nothing_behind() {
     let _alone = alone();
     let lines = || std::fs::read_to_string("/proc/self/maps").expect("/proc is mounted").lines().count();
-    let threads = || std::fs::read_dir("/proc/self/task").expect("/proc is mounted").count();
+    let threads = || common::live_threads().count();
     let mut before = None;
     for turn in 0..1000 {
         let maintain = if turn % 50 == 0 { Maintain::EverySecond } else { Maintain::ByHand };

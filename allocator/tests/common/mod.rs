@@ -5,7 +5,7 @@
 pub(crate) mod snapshot;
 
 use core::ptr::NonNull;
-use std::io::Write;
+use std::{fs, io::Write};
 
 use gfp::{
     Allocator, Order, Pages,
@@ -33,6 +33,24 @@ impl Random {
     pub(crate) fn pick<T: Copy>(&mut self, choices: &[T]) -> T {
         choices[self.below(choices.len())]
     }
+}
+
+/// Returns the numbers of this process's threads, but for those that the kernel is ending already (`PF_EXITING`): who was joined is
+/// listed for a moment longer.
+///
+/// # Panics
+/// When /proc is not mounted.
+pub(crate) fn live_threads() -> impl Iterator<Item = u32> {
+    const PF_EXITING: u64 = 4;
+    let tasks = fs::read_dir("/proc/self/task").expect("/proc is mounted");
+    tasks.filter_map(|task| {
+        let task = task.ok()?;
+        let stat = fs::read_to_string(task.path().join("stat")).ok()?;
+        // Behind the name, which may have anything in it: the state, five numbers, the flags.
+        let flags: u64 = stat.rsplit_once(") ")?.1.split(' ').nth(6)?.parse().ok()?;
+        let number = task.file_name().to_str()?.parse().ok()?;
+        (flags & PF_EXITING == 0).then_some(number)
+    })
 }
 
 /// Which frames of an arena are out, and to whom; all threads write to it.

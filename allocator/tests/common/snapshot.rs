@@ -3,6 +3,8 @@
 use core::ops::Range;
 use std::{collections::BTreeMap, fs};
 
+use super::live_threads;
+
 /// Mappings, threads and open files of this process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Snapshot {
@@ -10,8 +12,8 @@ pub(crate) struct Snapshot {
     pub(crate) mapped: Vec<Range<usize>>,
     /// How many mappings have a name of gfp's.
     pub(crate) named: usize,
-    /// The threads.
-    pub(crate) threads: Vec<String>,
+    /// The numbers of the threads.
+    pub(crate) threads: Vec<u32>,
     /// What each file descriptor stands for.
     pub(crate) files: BTreeMap<String, String>,
 }
@@ -36,8 +38,7 @@ impl Snapshot {
             }
         }
         let list = |directory: &str| fs::read_dir(directory).expect("/proc is mounted").flatten();
-        let threads = list("/proc/self/task").filter_map(|entry| entry.file_name().into_string().ok());
-        let mut threads: Vec<String> = threads.collect();
+        let mut threads: Vec<u32> = live_threads().collect();
         threads.sort_unstable();
         // The folder that is being read has a descriptor too, which nobody can follow any more.
         let files = list("/proc/self/fd").filter_map(|entry| {
