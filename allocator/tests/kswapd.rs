@@ -4,7 +4,7 @@ mod common;
 
 use std::{fs, iter, time::Duration};
 
-use common::live_threads;
+use common::threads_named;
 use gfp::{
     Allocator, Builder, Gfp, KswapdReport, Maintain, Order, Pages, Pinned, Spread,
     platform::{NodeId, Topology},
@@ -30,12 +30,7 @@ fn two_nodes() -> Builder {
 
 /// Names and numbers of the allocators' threads in this process.
 fn threads() -> Vec<(String, u32)> {
-    let name = |number: u32| {
-        let name = fs::read_to_string(format!("/proc/self/task/{number}/comm")).ok()?;
-        Some((name.trim().to_owned(), number))
-    };
-    let mut found: Vec<_> =
-        live_threads().filter_map(name).filter(|(name, _)| name.starts_with("gfp-")).collect();
+    let mut found = threads_named("gfp-");
     found.sort();
     found
 }

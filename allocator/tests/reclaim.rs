@@ -2,9 +2,9 @@
 
 mod common;
 
-use std::{collections::VecDeque, fs, iter, sync::mpsc, thread::scope};
+use std::{collections::VecDeque, iter, sync::mpsc, thread::scope};
 
-use common::is_mapped;
+use common::{is_mapped, threads_named};
 use gfp::{
     Allocator, Builder, Gfp, Maintain, Nid, Order, Pages, Spread,
     gfp::MemallocScope,
@@ -117,9 +117,7 @@ fn quiet() -> Gfp {
 }
 
 fn kswapds_of_this_process() -> usize {
-    let tasks = fs::read_dir("/proc/self/task").expect("/proc is mounted");
-    let name = |task: fs::DirEntry| fs::read_to_string(task.path().join("comm")).ok();
-    tasks.filter_map(|task| name(task.ok()?)).filter(|name| name.starts_with("gfp-kswapd")).count()
+    threads_named("gfp-kswapd").len()
 }
 
 fn is_kswapd() -> bool {

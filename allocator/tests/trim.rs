@@ -326,14 +326,7 @@ fn the_thread_gives_back_what_is_free_for_a_while_and_ends_with_the_allocator() 
         assert_eq!(resident(&allocator), 0);
         assert_eq!(allocator.free_page_reporting().given_back, round * touched);
     }
-    let names = |name| {
-        let tasks = fs::read_dir("/proc/self/task").expect("/proc is mounted");
-        tasks
-            .flatten()
-            .filter(|task| fs::read_to_string(task.path().join("comm")).is_ok_and(|comm| comm.trim() == name))
-            .count()
-    };
-    assert!(names("gfp-reporting") >= 1);
+    assert!(!common::threads_named("gfp-reporting").is_empty());
     // It is joined here.
     drop(allocator);
 }

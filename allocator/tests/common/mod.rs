@@ -53,6 +53,15 @@ pub(crate) fn live_threads() -> impl Iterator<Item = u32> {
     })
 }
 
+/// Returns the names and numbers of the [live](live_threads) threads whose names begin so.
+pub(crate) fn threads_named(prefix: &str) -> Vec<(String, u32)> {
+    let name = |number: u32| {
+        let name = fs::read_to_string(format!("/proc/self/task/{number}/comm")).ok()?;
+        Some((name.trim().to_owned(), number))
+    };
+    live_threads().filter_map(name).filter(|(name, _)| name.starts_with(prefix)).collect()
+}
+
 /// Which frames of an arena are out, and to whom; all threads write to it.
 pub(crate) struct LiveMap(Vec<AtomicU32>);
 

@@ -107,4 +107,31 @@ mod tests {
             assert_eq!(midmean(numbers), expected, "{numbers:?}");
         }
     }
+
+    /// The readings of a figure of visits with these samples.
+    fn readings_of(visits: &[[f64; 2]]) -> Vec<f64> {
+        let visit = |samples: &[f64; 2]| {
+            let figure = serde_json::json!({
+                "workload": "pair", "order": 0, "threads": 1, "workers": 1, "allocator": "gfp", "samples_ns": samples,
+                "ns_per_op": {"min": samples[0], "median": median(samples), "max": samples[1]},
+            });
+            serde_json::from_value(figure).unwrap()
+        };
+        readings(&Figure::of_visits(visits.iter().map(visit).collect()).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn visits_that_do_not_agree_make_the_interval_wide_however_much_their_samples_do() {
+        let logarithms = |numbers: &[f64]| numbers.iter().map(|number| number.ln()).collect::<Vec<_>>();
+        let once = readings_of(&[[1.0, 1.2]]);
+        assert_eq!(once, logarithms(&[1.0, 1.2]), "each sample, where visits are few");
+        let agreeing = readings_of(&[[1.0, 1.2]; FEWEST_VISITS]);
+        assert_eq!(agreeing, logarithms(&[1.1; FEWEST_VISITS]));
+        let [low, high] = [[1.0, 1.0], [1.2, 1.2]];
+        let scattered = readings_of(&[low, high, low, high]);
+        assert_eq!(scattered, logarithms(&[1.0, 1.2, 1.0, 1.2]));
+        let half = |readings: &Vec<f64>| super::super::half_interval(&[readings.clone(), readings.clone()]);
+        assert_eq!(half(&agreeing), 0.0);
+        assert!(half(&scattered) > 0.1, "{}", half(&scattered));
+    }
 }

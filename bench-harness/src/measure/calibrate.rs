@@ -146,4 +146,9 @@ mod tests {
             assert!(cycles >= 9_000, "lost at {lost}: {cycles}");
         }
     }
+
+    #[test]
+    fn fewer_samples_than_three_are_taken_when_fewer_are_asked_for() {
+        assert_eq!(Calibration::settle(1, Duration::from_secs(60), SAMPLE, &(1..=1)).samples, 1);
+    }
 }

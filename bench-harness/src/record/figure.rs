@@ -151,7 +151,7 @@ pub struct Figure {
 
 impl Figure {
     /// Puts the figures of the visits to a row together; none of no visit.
-    pub(super) fn of_visits(visits: Vec<Self>) -> Option<Self> {
+    pub(crate) fn of_visits(visits: Vec<Self>) -> Option<Self> {
         visits.into_iter().reduce(Self::add_visit)
     }
 
