@@ -129,7 +129,13 @@ impl Grounds {
         token.clone()
     }
 
-    /// Returns the most frames that were set aside for requests that cannot wait, in any pause.
+    /// Notes how many frames are set aside for requests that cannot wait: often none are left at the next pause.
+    pub(super) fn note_highatomic(&self) {
+        let reserved = self.allocator.zone_stats().iter().map(|zone| zone.reserved_highatomic).sum();
+        self.highatomic.fetch_max(reserved, Ordering::Relaxed);
+    }
+
+    /// Returns the most frames that were seen set aside for requests that cannot wait.
     pub(super) fn highatomic(&self) -> u64 {
         self.highatomic.load(Ordering::Relaxed)
     }

@@ -85,7 +85,7 @@ pub struct Summary {
     pub tally: Tally,
     /// Threads that ended and were replaced.
     pub churned: u64,
-    /// The most frames that were set aside for requests that cannot wait, in any pause; none in zones below 200 MiB.
+    /// The most frames that were seen set aside for requests that cannot wait; none in zones below 200 MiB.
     pub highatomic: u64,
     /// Pauses in which all frames were accounted for.
     pub checkpoints: u64,

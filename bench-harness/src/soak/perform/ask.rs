@@ -105,6 +105,9 @@ impl Worker {
     pub(super) fn alloc_atomic(&mut self, grounds: &Grounds, rng: &mut Rng) -> Result<bool, Problem> {
         let order = Order::new(u8::try_from(1 + rng.below(4)).expect("small"));
         let result = grounds.allocator.alloc_pages(Gfp::ATOMIC, order);
+        if result.is_ok() {
+            grounds.note_highatomic();
+        }
         self.got(grounds, (Gfp::ATOMIC, order), NodeMask::ALL, result)
     }
 
