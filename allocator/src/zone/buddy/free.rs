@@ -284,3 +284,49 @@ fn run_in_word(frames: &[u32]) -> Option<(u64, u32)> {
         run.fold((1u64 << (first & 63), 1), |(mask, length), pfn| (mask | 1 << (pfn & 63), length + 1));
     (length >= WORTH_COUNTING && mask.count_ones() == length).then_some((mask, length))
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// A word of the map.
+    const WORD: u32 = 7;
+
+    /// Says the same of frames one by one: those of the first one's word, if there are some and none comes twice.
+    fn one_by_one(frames: &[u32]) -> Option<(u64, u32)> {
+        let near = frames.iter().take_while(|&&pfn| pfn / 64 == frames[0] / 64);
+        let mask = near.clone().fold(0u64, |mask, &pfn| mask | 1 << (pfn % 64));
+        let length = near.count() as u32;
+        (length >= 4 && mask.count_ones() == length).then_some((mask, length))
+    }
+
+    /// Frames near a word: in order from somewhere on, or not.
+    fn frames() -> impl Strategy<Value = Vec<u32>> {
+        let few = proptest::collection::vec(0..72u32, 0..8);
+        (0..80u32, 0..80u32, few, any::<bool>()).prop_map(|(first, length, others, others_first)| {
+            let in_order: Vec<u32> = (first..first + length).collect();
+            let parts = if others_first { [others, in_order] } else { [in_order, others] };
+            parts.concat().into_iter().map(|pfn| WORD * 64 + pfn).collect()
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn frames_of_a_word_are_taken_together_if_none_comes_twice(frames in frames()) {
+            match run_in_word(&frames) {
+                None => prop_assert_eq!(one_by_one(&frames), None),
+                Some((mask, length)) => {
+                    let taken = &frames[..length as usize];
+                    let bits = taken.iter().fold(0u64, |mask, pfn| mask | 1 << (pfn % 64));
+                    prop_assert_eq!((mask, mask.count_ones()), (bits, length));
+                    prop_assert!(taken.iter().all(|pfn| pfn / 64 == taken[0] / 64));
+                    // A whole rest of a word is one, whatever follows it.
+                    let rest = 64 - frames[0] % 64;
+                    prop_assert!(length == rest || one_by_one(&frames) == Some((mask, length)));
+                }
+            }
+        }
+    }
+}
