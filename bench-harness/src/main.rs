@@ -56,6 +56,7 @@ fn main() -> ExitCode {
 fn run(command: Command) -> Result<ExitCode> {
     match command {
         Command::Topo => topo::run().map(|()| ExitCode::SUCCESS),
+        Command::Bench(args) if args.take_turn => bench::take_turn(&args, &args.placement.cpus()?),
         Command::Bench(args) if args.perf == Some(Perf::Record) && !profile::is_running() => {
             profile::run(&args)
         }

@@ -11,6 +11,7 @@ mod scaling;
 mod schedule;
 mod table;
 mod threads;
+mod turn;
 
 use std::process::ExitCode;
 
@@ -20,13 +21,14 @@ pub use args::{BenchArgs, Perf, parse_count, parse_size};
 use details::Details;
 use progress::Progress;
 use record::{Where, record, row};
-use row::{Figure, Known, VisitTo};
+use row::{Figure, Known};
 use scaling::{Times, print_scaling};
 use schedule::Schedule;
 use table::{Cell, Reading, Table};
 pub use threads::Threads;
+use turn::{Due, Turn, Visit, Visitor};
 
-use crate::measure::{Counters, Cpus, Fault, Plan, Seating, summarize};
+use crate::measure::{Cpus, Fault, Plan, Seating, summarize};
 use crate::record::{Resume, Row};
 use crate::terminal::print;
 use crate::workload::Workload;
@@ -46,42 +48,46 @@ pub fn run(args: &BenchArgs, cpus: &Cpus, resume: &Resume, emit: &mut Emit<'_>) 
     let allocators = args.allocators()?;
     let place = Where { placement: args.placement, cpus };
     let plans = args.plans(cpus.count())?;
-    let all = plans.len();
-    let begin = |plan| Ok(Visited::begin(plan, args.schedule(plan), &row(plan, place)?, resume, &allocators));
-    let mut visited = plans.into_iter().map(begin).collect::<anyhow::Result<Vec<Visited>>>()?;
-    visited.retain(|row| row.visits < row.schedule.visits());
-    let plans: Vec<Plan> = visited.iter().map(|row| row.plan).collect();
-    if plans.len() < all {
-        print(format_args!("{} of {all} rows are in the record already\n", all - plans.len()))?;
+    let begin =
+        |&plan: &Plan| Ok(Visited::begin(plan, args.schedule(plan), &row(plan, place)?, resume, &allocators));
+    let visited = plans.iter().map(begin).collect::<anyhow::Result<Vec<Visited>>>()?;
+    let left: Vec<&Visited> = visited.iter().filter(|row| row.is_left()).collect();
+    if left.len() < plans.len() {
+        print(format_args!(
+            "{} of {} rows are in the record already\n",
+            plans.len() - left.len(),
+            plans.len()
+        ))?;
     }
-    if plans.is_empty() && !args.wants_fragmentation() {
+    if left.is_empty() && !args.wants_fragmentation() {
         return Ok(ExitCode::SUCCESS);
     }
-    let mut progress = Progress::begin(allocators.len() * visited.iter().map(Visited::steps).sum::<usize>());
-    // Before any thread is started: they inherit them.
-    let mut counters = (args.perf == Some(Perf::Stat)).then(Counters::open);
+    let mut progress = Progress::begin(allocators.len() * left.iter().map(|row| row.steps()).sum::<usize>());
     let table = Table::new(&allocators);
     if let Some(remark) = args.remark(cpus) {
         print(format_args!("{remark}\n"))?;
     }
-    if plans.iter().any(|plan| plan.workload == Workload::Remote && Seating::of(*plan, cpus).simulated) {
+    let is_simulated = |row: &&Visited| Seating::of(row.plan, cpus).simulated;
+    if left.iter().any(|row| row.plan.workload == Workload::Remote && is_simulated(row)) {
         print(format_args!(
             "remote is simulated: all CPUs are of one node, blocks go to another CPU of it\n"
         ))?;
     }
-    if !plans.is_empty() {
+    if !left.is_empty() {
         print(format_args!(
             "ns per operation (one allocation with its free) and thread, median\n{}\n",
             table.head(&allocators)
         ))?;
     }
 
-    let mut bench =
-        Bench { args, place, allocators: &allocators, table, details: Details::default(), failed: false };
-    let Some(rows) = bench.visit_all(visited, resume, counters.as_mut(), &mut progress, emit)? else {
+    let visitor = Visitor { args, cpus, allocators: &allocators, plans: &plans };
+    let mut bench = Bench { visitor, place, table, details: Details::default(), failed: false };
+    let Some(rows) = bench.visit_all(visited, resume, &mut progress, emit)? else {
+        progress.finish();
         print(format_args!("interrupted: the same command goes on with what is left\n"))?;
         return Ok(ExitCode::from(INTERRUPTED));
     };
+    progress.finish();
     let Bench { table, details, mut failed, .. } = bench;
     if !rows.is_empty() {
         print(format_args!(
@@ -103,11 +109,20 @@ pub fn run(args: &BenchArgs, cpus: &Cpus, resume: &Resume, emit: &mut Emit<'_>) 
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
+/// Takes a turn for the process that started this one, which told it what is due.
+///
+/// # Errors
+/// That process cannot be understood, or is gone.
+pub fn take_turn(args: &BenchArgs, cpus: &Cpus) -> anyhow::Result<ExitCode> {
+    let (allocators, plans) = (args.allocators()?, args.plans(cpus.count())?);
+    turn::take(Visitor { args, cpus, allocators: &allocators, plans: &plans })?;
+    Ok(ExitCode::SUCCESS)
+}
+
 /// What is measured, and what came of it so far.
 struct Bench<'a> {
-    args: &'a BenchArgs,
+    visitor: Visitor<'a>,
     place: Where<'a>,
-    allocators: &'a [&'a str],
     table: Table,
     details: Details,
     /// Whether an allocator is broken, or was asked for what it cannot do.
@@ -121,35 +136,40 @@ impl Bench<'_> {
         &mut self,
         mut visited: Vec<Visited>,
         resume: &Resume,
-        mut counters: Option<&mut Counters>,
         progress: &mut Progress,
         emit: &mut Emit<'_>,
     ) -> anyhow::Result<Option<Vec<Times>>> {
-        let Self { args, place, allocators, .. } = *self;
+        let Visitor { args, allocators, .. } = self.visitor;
+        // Before any thread is started: they inherit them.
+        let mut counters = args.one_process.then(|| args.counters()).flatten();
         let turns = visited.iter().map(|row| row.schedule.turns()).max().unwrap_or(0);
         let mut rows = Vec::new();
-        for turn in 0..turns {
-            for row in &mut visited {
-                let Some(visit) = row.schedule.due(turn).filter(|&visit| visit >= row.visits) else {
-                    continue;
-                };
+        for number in 0..turns {
+            let due: Vec<Due> =
+                visited.iter().enumerate().filter_map(|(row, visited)| visited.due(number, row)).collect();
+            if due.is_empty() {
+                continue;
+            }
+            let visits: Vec<(usize, usize)> = due.iter().map(|due| (due.row, due.visit)).collect();
+            let mut turn = Turn::begin(self.visitor, due, counters.as_mut())?;
+            for (row, visit) in visits {
                 if resume.is_interrupted() {
-                    progress.finish();
                     return Ok(None);
                 }
-                let Visited { plan, schedule, .. } = *row;
-                let to = VisitTo { args, plan, cpus: place.cpus, allocators, schedule, visit };
-                let mut figures = to.measure(&mut row.known, counters.as_deref_mut(), progress)?;
+                let Some(Visit { mut figures, known }) = turn.next(progress)? else {
+                    return Ok(None);
+                };
+                let row = &mut visited[row];
+                row.known = known;
                 for (allocator, figure) in allocators.iter().zip(&figures) {
-                    emit(record(plan, place, visit, allocator, figure))?;
+                    emit(record(row.plan, self.place, visit, allocator, figure))?;
                 }
                 row.put_together(&mut figures);
-                if schedule.is_last(visit) {
-                    rows.push(self.show(plan, &figures, progress)?);
+                if row.schedule.is_last(visit) {
+                    rows.push(self.show(row.plan, &figures, progress)?);
                 }
             }
         }
-        progress.finish();
         Ok(Some(rows))
     }
 
@@ -160,10 +180,10 @@ impl Bench<'_> {
         figures: &[Result<Figure, Fault>],
         progress: &Progress,
     ) -> anyhow::Result<Times> {
-        let cells = cells(self.allocators, figures);
+        let cells = cells(self.visitor.allocators, figures);
         let shown = self.table.row(plan, &cells);
         progress.suspend(|| print(format_args!("{shown}\n")))?;
-        for (allocator, figure) in self.allocators.iter().zip(figures) {
+        for (allocator, figure) in self.visitor.allocators.iter().zip(figures) {
             self.details.add(plan, allocator, figure);
             if let Err(fault) = figure {
                 // Slowness is a result; the other faults are defects, of the allocator or of the request.
@@ -193,6 +213,17 @@ impl Visited {
         let visits = (0..).take_while(|&visit| resume.has(row, visit, allocators)).count();
         let samples = allocators.iter().map(|allocator| resume.samples(row, visits, allocator)).collect();
         Self { plan, schedule, visits, known: vec![Known::default(); allocators.len()], samples }
+    }
+
+    /// Tells whether visits are left.
+    fn is_left(&self) -> bool {
+        self.visits < self.schedule.visits()
+    }
+
+    /// Returns the visit that is due in a turn, if one is; the row has this number.
+    fn due(&self, turn: usize, row: usize) -> Option<Due> {
+        let visit = self.schedule.due(turn).filter(|&visit| visit >= self.visits)?;
+        Some(Due { row, visit, known: self.known.clone() })
     }
 
     /// Returns how many steps each allocator has left.
@@ -242,7 +273,7 @@ mod tests {
     use crate::{environment::Environment, record::Record};
 
     fn records(line: &str) -> (anyhow::Result<ExitCode>, Vec<Value>) {
-        let args: BenchArgs = testing::parse(line).unwrap();
+        let args: BenchArgs = testing::parse(&format!("--one-process {line}")).unwrap();
         testing::with_records(|emit| run(&args, &Cpus::allowed().unwrap(), &Resume::default(), emit))
     }
 
@@ -270,7 +301,7 @@ mod tests {
     #[test]
     fn a_described_machine_is_said_to_be_simulated() {
         let args: BenchArgs = testing::parse(
-            "--workload pair --allocator empty,gfp --threads all,2x --samples 1 --sample-ms 1 --placement spread",
+            "--workload pair --allocator empty,gfp --threads all,2x --samples 1 --sample-ms 1 --placement spread --one-process",
         )
         .unwrap();
         let described: Vec<CoreId> = [0, 2, 1, 3].map(|id| CoreId { id }).to_vec();
@@ -354,8 +385,7 @@ mod tests {
     #[test]
     fn rows_are_visited_in_turn_and_what_is_left_of_the_visits_is_done_later() {
         let folder = std::env::temp_dir().join(format!("bench-visits-{}", std::process::id()));
-        let line =
-            "--workload pair,batch --allocator empty,glibc --threads 1 --samples 5 --visits 2 --sample-ms 1";
+        let line = "--workload pair,batch --allocator empty,glibc --threads 1 --samples 5 --visits 2 --sample-ms 1 --one-process";
         let args: BenchArgs = testing::parse(line).unwrap();
         let run = |end_after: usize| {
             let interrupted = Arc::new(AtomicBool::new(false));
@@ -402,7 +432,8 @@ mod tests {
         let folder = std::env::temp_dir().join(format!("bench-record-{}", std::process::id()));
         let interrupted = Arc::new(AtomicBool::new(false));
         let run = |line: &str| {
-            let args: BenchArgs = testing::parse(&format!("--samples 1 --sample-ms 1 {line}")).unwrap();
+            let args: BenchArgs =
+                testing::parse(&format!("--one-process --samples 1 --sample-ms 1 {line}")).unwrap();
             let environment = Environment::read();
             let (resume, mut lines) =
                 Resume::open(&folder, &environment, &args.settings(), Arc::clone(&interrupted)).unwrap();

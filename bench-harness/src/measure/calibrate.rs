@@ -2,6 +2,8 @@
 
 use std::{ops::RangeInclusive, time::Duration};
 
+use serde::{Deserialize, Serialize};
+
 use super::{Fault, Team};
 
 /// Samples of an allocator may take this many times what was asked for; a slower one gets fewer of them.
@@ -10,7 +12,7 @@ const PATIENCE: u32 = 10;
 const TRIES: usize = 3;
 
 /// The size and the number of an allocator's samples.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Calibration {
     /// How many cycles each member of the team runs in a sample.
     pub cycles: u64,

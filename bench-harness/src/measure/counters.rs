@@ -1,15 +1,18 @@
 //! Counters of the processor and the kernel (perf_event_open), for all threads together.
 
+use std::borrow::Cow;
+
 use perf_event::events::{Cache, CacheId, CacheOp, CacheResult, Event, Hardware, Software};
 use perf_event::{Builder, Counter};
+use serde::{Deserialize, Serialize};
 
 /// What is counted, each where the machine and its settings allow it.
 #[derive(Debug)]
 pub struct Counters(Vec<(&'static str, Option<Counter>)>);
 
 /// What was counted; nothing for what cannot be.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Counts(Vec<(&'static str, Option<f64>)>);
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Counts(Vec<(Cow<'static, str>, Option<f64>)>);
 
 /// Whether what the kernel does for a thread counts as well.
 #[derive(Clone, Copy)]
@@ -49,7 +52,7 @@ impl Counters {
             read(counter)
         });
         let difference = |(before, after): (Option<f64>, Option<f64>)| Some(after? - before?);
-        let names = self.0.iter().map(|&(name, _)| name);
+        let names = self.0.iter().map(|&(name, _)| Cow::Borrowed(name));
         (result, Counts(names.zip(before.into_iter().zip(after).map(difference)).collect()))
     }
 
@@ -68,8 +71,8 @@ impl Counts {
     }
 
     /// Lists what was counted by its name, in the order of the report.
-    pub fn iter(&self) -> impl Iterator<Item = &(&'static str, Option<f64>)> {
-        self.0.iter()
+    pub fn iter(&self) -> impl Iterator<Item = (&str, Option<f64>)> {
+        self.0.iter().map(|(name, count)| (&**name, *count))
     }
 }
 
@@ -117,12 +120,12 @@ mod tests {
         let mut counters = Counters::open();
         touch();
         let ((), counts) = counters.count(touch);
-        let faults = counts.iter().find(|(name, _)| *name == "page_faults").unwrap().1;
+        let faults = counts.iter().find(|&(name, _)| name == "page_faults").unwrap().1;
         // A machine may refuse counters, and huge pages may save faults; what there was before is not counted.
         assert!(faults.is_none_or(|faults| (1.0..2.0 * f64::from(PAGES)).contains(&faults)), "{faults:?}");
         let per_page = counts.clone().per_operation(PAGES.into());
         for ((_, all), (_, each)) in counts.iter().zip(per_page.iter()) {
-            assert_eq!(all.map(|all| all / f64::from(PAGES)), *each);
+            assert_eq!(all.map(|all| all / f64::from(PAGES)), each);
         }
         assert!(counts.iter().all(|(_, count)| count.is_none_or(|count| count >= 0.0)), "{counts:?}");
     }

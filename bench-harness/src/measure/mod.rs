@@ -32,8 +32,10 @@ pub use team::{StartTeam, Team};
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 /// Why an allocator could not be measured.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Fault {
     /// It refused a request, though the arena has room for all that the workload asks for.
     OutOfBlocks,

@@ -1,7 +1,9 @@
 //! What is said about a set of samples.
 
+use serde::{Deserialize, Serialize};
+
 /// The median and the extremes of a set of samples.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Summary {
     /// The smallest sample.
     pub min: f64,

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::{Schedule, Threads};
 use crate::environment;
-use crate::measure::{Cpus, Placement, Plan};
+use crate::measure::{Counters, Cpus, Placement, Plan};
 use crate::rivals::{self, Memory};
 use crate::workload::{Caches, MOST_A_CALL, Touch, Variant, WorkingSet, Workload, fragmentation};
 
@@ -117,6 +117,15 @@ pub struct BenchArgs {
     /// Measures all that the report needs, in a few minutes.
     #[arg(long)]
     pub quick: bool,
+
+    /// Measures everything in this process, as a debugger wants it. Otherwise rows are visited by a process for each turn: where a
+    /// program happens to lie in memory changes its times by several percent, for as long as the process lives.
+    #[arg(long)]
+    pub one_process: bool,
+
+    /// Takes a turn for the process that started this one.
+    #[arg(long, hide = true)]
+    pub take_turn: bool,
 
     /// Writes one JSON object a line to this file.
     #[arg(long, value_name = "FILE")]
@@ -252,7 +261,13 @@ impl BenchArgs {
             "backing": self.backing.to_string(),
             "latency": self.latency,
             "perf_stat": self.perf == Some(Perf::Stat),
+            "one_process": self.one_process,
         })
+    }
+
+    /// Opens the counters that are asked for.
+    pub(super) fn counters(&self) -> Option<Counters> {
+        (self.perf == Some(Perf::Stat)).then(Counters::open)
     }
 
     /// Says when a row is visited.

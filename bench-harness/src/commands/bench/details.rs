@@ -40,7 +40,7 @@ impl Details {
         let name = format!("{} {} ×{} {allocator}", plan.label(), plan.order, plan.threads);
         if let Some(latency) = figure.latency {
             let times = latency.times().map(|(name, ns)| (name, time(ns)));
-            self.latency.add(&name, times);
+            self.latency.add(&name, &times);
         }
         if let Some(lock) = figure.lock {
             let cells = [
@@ -48,12 +48,13 @@ impl Details {
                 ("contended", format!("{:.2}", lock.contended)),
                 ("held, ns", format!("{:.0}", lock.held_ns)),
             ];
-            self.locks.add(&name, cells);
+            self.locks.add(&name, &cells);
         }
         if let Some(counts) = &figure.perf {
             let shown =
                 |count: Option<f64>| count.map_or_else(|| "n/a".to_owned(), |count| format!("{count:.4}"));
-            self.counters.add(&name, counts.iter().map(|&(name, count)| (name, shown(count))));
+            let cells: Vec<_> = counts.iter().map(|(name, count)| (name, shown(count))).collect();
+            self.counters.add(&name, &cells);
         }
     }
 
@@ -72,8 +73,8 @@ impl Details {
 
 impl Part {
     /// Adds a row of cells, each with the name of its column.
-    fn add(&mut self, name: &str, cells: impl IntoIterator<Item = (&'static str, String)>) {
-        let (columns, mut row): (Vec<&str>, Vec<String>) = cells.into_iter().unzip();
+    fn add(&mut self, name: &str, cells: &[(&str, String)]) {
+        let (columns, mut row): (Vec<&str>, Vec<String>) = cells.iter().cloned().unzip();
         let table = self.table.get_or_insert_with(|| {
             Table::new(&[&["workload, order, threads, allocator"], columns.as_slice()].concat())
         });

@@ -8,7 +8,16 @@ use indicatif::{ProgressBar, ProgressStyle};
 /// How long nothing is said where there is no terminal.
 const QUIET: Duration = Duration::from_secs(10);
 
-/// Steps that are done of those that there are. Nothing is drawn or printed but between them, when nothing is timed.
+/// Who is told how far the work is. Nothing is told but between steps, when nothing is timed.
+pub(super) trait Watch {
+    /// Says what is done now.
+    fn say(&mut self, what: String);
+
+    /// Counts a step.
+    fn step(&mut self);
+}
+
+/// Steps that are done of those that there are.
 #[derive(Debug)]
 pub(super) struct Progress {
     bar: ProgressBar,
@@ -31,22 +40,6 @@ impl Progress {
         Self { bar, said, began, steps, done: 0, what: String::new() }
     }
 
-    /// Says what is done now.
-    pub(super) fn say(&mut self, what: String) {
-        self.bar.set_message(what.clone());
-        self.what = what;
-    }
-
-    /// Counts a step.
-    pub(super) fn step(&mut self) {
-        self.bar.inc(1);
-        self.done += 1;
-        if self.said.is_some_and(|said| said.elapsed() >= QUIET) {
-            self.said = Some(Instant::now());
-            eprintln!("{}  {}", left(self.began.elapsed(), self.done, self.steps), self.what);
-        }
-    }
-
     /// Does something to the terminal while the bar is out of the way.
     pub(super) fn suspend<R>(&self, print: impl FnOnce() -> R) -> R {
         self.bar.suspend(print)
@@ -55,6 +48,22 @@ impl Progress {
     /// Ends it, and wipes the bar.
     pub(super) fn finish(&self) {
         self.bar.finish_and_clear();
+    }
+}
+
+impl Watch for Progress {
+    fn say(&mut self, what: String) {
+        self.bar.set_message(what.clone());
+        self.what = what;
+    }
+
+    fn step(&mut self) {
+        self.bar.inc(1);
+        self.done += 1;
+        if self.said.is_some_and(|said| said.elapsed() >= QUIET) {
+            self.said = Some(Instant::now());
+            eprintln!("{}  {}", left(self.began.elapsed(), self.done, self.steps), self.what);
+        }
     }
 }
 

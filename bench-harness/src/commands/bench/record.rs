@@ -75,7 +75,7 @@ fn measured(record: &mut Value, plan: Plan, figure: &Figure) {
         record["memory"] = json!(memory);
     }
     if let Some(counts) = &figure.perf {
-        let counts = counts.iter().map(|&(name, count)| (name.to_owned(), json!(count)));
+        let counts = counts.iter().map(|(name, count)| (name.to_owned(), json!(count)));
         record["perf"] = counts.collect::<Map<_, _>>().into();
     }
 }

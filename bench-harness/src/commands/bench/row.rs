@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use super::{BenchArgs, Progress, Schedule};
+use serde::{Deserialize, Serialize};
+
+use super::{BenchArgs, Schedule, progress::Watch};
 use crate::measure::{
     Calibration, Contestant, Counters, Counts, Cpus, Fault, Footprint, LockUse, Locks, Plan, Quantiles,
     Resident, StartContestant, Summary, Team, summarize,
@@ -13,6 +15,7 @@ use crate::rivals;
 const FEWEST_SAMPLES: usize = 3;
 
 /// One allocator's figure of a row.
+#[derive(Serialize, Deserialize)]
 pub(super) struct Figure {
     pub(super) ns_per_op: Summary,
     /// Nanoseconds an operation, a sample each, in the order of rounds.
@@ -27,7 +30,7 @@ pub(super) struct Figure {
 }
 
 /// What earlier visits to a row have found out of an allocator.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Known {
     calibration: Option<Calibration>,
     /// Bytes that became resident while it was set up for the first time: its own, and those of the threads.
@@ -65,7 +68,7 @@ impl VisitTo<'_> {
         self,
         known: &mut [Known],
         mut counters: Option<&mut Counters>,
-        progress: &mut Progress,
+        progress: &mut dyn Watch,
     ) -> anyhow::Result<Vec<Result<Figure, Fault>>> {
         let name = |allocator| format!("{} of order {}: {allocator}", self.plan.workload, self.plan.order);
         let mut contenders = Vec::new();
