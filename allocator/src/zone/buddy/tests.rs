@@ -2,6 +2,7 @@
 
 mod contents;
 mod coverage;
+mod in_use;
 mod machine;
 mod model;
 mod pageblocks;
