@@ -5,6 +5,7 @@
 //! a program that uses it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Whether a block may be moved or reclaimed: the kernel's migrate types that requests choose between.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -112,6 +113,9 @@ pub trait RivalThread {
     fn free_bulk(&mut self, places: &mut [Option<Self::Block>], order: u32) {
         free_one_by_one(self, places, order);
     }
+
+    /// Ends a sample, which took so long so far: what the allocator has put off until then belongs to it.
+    fn end_sample(&mut self, _took: Duration) {}
 }
 
 /// Allocates into places as [`RivalThread::alloc_bulk`] does, with a call for each block.

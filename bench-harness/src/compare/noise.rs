@@ -30,6 +30,10 @@ impl Noise {
             return unscaled;
         }
         factors.sort_by(f64::total_cmp);
+        if factors.last() == Some(&0.0) {
+            // A record beside itself: its rivals cannot tell what another run would have been.
+            return unscaled;
+        }
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share of the cells")]
         let covering = (crate::figures::real(factors.len() + 1) * COVERED).ceil() as usize;
         Self { factor: factors[covering.min(factors.len()) - 1], ..unscaled }

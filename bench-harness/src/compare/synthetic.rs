@@ -141,6 +141,19 @@ fn cells_are_matched_by_their_keys_and_one_may_stand_in_for_another() {
 }
 
 #[test]
+fn within_one_record_noise_is_what_its_readings_say() {
+    let mut once = record(SHARED, 1, 1.0, 5);
+    let other = record(SHARED, 2, 1.0, 5);
+    let slow = other.figures.into_iter().filter(|figure| figure.cell.allocator == "gfp").map(|mut figure| {
+        figure.cell.allocator = "gfp-slow".into();
+        figure
+    });
+    once.figures.extend(slow);
+    let comparison = compare(&once, &once, Some(("gfp-slow", "gfp")));
+    assert!(comparison.cells.iter().all(|cell| cell.noise > 0.01));
+}
+
+#[test]
 fn records_without_samples_are_compared_by_their_extremes() {
     let committed = std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../results/2-cpu-vm"));
     let record = Record::read(committed).unwrap();

@@ -71,6 +71,7 @@ where
                 shared.start.wait();
                 let start = Instant::now();
                 let ran = prepared.map(|()| worker.run(&mut thread, cycles, start + SAMPLE_LIMIT));
+                thread.end_sample(start.elapsed());
                 let end = Instant::now();
                 match ran {
                     Ok(Ok(())) => Ok((start, end)),

@@ -138,7 +138,7 @@ registry! {
     "mmap": system_calls::BIAS => SystemCalls;
     on_request:
     "gfp-node": per_node::BIAS => PerNode::new(memory)?;
-    "gfp-slow": slow::BIAS => Slow::new("gfp-slow", WithHandle::new(memory)?, &WithHandle::new(Memory::from(64 << 20))?);
+    "gfp-slow": slow::BIAS => Slow::new("gfp-slow", WithHandle::new(memory)?);
 }
 
 /// Tells whether a name is that of gfp, in any form.
