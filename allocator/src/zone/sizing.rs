@@ -245,6 +245,8 @@ mod tests {
         assert_eq!(reserve[Dma32.index()], [0, 0, 1664, 1664, 1664]);
         assert_eq!(reserve[Normal.index()], [0; 5]);
         assert_eq!(reserve[Movable.index()], [0; 5]);
+        let off = lowmem_reserve(&zones, &[0, 256, 32, 0, 0]);
+        assert_eq!((off[Dma.index()], off[Dma32.index()]), ([0; 5], reserve[Dma32.index()]));
     }
 
     #[test]
@@ -263,6 +265,7 @@ mod tests {
         assert_eq!(boost_watermark(&mut marks, 4 * PAGEBLOCK - 1, PAGEBLOCK, 15_000), Boost::Unchanged);
         assert_eq!(boost_watermark(&mut marks, 1 << 20, PAGEBLOCK, 0), Boost::Unchanged);
         assert_eq!(marks, start);
+        assert_eq!(boost_watermark(&mut marks, 4 * PAGEBLOCK, PAGEBLOCK, 15_000), Boost::Raised);
         let mut unset = Watermarks::default();
         assert_eq!(boost_watermark(&mut unset, 1 << 20, PAGEBLOCK, 15_000), Boost::Unchanged);
     }
@@ -272,6 +275,8 @@ mod tests {
         let marks = Watermarks { high: 41_746, ..Watermarks::default() };
         assert_eq!(total_reserve(1 << 24, &[0, 5, 7, 7, 7], &marks), 41_753);
         assert_eq!(total_reserve(100, &[0; 5], &marks), 100);
+        let boosted = Watermarks { boost: 512, ..marks };
+        assert_eq!(total_reserve(1 << 24, &[0; 5], &boosted), 42_258);
     }
 
     fn any_zones() -> impl Strategy<Value = Vec<ZoneSize>> {

@@ -177,7 +177,12 @@ fn reclaim_is_told_to_caches_with_the_same_answers_and_until_it_ends() {
     let take = || zone.rmqueue_buddy(Order::new(8), MigrateType::Movable, AllocFlags::empty());
     zone.set_reclaim_active(true);
     while take().is_some() {
-        assert_eq!(zone.state(), expected_state(&zone).with_reclaim_active());
+        let expected = expected_state(&zone);
+        assert_eq!(zone.state(), expected.with_reclaim_active());
+        assert!(zone.state().is_reclaim_active() && !expected.is_reclaim_active());
+        let [told, asked] =
+            [zone.state(), expected].map(|state| state.above_low(ZoneType::Normal, AllocFlags::empty()));
+        assert_eq!(told, asked);
     }
     zone.set_admitted(|| false);
     assert_eq!(zone.state(), ZoneState::default().with_reclaim_active());
