@@ -91,6 +91,43 @@ fn bulk_frees_send_foreign_blocks_home_and_take_every_order() {
     all_is_back(&abroad);
 }
 
+#[test]
+fn bulk_of_one_place_does_what_bulk_of_many_does() {
+    let (home, abroad) = (small(), small());
+    let handle = abroad.handle().expect("memory for a cache");
+    type Bulk<'a> = (&'a dyn Fn(Gfp, &mut [Option<Pages>]) -> usize, &'a dyn Fn(&mut [Option<Pages>]));
+    let ways: [Bulk<'_>; 2] = [
+        (&|gfp, place| handle.alloc_pages_bulk(gfp, place), &|place| handle.free_pages_bulk(place)),
+        (&|gfp, place| abroad.alloc_pages_bulk(gfp, place), &|place| abroad.free_pages_bulk(place)),
+    ];
+    for (alloc, free) in ways {
+        let mut place = [None];
+        assert_eq!(alloc(Gfp::KERNEL, &mut place), 1);
+        let first = place[0].as_ref().map(Pages::pfn);
+        assert_eq!(alloc(Gfp::KERNEL, &mut place), 1);
+        assert_eq!(place[0].as_ref().map(Pages::pfn), first, "the place was filled");
+        place[0].as_mut().expect("it is filled").bytes_mut().fill(core::mem::MaybeUninit::new(0xee));
+        free(&mut place);
+        assert!(place[0].is_none());
+        assert_eq!(alloc(Gfp::KERNEL | Gfp::ZERO, &mut place), 1);
+        let pages = place[0].as_ref().expect("it is filled");
+        assert_eq!(Some(pages.pfn()), first, "the frame that was freed last");
+        // SAFETY: every byte was cleared.
+        assert!(unsafe { pages.bytes().assume_init_ref() }.iter().all(|&byte| byte == 0));
+        free(&mut place);
+        free(&mut place);
+        place[0] = home.alloc_pages(Gfp::KERNEL, Order::new(4)).ok();
+        free(&mut place);
+        assert_eq!(home.conservation().allocated(), 0, "it went home");
+        let all: Vec<Pages> = std::iter::from_fn(|| abroad.alloc_page(Gfp::KERNEL).ok()).collect();
+        assert_eq!(alloc(Gfp::KERNEL, &mut place), 0);
+        drop(all);
+    }
+    drop(handle);
+    all_is_back(&home);
+    all_is_back(&abroad);
+}
+
 proptest! {
     #[test]
     fn an_exact_run_has_its_frames_and_no_more(sizes in prop::collection::vec(0usize..3 << 20, 1..8)) {

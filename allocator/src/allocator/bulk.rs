@@ -4,12 +4,26 @@ use ::core::{cell::Cell, mem, panic::Location};
 
 use super::{Allocator, Handle, Pages, core::Core, debug::Caller};
 use crate::{
-    alloc::{Busy, PutManyCached, TakeManyCached, alloc_pages_bulk},
+    alloc::{Busy, PutManyCached, TakeCached, TakeManyCached, alloc_pages_bulk},
     frame::{Block, Order},
     gfp::Gfp,
     pcp::{Put, ThreadCache, local},
     sync::{Owner, Visit},
 };
+
+/// Fills the only place from a cache, as a request for a single frame does; tells whether that was possible. `visit` enters the cache.
+/// Frames that are to be cleared go another way.
+#[inline(always)]
+fn is_one(gfp: Gfp, slots: &mut [Option<Pages>], visit: impl FnOnce(TakeCached) -> Option<Block>) -> bool {
+    let [place @ None] = slots else { return false };
+    if gfp.contains(Gfp::ZERO) {
+        return false;
+    }
+    let Some(block) = visit(TakeCached { gfp, order: Order::ZERO }) else { return false };
+    // It was empty: there is nothing to be dropped.
+    mem::forget(place.replace(Pages::new(block)));
+    true
+}
 
 /// Takes single frames into the empty places, as many as these are.
 #[inline(always)]
@@ -126,7 +140,8 @@ fn blocks_of(slots: &mut [Option<Pages>]) -> impl Iterator<Item = Block> {
 
 impl Handle {
     /// Allocates a single frame into each empty place, as far as there are any to be had, and returns how many places are
-    /// filled then (`alloc_pages_bulk`): the cache is entered once for all that it has.
+    /// filled then (`alloc_pages_bulk`): the cache is entered once for all that it has. A request for one is a request for a single frame,
+    /// as in the kernel.
     ///
     /// ```
     /// # use gfp::{Allocator, Gfp};
@@ -138,12 +153,21 @@ impl Handle {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[doc(alias = "alloc_pages_bulk_array")]
+    #[inline]
     #[track_caller]
     pub fn alloc_pages_bulk(&self, gfp: Gfp, slots: &mut [Option<Pages>]) -> usize {
+        if is_one(gfp, slots, |take| take.visit(self.owner().enter())) {
+            return 1;
+        }
+        self.alloc_many(gfp, slots, Location::caller())
+    }
+
+    #[inline(never)]
+    fn alloc_many(&self, gfp: Gfp, slots: &mut [Option<Pages>], caller: Caller) -> usize {
         if is_all(into_places(gfp, slots), |take| take.visit(self.owner().enter())) {
             return slots.len();
         }
-        self.alloc_pages_bulk_slow(gfp, slots, Location::caller())
+        self.alloc_pages_bulk_slow(gfp, slots, caller)
     }
 
     #[cold]
@@ -166,12 +190,21 @@ impl Handle {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[doc(alias = "release_pages")]
+    #[inline]
     #[track_caller]
     pub fn free_pages_bulk(&self, slots: &mut [Option<Pages>]) {
+        match slots {
+            [place] => place.take().into_iter().for_each(|pages| self.free_pages(pages)),
+            _ => self.free_many(slots, Location::caller()),
+        }
+    }
+
+    #[inline(never)]
+    fn free_many(&self, slots: &mut [Option<Pages>], caller: Caller) {
         let mut blocks = blocks_of(slots);
         let left = PutManyCached(&mut blocks).visit(self.owner().enter());
         if left.is_some() {
-            self.allocator().core().free_bulk(self.owner(), left, &mut blocks, Location::caller());
+            self.allocator().core().free_bulk(self.owner(), left, &mut blocks, caller);
         }
     }
 }
@@ -187,13 +220,22 @@ impl Allocator {
     /// allocator.free_pages_bulk(&mut pages);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
+    #[inline]
     #[track_caller]
     pub fn alloc_pages_bulk(&self, gfp: Gfp, slots: &mut [Option<Pages>]) -> usize {
+        if is_one(gfp, slots, |take| local::with_last(local::key_of(self.number), take).flatten()) {
+            return 1;
+        }
+        self.alloc_many(gfp, slots, Location::caller())
+    }
+
+    #[inline(never)]
+    fn alloc_many(&self, gfp: Gfp, slots: &mut [Option<Pages>], caller: Caller) -> usize {
         let key = local::key_of(self.number);
         if is_all(into_places(gfp, slots), |take| local::with_last(key, take).unwrap_or(0)) {
             return slots.len();
         }
-        self.alloc_pages_bulk_slow(gfp, slots, Location::caller())
+        self.alloc_pages_bulk_slow(gfp, slots, caller)
     }
 
     #[cold]
@@ -215,12 +257,21 @@ impl Allocator {
     /// assert!(slots.iter().all(Option::is_none));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
+    #[inline]
     #[track_caller]
     pub fn free_pages_bulk(&self, slots: &mut [Option<Pages>]) {
+        match slots {
+            [place] => place.take().into_iter().for_each(|pages| self.free_pages(pages)),
+            _ => self.free_many(slots, Location::caller()),
+        }
+    }
+
+    #[inline(never)]
+    fn free_many(&self, slots: &mut [Option<Pages>], caller: Caller) {
         let mut blocks = blocks_of(slots);
         let left = local::with_last(local::key_of(self.number), PutManyCached(&mut blocks));
         if !matches!(left, Some(None)) {
-            self.free_pages_bulk_slow(left.flatten(), &mut blocks, Location::caller());
+            self.free_pages_bulk_slow(left.flatten(), &mut blocks, caller);
         }
     }
 

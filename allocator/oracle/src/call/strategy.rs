@@ -90,6 +90,11 @@ fn times() -> impl Strategy<Value = u8> {
     prop_oneof![4 => Just(1_u8), 1 => 60..250_u8]
 }
 
+/// How many a call for many is for: now and then one, which is served as a single frame is.
+fn count(below: u16) -> impl Strategy<Value = u16> {
+    prop_oneof![1 => Just(1), 4 => 1..below]
+}
+
 /// Bytes of a fragment or of an exact run: more than there may be, too, and none; of those of at least 600 so many in 40 are more
 /// than a frame.
 fn bytes(most: usize, large: u32) -> impl Strategy<Value = usize> {
@@ -172,7 +177,7 @@ fn requests(greed: u32) -> Vec<(u32, BoxedStrategy<Call>)> {
             greed / 20,
             (policy(), gfp(), order()).prop_map(|(policy, gfp, order)| Call::OfPolicy { policy, gfp, order }),
         ),
-        of(greed / 20, (by(), gfp(), 1..300_u16).prop_map(|(by, gfp, count)| Call::Bulk { by, gfp, count })),
+        of(greed / 20, (by(), gfp(), count(300)).prop_map(|(by, gfp, count)| Call::Bulk { by, gfp, count })),
         of(greed / 20, (gfp(), bytes(90 << 12, 20)).prop_map(|(gfp, bytes)| Call::Exact { gfp, bytes })),
         of(greed / 20, order().prop_map(|order| Call::NoLock { order })),
         of(greed / 10, request()),
@@ -212,7 +217,7 @@ fn frees() -> Vec<(u32, BoxedStrategy<Call>)> {
                 times,
             }),
         ),
-        of(4, (by(), 1..400_u16).prop_map(|(by, count)| Call::FreeBulk { by, count })),
+        of(4, (by(), count(400)).prop_map(|(by, count)| Call::FreeBulk { by, count })),
         of(4, (0..16_u32, how()).prop_map(|(key, how)| Call::Release { key, how })),
         at(5, |position| Call::FreeExact { position }),
         at(4, |position| Call::FreeFrag { position }),

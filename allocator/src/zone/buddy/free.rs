@@ -298,7 +298,7 @@ mod tests {
     fn one_by_one(frames: &[u32]) -> Option<(u64, u32)> {
         let near = frames.iter().take_while(|&&pfn| pfn / 64 == frames[0] / 64);
         let mask = near.clone().fold(0u64, |mask, &pfn| mask | 1 << (pfn % 64));
-        let length = near.count() as u32;
+        let length = u32::try_from(near.count()).expect("few");
         (length >= 4 && mask.count_ones() == length).then_some((mask, length))
     }
 
