@@ -1,7 +1,7 @@
 //! A known slow-down: an allocator that takes a tenth longer, whatever is asked of it.
 //!
-//! It takes its tenth at the end of each sample. Spread over the calls it would be another program: a few instructions more make some of
-//! the workloads' loops slower by a third, and others faster, as the processor happens to overlap them.
+//! It takes its tenth at the end of each sample. Spread over the calls it would be another program: a few instructions more cost some of
+//! the workloads' loops a third of their time, and others nothing, as the processor happens to overlap them.
 
 use std::time::{Duration, Instant};
 

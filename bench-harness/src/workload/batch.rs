@@ -35,6 +35,7 @@ impl<T: RivalThread, O: BlockOrder, C: Count> Worker<T> for Batch<T::Block, O, C
         Ok(())
     }
 
+    #[inline(always)]
     fn run(&mut self, thread: &mut T, cycles: u64, _: Instant) -> Result<(), Stop> {
         for _ in 0..cycles {
             self.slots.fill(thread, self.order.request(), || true)?;

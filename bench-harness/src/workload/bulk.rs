@@ -28,6 +28,7 @@ impl<T: RivalThread, O: BlockOrder> Worker<T> for Bulk<T::Block, O> {
         Ok(())
     }
 
+    #[inline(always)]
     fn run(&mut self, thread: &mut T, cycles: u64, deadline: Instant) -> Result<(), Stop> {
         for _ in 0..cycles {
             self.slots.fill(thread, self.order.request(), || Instant::now() < deadline)?;

@@ -32,6 +32,7 @@ impl<T: RivalThread, O: BlockOrder> Worker<T> for BulkApi<T::Block, O> {
         Ok(())
     }
 
+    #[inline(always)]
     fn run(&mut self, thread: &mut T, cycles: u64, _: Instant) -> Result<(), Stop> {
         for _ in 0..cycles {
             let got = thread.alloc_bulk(self.order.request(), &mut self.places);

@@ -39,6 +39,7 @@ impl<T: RivalThread, O: BlockOrder, C: Count> Worker<T> for Churn<T::Block, O, C
         self.slots.fill(thread, self.order.request(), || Instant::now() < deadline)
     }
 
+    #[inline(always)]
     fn run(&mut self, thread: &mut T, cycles: u64, deadline: Instant) -> Result<(), Stop> {
         let mut full = self.slots.full().ok_or(Stop::OutOfBlocks)?;
         for _ in 0..cycles {

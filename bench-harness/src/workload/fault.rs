@@ -36,6 +36,7 @@ impl<T: RivalThread, O: BlockOrder> Worker<T> for Fault<O> {
         Ok(())
     }
 
+    #[inline(always)]
     fn run(&mut self, thread: &mut T, cycles: u64, _: Instant) -> Result<(), Stop> {
         for _ in 0..cycles {
             let block = thread.alloc(zeroed(self.0.request())).ok_or(Stop::OutOfBlocks)?;

@@ -30,6 +30,7 @@ impl<T: RivalThread, O: BlockOrder> Worker<T> for Produce<T::Block, O> {
         Ok(())
     }
 
+    #[inline(always)]
     fn run(&mut self, thread: &mut T, cycles: u64, _: Instant) -> Result<(), Stop> {
         for _ in 0..cycles {
             let sent = self.queue.send(|| thread.alloc(self.order.request()));
@@ -81,6 +82,7 @@ impl<T: RivalThread, O: BlockOrder> Worker<T> for Consume<T::Block, O> {
         Ok(())
     }
 
+    #[inline(always)]
     fn run(&mut self, thread: &mut T, cycles: u64, _: Instant) -> Result<(), Stop> {
         (0..cycles).try_for_each(|_| self.free_batch(thread))
     }

@@ -51,6 +51,7 @@ impl<B, O: BlockOrder> Larson<B, O> {
         Self { order, live: Some(Slots::new(Fixed)), link, rng: Rng::new(seed) }
     }
 
+    #[inline(always)]
     fn cycle<T: RivalThread<Block = B>>(&mut self, thread: &mut T) -> Result<(), Stop> {
         let mut full = self.live.as_mut().and_then(Slots::full).ok_or(Stop::OutOfBlocks)?;
         let mut rng = self.rng.clone();
@@ -90,8 +91,15 @@ impl<T: RivalThread, O: BlockOrder> Worker<T> for Larson<T::Block, O> {
         self.leave_unless_done(filled)
     }
 
+    #[inline(always)]
     fn run(&mut self, thread: &mut T, cycles: u64, _: Instant) -> Result<(), Stop> {
-        let done = (0..cycles).try_for_each(|_| self.cycle(thread));
+        let mut done = Ok(());
+        for _ in 0..cycles {
+            done = self.cycle(thread);
+            if done.is_err() {
+                break;
+            }
+        }
         self.leave_unless_done(done)
     }
 

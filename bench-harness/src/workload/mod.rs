@@ -75,7 +75,9 @@ pub trait Worker<T: RivalThread> {
     /// The allocator refused a request, or the deadline passed.
     fn prepare(&mut self, thread: &mut T, deadline: Instant) -> Result<(), Stop>;
 
-    /// Runs so many cycles; timed.
+    /// Runs so many cycles; timed. To be inlined always, so that the thread is a variable of the caller's for all allocators: where
+    /// two of them have threads of one type the compiler would make it a function of its own, which loads the thread anew for each
+    /// operation.
     ///
     /// # Errors
     /// The allocator refused a request, or the deadline passed. What the worker still holds is freed by

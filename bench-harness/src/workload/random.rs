@@ -38,6 +38,7 @@ impl<T: RivalThread, O: BlockOrder, C: Count> Worker<T> for Random<T::Block, O, 
         self.slots.fill(thread, self.order.request(), || Instant::now() < deadline)
     }
 
+    #[inline(always)]
     fn run(&mut self, thread: &mut T, cycles: u64, _: Instant) -> Result<(), Stop> {
         let mut full = self.slots.full().ok_or(Stop::OutOfBlocks)?;
         // Drawn in a local copy, which stays in a register whatever the allocator calls.

@@ -31,6 +31,7 @@ impl<T: RivalThread, O: BlockOrder> Worker<T> for Ring<T::Block, O> {
         self.slots.fill(thread, self.order.request(), || Instant::now() < deadline)
     }
 
+    #[inline(always)]
     fn run(&mut self, thread: &mut T, cycles: u64, _: Instant) -> Result<(), Stop> {
         let mut full = self.slots.full().ok_or(Stop::OutOfBlocks)?;
         let mut oldest = self.oldest;
