@@ -8,9 +8,9 @@
 //!    between the two: an allocator is slower if it is slower beside its rivals. How rivals are made use of is chosen by what
 //!    leaves the least difference between the rivals themselves, which are the same code in both records.
 //! 2. *An interval* ([`half_interval`]). A row is visited again and again, and the median of each visit is a reading: what disturbs a
-//!    sample, what the machine does for minutes, and what lasts as long as an allocator or its process lives make readings differ. From those that
-//!    are there readings are drawn again and again, and the means of their middle halves compared: a bootstrap. It says how far a
-//!    difference is determined by the readings at hand.
+//!    sample, what the machine does for minutes, and what lasts as long as an allocator or its process lives make readings differ.
+//!    From those that are there readings are drawn again and again, and the means of their middle halves compared: a bootstrap. It
+//!    says how far a difference is determined by the readings at hand.
 //! 3. *Noise* ([`Noise`]). What stays constant within a run but not from one to the next, neither shows. The rivals show it: the
 //!    intervals are stretched, or may shrink, so that they contain no difference for [`COVERED`] of the rivals' cells. That is a
 //!    cell's stated noise, and only a larger difference is one.

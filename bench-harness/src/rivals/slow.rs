@@ -102,14 +102,19 @@ mod tests {
     };
 
     #[test]
-    fn a_sample_ends_a_tenth_later() {
+    fn a_sample_ends_a_tenth_later_and_not_by_half() {
         let slow = Slow::new("slow", Empty::new());
         let mut slow = slow.thread();
-        for took in [Duration::ZERO, Duration::from_millis(50)] {
+        let took = Duration::from_millis(20);
+        // A few attempts: what else runs on the machine does not last longer than these.
+        let mut end = || {
             let began = Instant::now();
             slow.end_sample(took);
-            assert!(began.elapsed() >= took / 10);
-        }
+            began.elapsed()
+        };
+        let later: Vec<Duration> = std::iter::repeat_with(&mut end).take(30).collect();
+        assert!(later.iter().all(|&later| later >= took / 10), "{later:?}");
+        assert!(later.iter().any(|&later| later < took / 2), "{later:?}");
     }
 
     /// Frames, with a note of what each sample took when it ended.
