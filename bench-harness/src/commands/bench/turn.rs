@@ -13,6 +13,7 @@ use std::{
 
 use anyhow::{Context, bail};
 use serde::{Deserialize, Serialize};
+use signal_hook::consts::SIGINT;
 
 use super::{
     BenchArgs,
@@ -28,8 +29,6 @@ use crate::{
 const TAKE_TURN: &str = "--take-turn";
 /// This program, even where its file has been replaced since it was started.
 const THIS_PROGRAM: &str = "/proc/self/exe";
-/// The signal of Ctrl-C.
-const SIGINT: i32 = 2;
 
 /// A visit that is due.
 #[derive(Debug, Serialize, Deserialize)]
