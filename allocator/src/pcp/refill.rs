@@ -194,8 +194,7 @@ impl Caches {
             let Some(pcp) = cache.zone_mut(zone) else { return };
             pcp.tune(|tuning, count, pressure| {
                 tuning.set_limits(limits);
-                let high = tuning.nr_pcp_high(count, mode, pressure);
-                if count < high { 0 } else { tuning.nr_pcp_free(count, high, mode).min(count) }
+                tuning.nr_to_drain(count, mode, pressure).min(count)
             })
         };
         let lists = (from.index()..PcpList::COUNT).chain(0..from.index());

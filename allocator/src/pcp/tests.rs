@@ -240,6 +240,30 @@ fn the_owner_of_a_cache_drains_all_that_it_holds() {
 }
 
 #[test]
+fn a_list_has_no_more_memory_than_its_blocks_need() {
+    let caches = caches(Handover::Direct);
+    let owner = owner(&caches);
+    let refill = Refill { list: PcpList::MOVABLE, migratetype: MigrateType::Movable, flags: LOW };
+    let committed = |zone: usize| {
+        let mut cache = owner.enter().expect("nobody drains");
+        cache.zone_mut(zone).expect("there are four").lists().committed(PcpList::MOVABLE)
+    };
+    // A block that is handed out at once is never in the list: a zone with a single frame left.
+    let zone = &caches.zones()[1];
+    let take = |order| zone.rmqueue_buddy(Order::new(order), MigrateType::Movable, LOW);
+    while zone.nr_free_pages() > 1 << 10 {
+        take(10).expect("there is more than one");
+    }
+    (0..10).rev().for_each(|order| assert!(take(order).is_some(), "half of what is left"));
+    assert!(caches.rmqueue_pcplist(&owner, ZoneNumber::new(1), refill).is_some());
+    assert_eq!((zone.nr_free_pages(), committed(1)), (0, 0));
+    // A batch needs a part of what a list may have.
+    assert!(caches.rmqueue_pcplist(&owner, ZoneNumber::new(0), refill).is_some());
+    let cached = caches.totals()[0].cached_frames;
+    assert!((cached..u64::from(LIST_FRAMES_MAX)).contains(&u64::from(committed(0))));
+}
+
+#[test]
 fn a_list_that_is_as_long_as_it_may_be_loses_what_was_freed_in_a_row() {
     // High is an eighth of the zone, which one list cannot hold.
     let fraction = HighFraction::new(8).expect("the least that there is");

@@ -264,6 +264,11 @@ impl PcpTuning {
     #[inline]
     pub fn overflow(&mut self, count: u32, order: u8, pressure: ZonePressure) -> u32 {
         let mode = self.note_free(count, order);
+        self.nr_to_drain(count, mode, pressure)
+    }
+
+    /// Returns how many of `count` frames to drain after a free, 0 mostly.
+    pub fn nr_to_drain(&mut self, count: u32, mode: FreeMode, pressure: ZonePressure) -> u32 {
         let high = self.nr_pcp_high(count, mode, pressure);
         if count < high { 0 } else { self.nr_pcp_free(count, high, mode) }
     }
