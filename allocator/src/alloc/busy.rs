@@ -75,3 +75,37 @@ pub(crate) fn call_application<R>(code: impl FnOnce() -> R) -> Option<R> {
         })
         .ok()
 }
+
+#[cfg(all(test, not(any(loom, shuttle))))]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Enters a slow path for each `true` and calls the application's code for each `false`, one inside the other. Tells whether, before
+    /// and after what is inside, those who come in may wait as they should.
+    fn nest(levels: &[bool], busy: bool) -> bool {
+        let as_it_should = || (Busy::enter().waiting() == Waiting::Never) == busy;
+        let before = as_it_should();
+        let inside = match levels {
+            [] => call_application(|| panic!("the application's own")).is_none(),
+            [true, rest @ ..] => {
+                let _stay = Busy::enter();
+                nest(rest, true)
+            }
+            [false, rest @ ..] => call_application(|| nest(rest, false)) == Some(true),
+        };
+        before && inside && as_it_should()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
+        #[test]
+        fn only_who_comes_into_a_slow_path_may_not_wait_however_it_called_the_application(
+            levels in prop::collection::vec(any::<bool>(), 0..8)
+        ) {
+            prop_assert!(nest(&levels, false));
+        }
+    }
+}

@@ -1,5 +1,6 @@
 //! Allocators as a whole: random operations against the rules, and single rules one by one.
 
+mod bulk;
 mod coverage;
 mod formats;
 mod machine;

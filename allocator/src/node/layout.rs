@@ -81,6 +81,8 @@ fn pfn(frame: u64) -> Pfn {
 
 #[cfg(all(test, not(any(loom, shuttle))))]
 mod tests {
+    #![expect(clippy::disallowed_types, reason = "the macros of proptest name std's Arc")]
+
     use super::*;
     use proptest::prelude::*;
 
@@ -134,11 +136,16 @@ mod tests {
         );
     }
 
+    /// What is asked for a zone at the end: often so little that there is as much, or more than there can be.
+    fn set_aside() -> impl Strategy<Value = u64> {
+        prop_oneof![0u64..1 << 28, 0u64..1 << 33]
+    }
+
     proptest! {
         #[test]
         fn zones_cover_the_arena_without_gap_or_overlap(
-            nodes in prop::collection::vec(1u64..1 << 29, 1..8), dma in 0u64..1 << 13, high in 0u64..1 << 33,
-            movable in 0u64..1 << 33,
+            nodes in prop::collection::vec(1u64..1 << 29, 1..8), dma in 0u64..1 << 13, high in set_aside(),
+            movable in set_aside(),
         ) {
             let frames: u64 = nodes.iter().sum();
             match zone_spans(&plan(&nodes, dma, high, movable)) {

@@ -182,6 +182,8 @@ mod tests {
         assert_eq!(kinds(Dma32), [Dma32, Dma]);
         assert_eq!(kinds(Dma), [Dma]);
         assert_eq!(list.preferred()[Movable.index()], list.preferred()[HighMem.index()]);
+        // Zones have their numbers in the order of their addresses.
+        assert_eq!(list.preferred(), [0, 1, 2, 3, 3].map(|number| Some(ZoneNumber::new(number))));
     }
 
     #[test]
@@ -191,6 +193,7 @@ mod tests {
         let first = list.zones(ZoneType::Movable, NodeMask::ALL).next().expect("there is memory");
         assert_eq!(first.kind, ZoneType::Dma32);
         assert!(!list.is_populated(ZoneType::Normal));
+        assert_eq!(list.preferred(), [0, 1, 1, 1, 1].map(|number| Some(ZoneNumber::new(number))));
     }
 
     #[test]

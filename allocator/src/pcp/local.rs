@@ -103,3 +103,109 @@ pub fn keep_all() {
     // A thread that is ending has none.
     let _: Result<(), _> = CACHES.try_with(|local| local.for_each(|owner| owner.cell().keep_by_owner()));
 }
+
+#[cfg(all(test, not(any(loom, shuttle))))]
+mod tests {
+    #![expect(clippy::disallowed_types, reason = "the macros of proptest name std's Arc")]
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::{
+        pcp::{
+            Handover,
+            tests::{ZONES, caches},
+        },
+        sync::{Inside, NotEntered, thread},
+    };
+
+    /// Tells whose cache was entered: each allocator of the test is used on a node of its own.
+    struct Whose;
+
+    impl Visit<ThreadCache> for Whose {
+        type Output = Result<Nid, NotEntered>;
+
+        fn visit(self, entered: Result<Inside<'_, ThreadCache>, NotEntered>) -> Self::Output {
+            entered.map(|cache| cache.node())
+        }
+    }
+
+    #[derive(Clone, Copy, Debug)]
+    enum Step {
+        Ask(usize),
+        Find(usize),
+        Last(usize),
+        Keep,
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            4 => (0..ZONES).prop_map(Step::Ask),
+            2 => (0..ZONES).prop_map(Step::Find),
+            4 => (0..ZONES).prop_map(Step::Last),
+            1 => Just(Step::Keep),
+        ]
+    }
+
+    fn key(allocator: usize) -> NonZeroUsize {
+        key_of(u16::try_from(allocator + 1).ok().and_then(AllocatorNumber::new).expect("a small number"))
+    }
+
+    /// Makes the steps on a thread that has no cache yet.
+    fn make(steps: &[Step]) -> Result<(), TestCaseError> {
+        let allocators = [(); ZONES].map(|()| caches(Handover::Direct));
+        // What the thread should have: of each allocator a cache that can be entered, one that cannot, or none.
+        let mut has: [Option<bool>; ZONES] = [None; ZONES];
+        let mut last = None;
+        for &step in steps {
+            match step {
+                Step::Ask(which) => {
+                    let mut asked = false;
+                    let node = || {
+                        asked = true;
+                        Nid::new(which)
+                    };
+                    let owner =
+                        get_or_register(key(which), &allocators[which], node).expect("there is memory");
+                    prop_assert_eq!(Whose.visit(owner.enter()), Ok(Nid::new(which)));
+                    prop_assert_eq!(
+                        asked,
+                        has[which] != Some(true),
+                        "a cache is made where there is none to be used"
+                    );
+                    (has[which], last) = (Some(true), Some(which));
+                }
+                Step::Find(which) => {
+                    let found = find(key(which)).map(|owner| Whose.visit(owner.enter()).ok());
+                    prop_assert_eq!(found, has[which].map(|open| open.then(|| Nid::new(which))));
+                    last = has[which].map_or(last, |_| Some(which));
+                }
+                Step::Last(which) => {
+                    let entered = with_last(key(which), Whose).map(Result::ok);
+                    let there = has[which].filter(|_| last == Some(which));
+                    prop_assert_eq!(entered, there.map(|open| open.then(|| Nid::new(which))));
+                }
+                Step::Keep => {
+                    keep_all();
+                    has = has.map(|open| open.map(|_| false));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 32, ..ProptestConfig::default() })]
+
+        #[test]
+        fn a_thread_finds_the_cache_of_the_allocator_that_it_names(steps in prop::collection::vec(step(), 1..40)) {
+            thread::spawn(move || make(&steps)).join().expect("no panic")?;
+        }
+
+        #[test]
+        fn each_allocator_has_a_key_of_its_own(numbers in prop::array::uniform2(1..=AllocatorNumber::MAX)) {
+            let [first, second] = numbers.map(|number| key_of(AllocatorNumber::new(number).expect("in range")));
+            prop_assert_eq!(first == second, numbers[0] == numbers[1]);
+        }
+    }
+}

@@ -13,9 +13,12 @@ use crate::{
         prep_new_page,
     },
     gfp::{AllocFlags, MigrateType, WmarkIndex, ZoneType},
-    sync::{Arc, Owner},
+    sync::{
+        Arc, Owner,
+        atomic::{AtomicBool, Ordering},
+    },
     zone::{
-        FirstFor, Freed, Grouping, Zone, ZoneSpan,
+        FirstFor, Freed, Grouping, PAGEBLOCK_FRAMES, Zone, ZoneSpan,
         watermark::{WatermarkRule, Watermarks},
     },
 };
@@ -74,6 +77,10 @@ enum Step {
     Drain,
     /// Another thread comes and goes: shares are halved for a moment.
     Share,
+    /// A pageblock is out of circulation for a moment: nothing of its zone may be cached.
+    Isolate {
+        zone: usize,
+    },
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -85,10 +92,11 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Step::Refit),
         1 => Just(Step::Drain),
         1 => Just(Step::Share),
+        1 => (0..2_usize).prop_map(|zone| Step::Isolate { zone }),
     ]
 }
 
-fn free(caches: &Arc<Caches>, owner: &Owner<ThreadCache>, block: Block) {
+pub(super) fn free(caches: &Arc<Caches>, owner: &Owner<ThreadCache>, block: Block) {
     let put = owner.enter().map_or_else(Put::from, |mut cache| cache.put(block));
     if put == Put::Cached {
         return;
@@ -142,6 +150,16 @@ proptest! {
                     prop_assert_eq!(caches.len(), 2);
                     caches::retire(&other);
                 }
+                Step::Isolate { zone } => {
+                    let cached = caches.totals()[zone].cached_frames;
+                    let start = caches.zones()[zone].span().start;
+                    let pageblock = start..start.add(PAGEBLOCK_FRAMES);
+                    caches.zones()[zone].start_isolate(&pageblock).expect("nobody else isolates");
+                    prop_assert_eq!(caches.refit(), Drained { frames: cached, skipped: 0 });
+                    prop_assert_eq!(caches.totals()[zone].cached_frames, 0);
+                    caches.zones()[zone].undo_isolate(&pageblock);
+                    prop_assert_eq!(caches.refit().frames, 0, "it may be cached again");
+                }
             }
             prop_assert_eq!(caches.len(), 1);
             for (index, (zone, total)) in caches.zones().iter().zip(caches.totals()).enumerate() {
@@ -154,6 +172,30 @@ proptest! {
         owned.into_iter().for_each(|block| free(&caches, &owner, block));
         caches.drain_all();
         prop_assert!(caches.zones().iter().all(|zone| zone.nr_free_pages() == u64::from(FRAMES)));
+    }
+
+    #[test]
+    fn a_closed_allocator_is_done_with_when_its_last_block_has_come_back(
+        lists in prop::collection::vec((0..ZONES, 0..PcpList::COUNT), 0..12)
+    ) {
+        let caches = caches(Handover::Direct);
+        let owner = owner(&caches);
+        let one = |(zone, list)| {
+            let (list, _) = PcpList::with_index(list);
+            let refill = Refill { list, migratetype: list.migratetype(), flags: LOW };
+            caches.rmqueue_pcplist(&owner, ZoneNumber::new(zone), refill).expect("nearly all is free")
+        };
+        let owned: Vec<Block> = lists.into_iter().map(one).collect();
+        let done = Arc::new(AtomicBool::new(false));
+        let is_done = Arc::clone(&done);
+        caches.close(Box::new(move || is_done.store(true, Ordering::Relaxed)));
+        for block in owned {
+            prop_assert!(!done.load(Ordering::Relaxed), "a block is out");
+            let freed = caches.zones()[block.zone_index()].free_one(block.pfn(), block.order(), block.list());
+            prop_assert_eq!(freed, Freed::Closed(u64::from(block.order().frames())));
+            caches.settle(u64::from(block.order().frames()));
+        }
+        prop_assert!(done.load(Ordering::Relaxed));
     }
 }
 

@@ -184,6 +184,8 @@ pub fn boost_watermark(
 
 #[cfg(test)]
 mod tests {
+    #![expect(clippy::disallowed_types, reason = "the macros of proptest name std's Arc")]
+
     use proptest::prelude::*;
 
     use super::*;
@@ -280,7 +282,8 @@ mod tests {
     }
 
     fn any_zones() -> impl Strategy<Value = Vec<ZoneSize>> {
-        prop::array::uniform5(0_u64..1 << 32).prop_map(|managed| {
+        let managed = prop_oneof![3 => 0_u64..1 << 32, 1 => Just(0)];
+        prop::array::uniform5(managed).prop_map(|managed| {
             ZoneType::ALL.into_iter().zip(managed).map(|(kind, managed)| ZoneSize { kind, managed }).collect()
         })
     }
@@ -291,6 +294,18 @@ mod tests {
             for (i, row) in lowmem_reserve(&zones, &ratio).iter().enumerate() {
                 prop_assert!(row.is_sorted());
                 prop_assert!(row[..=i].iter().all(|&frames| frames == 0));
+            }
+        }
+
+        #[test]
+        fn a_reserve_is_a_share_of_all_above_and_nothing_where_nothing_is_or_none_is_asked(
+            zones in any_zones(), ratio in prop::array::uniform5(prop_oneof![0_u64..1000, Just(0)])
+        ) {
+            let reserve = lowmem_reserve(&zones, &ratio);
+            for (i, j) in (0..NR_ZONE_TYPES).flat_map(|i| (i + 1..NR_ZONE_TYPES).map(move |j| (i, j))) {
+                let above: u64 = zones[i + 1..=j].iter().map(|zone| zone.managed).sum();
+                let share = above.checked_div(ratio[i]).filter(|_| zones[i].managed > 0);
+                prop_assert_eq!(reserve[i][j], share.unwrap_or(0), "{} {}", i, j);
             }
         }
 

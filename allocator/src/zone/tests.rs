@@ -1,11 +1,11 @@
 //! A zone against what its own numbers say it should answer.
 
 use super::{
-    FirstFor, Freed, Grouping, Zone, ZoneReport, ZoneSpan, ZoneState,
+    FirstFor, Freed, Grouping, PAGEBLOCK_FRAMES, Zone, ZoneReport, ZoneSpan, ZoneState,
     watermark::{FreeCounts, FreeSnapshot, Watermarks, wmark_pages, zone_watermark_fast, zone_watermark_ok},
 };
 use crate::{
-    frame::{AllocatorNumber, FrameTable, Nid, Order, PcpList, Pfn, ZoneNumber},
+    frame::{AllocatorNumber, FrameBatch, FrameTable, Nid, Order, PcpList, Pfn, ZoneNumber},
     gfp::{AllocFlags, MigrateType, NR_ZONE_TYPES, WmarkIndex, ZoneType},
     zone::watermark::WatermarkRule,
 };
@@ -49,6 +49,13 @@ fn take_or_free(zone: &Zone, held: &mut Vec<(Pfn, Order, MigrateType)>, order: u
     }
 }
 
+/// Gives a pageblock a type that not every request may use, or takes it back.
+fn set_special(zone: &Zone, pageblock: u8, kind: usize) {
+    let special = [MigrateType::Cma, MigrateType::HighAtomic, MigrateType::Movable][kind];
+    let at = Pfn::new(u32::from(pageblock) * PAGEBLOCK_FRAMES);
+    zone.with_areas(|areas| areas.buddy.set_migratetype(at, special));
+}
+
 /// The word as the zone's own watermark test gives it, bit by bit.
 fn expected_state(zone: &Zone) -> ZoneState {
     ZoneState::of(FirstFor::collect(|highest| highest >= ZoneType::Normal), |highest, mark, flags| {
@@ -76,7 +83,8 @@ impl<'a> Reported<'a> {
             free: self.0.free,
             free_cma: self.0.free_cma,
             free_highatomic: self.0.free_highatomic,
-            reserved_highatomic: 0,
+            reserved_highatomic: u64::from(self.0.pageblocks[MigrateType::HighAtomic.index()])
+                * u64::from(PAGEBLOCK_FRAMES),
             lowmem_reserve: self.0.lowmem_reserve,
             max_order: 10,
             counts: self,
@@ -103,9 +111,7 @@ proptest! {
         for (order, kind, take, word) in steps {
             if word < 10 {
                 // Some requests may no longer count on what is free in this pageblock, or may again.
-                let special = [MigrateType::Cma, MigrateType::HighAtomic, MigrateType::Movable][kind];
-                let at = Pfn::new(u32::from(order.min(7)) * 512);
-                zone.with_areas(|areas| areas.buddy.set_migratetype(at, special));
+                set_special(&zone, order.min(7), kind);
                 prop_assert_eq!(zone.state(), expected_state(&zone));
             }
             take_or_free(&zone, &mut held, order, kind, take);
@@ -150,10 +156,12 @@ proptest! {
     fn what_is_read_without_the_lock_answers_as_a_report_does(
         rule in prop::sample::select(vec![WatermarkRule::HalvePerOrder, WatermarkRule::Harder, WatermarkRule::AnySuitable]),
         min in 0u64..600, gap in 0u64..600, reserve in 0u64..800,
+        special in prop::collection::vec((0u8..8, 0usize..3), 0..6),
         steps in prop::collection::vec((0u8..=10, 0usize..3, prop::bool::weighted(0.7)), 1..60),
     ) {
         let marks = Watermarks { min, low: min + gap, high: min + 2 * gap, promo: min + 3 * gap, boost: 0 };
         let zone = zone(rule, marks, [0, 0, reserve, reserve, reserve]);
+        special.into_iter().for_each(|(pageblock, kind)| set_special(&zone, pageblock, kind));
         let mut held = Vec::new();
         for (order, kind, take) in steps {
             take_or_free(&zone, &mut held, order, kind, take);
@@ -167,6 +175,36 @@ proptest! {
                 }
             }
         }
+    }
+}
+
+proptest! {
+    #[test]
+    fn what_was_freed_past_the_caches_less_what_was_taken_past_them_is_the_balance(
+        steps in prop::collection::vec((0u8..=10, 0usize..3, any::<bool>(), 0usize..40), 1..60),
+    ) {
+        let zone = zone(WatermarkRule::AnySuitable, Watermarks::default(), [0; NR_ZONE_TYPES]);
+        let (mut held, mut cached) = (Vec::new(), Vec::new());
+        for (order, kind, take, count) in steps {
+            take_or_free(&zone, &mut held, order, kind, take);
+            // A cache's batches do not count.
+            let mut batch = FrameBatch::new();
+            if take {
+                let kind = MigrateType::PCP[kind];
+                zone.rmqueue_bulk(Order::ZERO, 1..=20, kind, AllocFlags::empty(), &mut batch);
+                cached.extend(batch.iter().map(|pfn| (pfn, kind)));
+            } else if let Some(&(_, kind)) = cached.last() {
+                let alike = cached.iter().rev().take(count).take_while(|(_, of)| *of == kind).count();
+                cached.drain(cached.len() - alike..).for_each(|(pfn, _)| batch.push(pfn));
+                prop_assert_eq!(zone.free_bulk(PcpList::of(Order::ZERO, kind), &batch), Freed::Open);
+            }
+            let out: i64 = held.iter().map(|(_, order, _)| i64::from(order.frames())).sum();
+            prop_assert_eq!(zone.balance_past_caches(), -out);
+        }
+        for (pfn, order, kind) in held {
+            prop_assert_eq!(zone.free_one(pfn, order, PcpList::of(order, kind)), Freed::Open);
+        }
+        prop_assert_eq!(zone.balance_past_caches(), 0);
     }
 }
 

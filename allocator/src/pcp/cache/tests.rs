@@ -9,7 +9,8 @@ use crate::{
     pcp::{
         CachedTotals, Drained, Refill,
         caches::retire,
-        tests::{LOW, ZONES, caches, owner},
+        sizing::PcpTuning,
+        tests::{LOW, ZONES, caches, free, owner},
     },
     sync::Owner,
     zone::watermark::Watermarks,
@@ -61,6 +62,38 @@ proptest! {
                 prop_assert_eq!(cache.put(block), Put::Cached);
             }
         }
+    }
+}
+
+/// Returns the tuning of the first zone after each of some steps on one list of single frames: so many are taken, or given back.
+fn tuned_by(list: PcpList, steps: &[(usize, bool)]) -> Vec<PcpTuning> {
+    let caches = caches(Handover::Direct);
+    let owner = owner(&caches);
+    let refill = Refill { list, migratetype: list.migratetype(), flags: LOW };
+    let mut owned = Vec::new();
+    let after = |&(count, take): &(usize, bool)| {
+        if take {
+            let one = |_| caches.rmqueue_pcplist(&owner, ZoneNumber::new(0), refill);
+            owned.extend((0..count).map_while(one));
+        } else {
+            owned.drain(owned.len().saturating_sub(count)..).for_each(|block| free(&caches, &owner, block));
+        }
+        owner.enter().expect("nobody drains").zones().map(|pcp| *pcp.tuning()).next().expect("there are four")
+    };
+    steps.iter().map(after).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 32, ..ProptestConfig::default() })]
+
+    #[test]
+    fn single_frames_are_counted_alike_whatever_they_were_taken_for(
+        steps in prop::collection::vec((1..150_usize, any::<bool>()), 2..20)
+    ) {
+        let lists = MigrateType::PCP.map(|kind| PcpList::of(Order::ZERO, kind));
+        let [first, second, third] = lists.map(|list| tuned_by(list, &steps));
+        prop_assert_eq!(&first, &second);
+        prop_assert_eq!(&first, &third);
     }
 }
 
@@ -123,6 +156,7 @@ fn a_request_whose_turn_is_elsewhere_is_served_there_or_told_that_it_may_not() {
 fn a_cache_whose_owner_is_inside_is_skipped_and_drained_when_it_has_left() {
     let caches = caches(Handover::Direct);
     let owner = filled(&caches);
+    assert_eq!(caches.skipped(), 0);
     let inside = owner.enter().expect("nobody drains");
     assert_eq!((caches.drain_all(), caches.skipped()), (Drained { frames: 0, skipped: 1 }, 1));
     drop(inside);

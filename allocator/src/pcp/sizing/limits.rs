@@ -147,6 +147,19 @@ mod tests {
     }
 
     #[test]
+    fn a_fraction_that_is_refused_is_named_with_what_may_be_given() {
+        for fraction in 1..8 {
+            let refused = HighFraction::new(fraction).expect_err("too much of a zone").to_string();
+            assert_eq!(
+                refused,
+                format!(
+                    "caches may hold at most 1/8 of a zone, not 1/{fraction}; give 0 for automatic, or 8 and more"
+                )
+            );
+        }
+    }
+
+    #[test]
     fn many_threads_shrink_the_batch_down_to_no_caching() {
         // 2^20 / 8 = 131072 frames for all caches; four batches are 252.
         let of = |threads| PcpLimits::new(1 << 20, 2000, 1, threads, HighFraction::AUTO);
