@@ -5,11 +5,16 @@ use super::{
     watermark::{FreeCounts, FreeSnapshot, Watermarks, wmark_pages, zone_watermark_fast, zone_watermark_ok},
 };
 use crate::{
-    frame::{AllocatorNumber, FrameBatch, FrameTable, Nid, Order, PcpList, Pfn, ZoneNumber},
+    frame::{
+        AllocatorNumber, FrameBatch, FrameTable, Mobility, Nid, Order, PcpList, Pfn, ZoneNumber,
+        free_pages_prepare, prep_new_page,
+    },
     gfp::{AllocFlags, MigrateType, NR_ZONE_TYPES, WmarkIndex, ZoneType},
     zone::watermark::WatermarkRule,
 };
 use proptest::prelude::*;
+
+mod reporting;
 
 const FRAMES: u32 = 4096;
 
@@ -21,18 +26,31 @@ const RESERVES: [AllocFlags; 4] = [
     AllocFlags::RESERVES,
 ];
 
+fn table(frames: u32) -> FrameTable {
+    FrameTable::new(AllocatorNumber::new(1).expect("not 0"), frames as usize).expect("4 bytes a frame")
+}
+
 fn zone(rule: WatermarkRule, marks: Watermarks, reserve: [u64; NR_ZONE_TYPES]) -> Zone {
+    zone_of(FRAMES, table(FRAMES), rule, marks, reserve)
+}
+
+fn zone_of(
+    frames: u32,
+    table: FrameTable,
+    rule: WatermarkRule,
+    marks: Watermarks,
+    reserve: [u64; NR_ZONE_TYPES],
+) -> Zone {
     let span = ZoneSpan {
         kind: ZoneType::Normal,
         node: Nid::new(0),
         number: ZoneNumber::new(0),
         start: Pfn::new(0),
-        end: Pfn::new(FRAMES),
-        online_end: Pfn::new(FRAMES),
+        end: Pfn::new(frames),
+        online_end: Pfn::new(frames),
     };
     let first_for = FirstFor::collect(|highest| highest >= ZoneType::Normal);
-    let frames = FrameTable::new(AllocatorNumber::new(1).expect("not 0"), FRAMES as usize).expect("16 KiB");
-    let zone = Zone::new(span, Order::new(10), rule, frames, first_for, Grouping::ByMobility).expect("small");
+    let zone = Zone::new(span, Order::new(10), rule, table, first_for, Grouping::ByMobility).expect("small");
     zone.set_watermarks(marks, reserve);
     zone
 }
@@ -180,6 +198,62 @@ proptest! {
 
 proptest! {
     #[test]
+    fn what_waits_for_the_lock_is_freed_and_counted_once_by_its_next_holder(
+        orders in prop::collection::vec((0u8..=10, any::<bool>()), 1..12),
+    ) {
+        let frames = table(FRAMES);
+        let zone = zone_of(FRAMES, frames.clone(), WatermarkRule::AnySuitable, Watermarks::default(), [0; NR_ZONE_TYPES]);
+        let kind = MigrateType::Unmovable;
+        let take = |(order, is_freed_twice)| {
+            let order = Order::new(order);
+            let pfn = zone.rmqueue_buddy(order, kind, AllocFlags::empty())?;
+            Some((pfn, order, is_freed_twice))
+        };
+        let held: Vec<_> = orders.into_iter().filter_map(take).collect();
+        let before = zone.report().events;
+        let mut areas = zone.areas.lock();
+        let mut once = 0;
+        for &(pfn, order, is_freed_twice) in &held {
+            let block = prep_new_page(&frames, pfn, PcpList::of(order, kind), zone.span().number, order);
+            prop_assert_eq!(free_pages_prepare(&frames, block), Ok(()));
+            prop_assert_eq!(zone.free_without_waiting(pfn), Freed::Pending);
+            if is_freed_twice {
+                prop_assert!(areas.buddy.free(pfn, order, Mobility::Fixed));
+            } else {
+                once += u64::from(order.frames());
+            }
+        }
+        drop(areas);
+        let report = zone.report();
+        prop_assert_eq!(report.free, u64::from(FRAMES));
+        prop_assert_eq!(report.events.pending_frees - before.pending_frees, held.len() as u64);
+        prop_assert_eq!(report.events.freed_frames - before.freed_frames, once);
+        let twice = held.iter().filter(|(_, _, is_freed_twice)| *is_freed_twice).count();
+        prop_assert_eq!(report.events.bad_pages - before.bad_pages, twice as u64);
+    }
+
+    #[test]
+    fn frames_that_a_cache_gives_up_twice_are_counted_and_change_nothing(
+        wanted in 1u32..200, again in prop::collection::vec(0usize..200, 1..4)
+    ) {
+        let zone = zone(WatermarkRule::AnySuitable, Watermarks::default(), [0; NR_ZONE_TYPES]);
+        let (list, kind) = (PcpList::MOVABLE, MigrateType::Movable);
+        let mut batch = FrameBatch::new();
+        zone.rmqueue_bulk(Order::ZERO, wanted..=wanted, kind, AllocFlags::empty(), &mut batch);
+        prop_assert_eq!(batch.len(), wanted as usize);
+        prop_assert_eq!(zone.free_bulk(list, &batch), Freed::Open);
+        let mut bad = 0;
+        for from in again {
+            let mut some = FrameBatch::new();
+            batch.iter().skip(from).for_each(|pfn| some.push(pfn));
+            prop_assert_eq!(zone.free_bulk(list, &some), Freed::Open);
+            bad += some.len() as u64;
+            let report = zone.report();
+            prop_assert_eq!((report.events.bad_pages, report.free), (bad, u64::from(FRAMES)));
+        }
+    }
+
+    #[test]
     fn what_was_freed_past_the_caches_less_what_was_taken_past_them_is_the_balance(
         steps in prop::collection::vec((0u8..=10, 0usize..3, any::<bool>(), 0usize..40), 1..60),
     ) {
@@ -269,4 +343,37 @@ fn only_a_change_from_the_high_mark_to_more_is_a_rise() {
     zone.set_admitted(|| false);
     zone.set_admitted(|| true);
     assert_eq!(zone.rises(), before + 1);
+}
+
+#[test]
+fn the_highatomic_reserve_is_the_last_resort_of_those_who_cannot_wait() {
+    let zone = zone(WatermarkRule::AnySuitable, Watermarks::default(), [0; NR_ZONE_TYPES]);
+    (0..8).for_each(|pageblock| set_special(&zone, pageblock, 1));
+    let entitled = [AllocFlags::OOM, AllocFlags::NON_BLOCK, AllocFlags::HIGHATOMIC];
+    for (flags, is_served) in [(AllocFlags::empty(), false), (AllocFlags::CMA, false)]
+        .into_iter()
+        .chain(entitled.map(|flags| (flags, true)))
+    {
+        let pfn = zone.rmqueue_buddy(Order::new(3), MigrateType::Unmovable, flags);
+        assert_eq!(pfn.is_some(), is_served, "{flags:?}");
+    }
+}
+
+#[test]
+fn marks_that_are_set_end_a_boost() {
+    let marks = Watermarks { min: 1, low: 2, high: 3, promo: 4, boost: 5 };
+    let zone = zone(WatermarkRule::AnySuitable, marks, [0; NR_ZONE_TYPES]);
+    assert_eq!(zone.watermarks(), Watermarks { boost: 0, ..marks });
+}
+
+#[test]
+fn who_asks_whether_a_frame_is_free_does_not_wait() {
+    let zone = zone(WatermarkRule::AnySuitable, Watermarks::default(), [0; NR_ZONE_TYPES]);
+    let taken = zone.rmqueue_buddy(Order::ZERO, MigrateType::Movable, AllocFlags::empty()).expect("room");
+    let answers = || [taken, taken.add(1)].map(|pfn| zone.is_free(pfn));
+    assert_eq!(answers(), [Some(false), Some(true)]);
+    let held = zone.areas.lock();
+    assert_eq!(answers(), [None; 2]);
+    drop(held);
+    assert_eq!(answers(), [Some(false), Some(true)]);
 }
