@@ -304,7 +304,7 @@ fn reclaim_is_told_to_caches_with_the_same_answers_and_until_it_ends() {
 }
 
 #[test]
-fn a_boost_is_told_of_once_if_who_boosts_may_wake_somebody() {
+fn a_boost_is_told_of_once_if_who_boosts_may_wake_somebody_and_ends_as_far_as_is_said() {
     let marks = Watermarks { min: 1, low: 2, high: 3, promo: 4, boost: 0 };
     for (flags, is_told) in [(AllocFlags::empty(), false), (AllocFlags::KSWAPD, true)] {
         let zone = zone(WatermarkRule::AnySuitable, marks, [0; NR_ZONE_TYPES]);
@@ -316,6 +316,11 @@ fn a_boost_is_told_of_once_if_who_boosts_may_wake_somebody() {
         assert!(zone.rmqueue_buddy(Order::ZERO, MigrateType::Unmovable, flags).is_some());
         assert!(zone.watermarks().boost > 0);
         assert_eq!((zone.take_boosted(), zone.take_boosted()), (is_told, false));
+        let boost = zone.watermarks().boost;
+        for (done, left) in [(0, boost), (1, boost - 1), (boost, 0)] {
+            zone.end_boost(done);
+            assert_eq!(zone.watermarks().boost, left);
+        }
     }
 }
 
