@@ -126,6 +126,8 @@ impl Team {
                 Ok((start, end)) => {
                     span = Some(span.map_or((start, end), |(first, last)| (first.min(start), last.max(end))));
                 }
+                // Whom a slow member has left alone has no blocks to go on with: that is not what is wrong.
+                Err(_) if matches!(fault, Some(Fault::TooSlow { .. })) => {}
                 Err(why) => fault = Some(why),
             }
         }

@@ -11,6 +11,8 @@ use crate::rival::RivalThread;
 pub(super) const BLOCKS: usize = 1024;
 /// How many of them it replaces before it hands them over.
 pub(super) const REPLACEMENTS: usize = 4 * BLOCKS;
+/// How many it replaces between two looks at the clock, which so cost next to nothing.
+const AT_ONCE: usize = BLOCKS;
 
 type LiveSet<B> = Slots<B, Fixed<BLOCKS>>;
 
@@ -51,15 +53,21 @@ impl<B, O: BlockOrder> Larson<B, O> {
         Self { order, live: Some(Slots::new(Fixed)), link, rng: Rng::new(seed) }
     }
 
+    /// Replaces what a cycle does, or less if the deadline passes.
     #[inline(always)]
-    fn cycle<T: RivalThread<Block = B>>(&mut self, thread: &mut T) -> Result<(), Stop> {
+    fn replace<T: RivalThread<Block = B>>(&mut self, thread: &mut T, deadline: Instant) -> Result<(), Stop> {
         let mut full = self.live.as_mut().and_then(Slots::full).ok_or(Stop::OutOfBlocks)?;
         let mut rng = self.rng.clone();
-        for _ in 0..REPLACEMENTS {
-            full = full.replace(rng.below(BLOCKS), thread, self.order.request())?;
+        for _ in 0..REPLACEMENTS / AT_ONCE {
+            if Instant::now() >= deadline {
+                return Err(Stop::OutOfTime);
+            }
+            for _ in 0..AT_ONCE {
+                full = full.replace(rng.below(BLOCKS), thread, self.order.request())?;
+            }
         }
         self.rng = rng;
-        self.hand_over()
+        Ok(())
     }
 
     /// Gives the blocks to the successor and takes the predecessor's. Fails when one of the two has left.
@@ -74,7 +82,7 @@ impl<B, O: BlockOrder> Larson<B, O> {
         self.live.as_ref().map(|_| ()).ok_or(Stop::OutOfBlocks)
     }
 
-    /// Leaves the circle after a refusal, so that nobody waits for this thread for ever.
+    /// Leaves the circle after a refusal, or too late, so that nobody waits for this thread for ever.
     fn leave_unless_done(&mut self, done: Result<(), Stop>) -> Result<(), Stop> {
         if done.is_err() {
             self.link.successor = None;
@@ -92,11 +100,15 @@ impl<T: RivalThread, O: BlockOrder> Worker<T> for Larson<T::Block, O> {
     }
 
     #[inline(always)]
-    fn run(&mut self, thread: &mut T, cycles: u64, _: Instant) -> Result<(), Stop> {
+    fn run(&mut self, thread: &mut T, cycles: u64, deadline: Instant) -> Result<(), Stop> {
         let mut done = Ok(());
         for _ in 0..cycles {
-            done = self.cycle(thread);
-            if done.is_err() {
+            // Who has no time left replaces nothing more, and hands on what it has: the others wait for it.
+            done = done.and_then(|()| self.replace(thread, deadline));
+            if done != Err(Stop::OutOfBlocks) {
+                done = self.hand_over().and(done);
+            }
+            if done == Err(Stop::OutOfBlocks) {
                 break;
             }
         }
@@ -115,7 +127,10 @@ impl<T: RivalThread, O: BlockOrder> Worker<T> for Larson<T::Block, O> {
 
 #[cfg(test)]
 mod tests {
+    use std::{thread, time::Duration};
+
     use super::*;
+    use crate::{rival::Request, workload::Constant};
 
     #[test]
     fn each_members_successor_has_it_for_a_predecessor() {
@@ -133,5 +148,56 @@ mod tests {
         links[0].successor.as_ref().unwrap().send(Slots::new(Fixed)).unwrap();
         let received: Vec<bool> = links.iter().map(|link| link.predecessor.try_recv().is_ok()).collect();
         assert_eq!(received, [false, true, false]);
+    }
+
+    /// An allocator that counts.
+    #[derive(Default)]
+    struct Numbers {
+        given: u32,
+        back: u32,
+    }
+
+    impl RivalThread for Numbers {
+        type Block = u32;
+
+        fn alloc(&mut self, _: Request) -> Option<u32> {
+            self.given += 1;
+            Some(self.given)
+        }
+
+        fn free(&mut self, _: u32, _: u32) {
+            self.back += 1;
+        }
+
+        fn address(&self, _: &u32) -> *mut u8 {
+            unreachable!("nobody looks at the blocks")
+        }
+    }
+
+    #[test]
+    fn who_is_late_replaces_nothing_more_and_keeps_nobody_waiting() {
+        const CYCLES: u64 = 20;
+        let later = Instant::now() + Duration::from_secs(60);
+        let late = |link, seed, deadline| {
+            let (mut thread, mut worker) = (Numbers::default(), Larson::new(Constant::<0>, seed, link));
+            worker.prepare(&mut thread, later).unwrap();
+            let done = worker.run(&mut thread, CYCLES, deadline);
+            let replaced = thread.back;
+            worker.finish(&mut thread, later);
+            (done, replaced, thread.back - replaced)
+        };
+        let all = u32::try_from(CYCLES).unwrap() * u32::try_from(REPLACEMENTS).unwrap();
+        let (in_time, out_of_time) = ((Ok(()), all, 1024), (Err(Stop::OutOfTime), 0, 1024));
+        for deadlines in [[later; 3], [later, Instant::now(), later], [Instant::now(); 3]] {
+            let ended: Vec<_> = thread::scope(|scope| {
+                let members = circle(3).into_iter().zip(deadlines).zip(1..);
+                let members: Vec<_> = members
+                    .map(|((link, deadline), seed)| scope.spawn(move || late(link, seed, deadline)))
+                    .collect();
+                members.into_iter().map(|member| member.join().unwrap()).collect()
+            });
+            let expected = deadlines.map(|deadline| if deadline == later { in_time } else { out_of_time });
+            assert_eq!(ended, expected);
+        }
     }
 }
