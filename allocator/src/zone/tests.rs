@@ -31,26 +31,26 @@ fn table(frames: u32) -> FrameTable {
 }
 
 fn zone(rule: WatermarkRule, marks: Watermarks, reserve: [u64; NR_ZONE_TYPES]) -> Zone {
-    zone_of(FRAMES, table(FRAMES), rule, marks, reserve)
+    zone_of(table(FRAMES), rule, marks, reserve)
 }
 
 fn zone_of(
-    frames: u32,
-    table: FrameTable,
+    frames: FrameTable,
     rule: WatermarkRule,
     marks: Watermarks,
     reserve: [u64; NR_ZONE_TYPES],
 ) -> Zone {
+    let end = Pfn::new(u32::try_from(frames.len()).expect("few"));
     let span = ZoneSpan {
         kind: ZoneType::Normal,
         node: Nid::new(0),
         number: ZoneNumber::new(0),
         start: Pfn::new(0),
-        end: Pfn::new(frames),
-        online_end: Pfn::new(frames),
+        end,
+        online_end: end,
     };
     let first_for = FirstFor::collect(|highest| highest >= ZoneType::Normal);
-    let zone = Zone::new(span, Order::new(10), rule, table, first_for, Grouping::ByMobility).expect("small");
+    let zone = Zone::new(span, Order::new(10), rule, frames, first_for, Grouping::ByMobility).expect("small");
     zone.set_watermarks(marks, reserve);
     zone
 }
@@ -202,7 +202,7 @@ proptest! {
         orders in prop::collection::vec((0u8..=10, any::<bool>()), 1..12),
     ) {
         let frames = table(FRAMES);
-        let zone = zone_of(FRAMES, frames.clone(), WatermarkRule::AnySuitable, Watermarks::default(), [0; NR_ZONE_TYPES]);
+        let zone = zone_of(frames.clone(), WatermarkRule::AnySuitable, Watermarks::default(), [0; NR_ZONE_TYPES]);
         let kind = MigrateType::Unmovable;
         let take = |(order, is_freed_twice)| {
             let order = Order::new(order);

@@ -126,15 +126,22 @@ impl Team {
                 Ok((start, end)) => {
                     span = Some(span.map_or((start, end), |(first, last)| (first.min(start), last.max(end))));
                 }
-                // Whom a slow member has left alone has no blocks to go on with: that is not what is wrong.
-                Err(_) if matches!(fault, Some(Fault::TooSlow { .. })) => {}
-                Err(why) => fault = Some(why),
+                Err(why) => fault = Some(explained(fault, why)),
             }
         }
         match (fault, span) {
             (None, Some((first_start, last_end))) => Ok(last_end - first_start),
             (fault, _) => Err(fault.unwrap_or(Fault::ThreadLost)),
         }
+    }
+}
+
+/// Says what is wrong with a team of which one more member has stopped.
+fn explained(fault: Option<Fault>, next: Fault) -> Fault {
+    match (fault, next) {
+        // Whom a slow member has left alone has no blocks to go on with.
+        (Some(slow @ Fault::TooSlow { .. }), Fault::OutOfBlocks) => slow,
+        _ => next,
     }
 }
 
@@ -216,6 +223,18 @@ mod tests {
             self.live.fetch_sub(places.iter().flatten().count() as i64, Ordering::Relaxed);
             self.thread.free_bulk(places, order);
             assert!(places.iter().all(Option::is_none));
+        }
+    }
+
+    #[test]
+    fn whom_a_slow_member_left_alone_is_not_what_is_wrong() {
+        let (slow, refused) = (Fault::TooSlow { above_ns_per_op: 1.0 }, Fault::OutOfBlocks);
+        let lost = Fault::ThreadLost;
+        for (stopped, expected) in
+            [([slow, refused], slow), ([refused, slow], slow), ([slow, lost], lost), ([refused; 2], refused)]
+        {
+            let found = stopped.into_iter().fold(None, |fault, next| Some(explained(fault, next)));
+            assert_eq!(found, Some(expected), "{stopped:?}");
         }
     }
 

@@ -53,8 +53,8 @@ proptest! {
         held in 0usize..100, above_low in 0u64..3,
         steps in prop::collection::vec((0u32..2200, any::<bool>(), prop::bool::weighted(0.8), 1usize..40), 1..6),
     ) {
-        let frames = pageblocks * PAGEBLOCK_FRAMES;
-        let zone = zone_of(frames, table(frames), WatermarkRule::AnySuitable, Watermarks::default(), [0; NR_ZONE_TYPES]);
+        let frames = table(pageblocks * PAGEBLOCK_FRAMES);
+        let zone = zone_of(frames, WatermarkRule::AnySuitable, Watermarks::default(), [0; NR_ZONE_TYPES]);
         let mut unreported: BTreeSet<u32> = (0..pageblocks).collect();
         for _ in 0..held {
             let taken = zone.rmqueue_buddy(Order::PAGEBLOCK, MigrateType::Movable, AllocFlags::empty());
