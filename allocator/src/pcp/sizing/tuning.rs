@@ -268,7 +268,7 @@ impl PcpTuning {
     }
 
     /// Returns how many of `count` frames to drain after a free, 0 mostly.
-    pub fn nr_to_drain(&mut self, count: u32, mode: FreeMode, pressure: ZonePressure) -> u32 {
+    pub(crate) fn nr_to_drain(&mut self, count: u32, mode: FreeMode, pressure: ZonePressure) -> u32 {
         let high = self.nr_pcp_high(count, mode, pressure);
         if count < high { 0 } else { self.nr_pcp_free(count, high, mode) }
     }
