@@ -302,7 +302,7 @@ mod tests {
 
     #[test]
     fn every_workload_frees_all_that_it_allocates_on_mappings_and_on_talc() {
-        assert_eq!(left_after_all_workloads(0, || SystemCalls), 0);
+        assert_eq!(left_after_all_workloads(0, SystemCalls::default), 0);
         assert_eq!(left_after_all_workloads(0, || TalcHeap::new(4 << 30).unwrap()), 0);
     }
 

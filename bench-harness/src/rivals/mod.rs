@@ -135,7 +135,7 @@ registry! {
     "buddy-frames": buddy_frames::BIAS => BuddyFrames::new(memory.bytes)?;
     "talc": talc_heap::BIAS => TalcHeap::new(memory.bytes)?;
     "glibc": global::GLIBC_BIAS => Global::new("glibc", std::alloc::System);
-    "mmap": system_calls::BIAS => SystemCalls;
+    "mmap": system_calls::BIAS => SystemCalls::default();
     on_request:
     "gfp-node": per_node::BIAS => PerNode::new(memory)?;
     "gfp-slow": slow::BIAS => Slow::new("gfp-slow", WithHandle::new(memory)?);
