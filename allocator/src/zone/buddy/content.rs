@@ -6,7 +6,7 @@
 //!
 //! | what leaves | where |
 //! |---|---|
-//! | the low part of a free block, of half a pageblock and more: the pageblock that it begins with | `first` |
+//! | the low part of a free block, of half a pageblock and more: the pageblock that it begins with | `take_lowest` |
 //! | several pageblocks as one block: the others | `hand_out` |
 //! | frames by address | `take_range` |
 //!

@@ -188,8 +188,7 @@ impl Buddy {
         migratetype: MigrateType,
         victim: MigrateType,
     ) -> Option<Pfn> {
-        let pfn = self.first(current, victim)?;
-        self.remove(pfn, current, victim);
+        let pfn = self.take_lowest(current, victim)?;
         let converted = current.min(CLAIM_ORDER_MAX.max(order.get()));
         self.expand(pfn, converted, current, victim);
         self.retag(pfn, converted, migratetype);
@@ -210,7 +209,7 @@ impl Buddy {
         victim: MigrateType,
         grouping: Grouping,
     ) -> Option<Pfn> {
-        let inside = self.first(current, victim)?;
+        let inside = self.lowest(current, victim)?;
         let (free, movable) = self.pageblock_use(inside, victim);
         let alike = match (migratetype, victim) {
             (MigrateType::Movable, _) => movable,
@@ -237,8 +236,7 @@ impl Buddy {
             let victim =
                 fallbacks(migratetype).iter().find(|&&kind| self.available(kind) >> current & 1 == 1);
             if let Some(&victim) = victim {
-                let pfn = self.first(current, victim)?;
-                self.remove(pfn, current, victim);
+                let pfn = self.take_lowest(current, victim)?;
                 self.expand(pfn, order.get(), current, victim);
                 self.hand_out(pfn, order, victim, Mobility::of(migratetype));
                 done.stolen += 1;
@@ -260,7 +258,7 @@ impl Buddy {
 
     /// Returns the free and the movable frames of a pageblock that is not free as a whole, in constant time.
     pub(super) fn pageblock_use(&self, pfn: Pfn, migratetype: MigrateType) -> (u32, u32) {
-        let whole_leaves = self.set_of(LEAF_ORDER, migratetype);
+        let whole_leaves = Self::set_of(LEAF_ORDER, migratetype);
         self.pageblock_leaves(pfn).fold((0, 0), |(free, movable), index| {
             let leaf = &self.leaves[index];
             let free_here = if !leaf.is_whole() {
@@ -283,11 +281,11 @@ impl Buddy {
                 let listed = if order < LEAF_ORDER {
                     u32::from(self.leaves[index].counts().get(order))
                 } else {
-                    u32::from(self.sets.contains(self.set_of(order, from), index))
+                    u32::from(self.sets.contains(Self::set_of(order, from), index))
                 };
                 if listed > 0 {
-                    self.sets.remove(self.set_of(order, from), index);
-                    self.sets.insert(self.set_of(order, to), index);
+                    self.sets.remove(Self::set_of(order, from), index);
+                    self.sets.insert(Self::set_of(order, to), index);
                     self.count_blocks(order, from, -listed.cast_signed());
                     self.count_blocks(order, to, listed.cast_signed());
                     moved += listed << order;

@@ -77,7 +77,7 @@ impl Buddy {
     #[inline]
     fn list_merged(&mut self, leaf: usize, from: u8, to: u8, migratetype: MigrateType) {
         let changed = self.leaves[leaf].change_counts(CountsChange::merge(from, to));
-        self.index_orders(leaf, migratetype, changed);
+        self.sets.flip(migratetype as usize, changed, leaf);
     }
 
     /// Counts a block of a leaf that merged, and merges it with others if it is the whole leaf now.
@@ -138,7 +138,7 @@ impl Buddy {
         merges.note(migratetype, order.get());
         let (before, _) = leaf.count(order.get(), 1);
         if before == 0 {
-            self.sets.insert(self.set_of(order.get(), migratetype), index);
+            self.sets.insert(Self::set_of(order.get(), migratetype), index);
         }
         true
     }
@@ -240,7 +240,7 @@ impl Buddy {
             if buddy_type != migratetype && !(buddy_type.is_mergeable() && migratetype.is_mergeable()) {
                 break;
             }
-            if !self.sets.contains(self.set_of(order, buddy_type), self.leaf_of(buddy)) {
+            if !self.sets.contains(Self::set_of(order, buddy_type), self.leaf_of(buddy)) {
                 break;
             }
             self.remove(buddy, order, buddy_type);
@@ -310,6 +310,14 @@ mod tests {
             let parts = if others_first { [others, in_order] } else { [in_order, others] };
             parts.concat().into_iter().map(|pfn| WORD * 64 + pfn).collect()
         })
+    }
+
+    #[test]
+    fn frames_that_share_no_bit_with_the_ones_expected_are_not_taken_for_them() {
+        // The first of all frames, then one of its word among those of others.
+        let mut frames: Vec<u32> = (0..64).map(|word| 64 * word).collect();
+        frames[3] = 4;
+        assert_eq!(run_in_word(&frames), None);
     }
 
     proptest! {

@@ -129,7 +129,7 @@ impl Buddy {
     /// Tells whether a block of whole leaves is free as one.
     #[inline]
     pub(super) fn is_listed(&self, pfn: Pfn, order: u8, kind: MigrateType) -> bool {
-        pfn >= self.start && self.sets.contains(self.set_of(order, kind), self.leaf_of(pfn))
+        pfn >= self.start && self.sets.contains(Self::set_of(order, kind), self.leaf_of(pfn))
     }
 
     /// Tells whether a frame is free.

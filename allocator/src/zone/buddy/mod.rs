@@ -19,8 +19,8 @@ mod tests;
 
 use self::{
     content::Contents,
-    counts::{CountsChange, Orders},
-    index::LeafSets,
+    counts::CountsChange,
+    index::{LeafSets, Set},
     isolate::PageblockFlags,
     leaf::{LEAF_FRAMES, LEAF_ORDER, Leaf},
 };
@@ -122,7 +122,7 @@ impl Buddy {
             end,
             max_order,
             leaves: ZeroedSlice::new(leaves)?,
-            sets: LeafSets::new(TYPES * (max_order.index() + 1), leaves)?,
+            sets: LeafSets::new(TYPES, max_order.index() + 1, leaves)?,
             types: ZeroedSlice::new(blocks)?,
             contents: Contents::new(blocks)?,
             pageblocks: [0; TYPES],
@@ -233,8 +233,8 @@ impl Buddy {
     }
 
     #[inline]
-    const fn set_of(&self, order: u8, migratetype: MigrateType) -> usize {
-        migratetype as usize * (self.max_order.index() + 1) + order as usize
+    const fn set_of(order: u8, migratetype: MigrateType) -> Set {
+        Set { kind: migratetype as usize, order: order as usize }
     }
 
     #[inline]
@@ -267,7 +267,7 @@ impl Buddy {
     /// Lists that many blocks more of an order in a leaf, or less.
     #[inline]
     fn list(&mut self, leaf: usize, order: u8, migratetype: MigrateType, blocks: i32) {
-        let set = self.set_of(order, migratetype);
+        let set = Self::set_of(order, migratetype);
         let (before, since) = if order < LEAF_ORDER {
             self.leaves[leaf].count(order, blocks)
         } else {
@@ -281,37 +281,26 @@ impl Buddy {
         self.count_blocks(order, migratetype, blocks);
     }
 
-    /// Brings the index up to date with those orders of a leaf that have blocks now and had none, or the other way round.
-    #[inline]
-    fn index_orders(&mut self, leaf: usize, migratetype: MigrateType, orders: Orders) {
-        if !orders.is_empty() {
-            let counts = self.leaves[leaf].counts();
-            for order in orders {
-                let set = self.set_of(order, migratetype);
-                if counts.get(order) > 0 {
-                    self.sets.insert(set, leaf);
-                } else {
-                    self.sets.remove(set, leaf);
-                }
-            }
-        }
-    }
-
     /// Returns the lowest free block of exactly this order and type.
     #[inline]
     fn lowest(&self, order: u8, migratetype: MigrateType) -> Option<Pfn> {
-        let leaf = self.sets.first(self.set_of(order, migratetype))?;
+        let leaf = self.sets.first(Self::set_of(order, migratetype))?;
         let offset = if order < LEAF_ORDER { self.leaves[leaf].find(order)? } else { 0 };
         Some(self.leaf_start(leaf).add(offset))
     }
 
-    /// As [`lowest`](Self::lowest), for the low part of the block to be taken.
+    /// Takes the lowest free block of exactly this order and type off its list, for its low part to be taken. Its frames stay marked free.
     #[inline]
-    fn first(&mut self, order: u8, migratetype: MigrateType) -> Option<Pfn> {
-        let pfn = self.lowest(order, migratetype)?;
-        if order >= LEAF_ORDER {
-            self.touch_first(pfn);
+    fn take_lowest(&mut self, order: u8, migratetype: MigrateType) -> Option<Pfn> {
+        if order < LEAF_ORDER {
+            let pfn = self.lowest(order, migratetype)?;
+            self.remove(pfn, order, migratetype);
+            return Some(pfn);
         }
+        let leaf = self.sets.take_first(Self::set_of(order, migratetype))?;
+        let pfn = self.leaf_start(leaf);
+        self.count_blocks(order, migratetype, -1);
+        self.touch_first(pfn);
         Some(pfn)
     }
 
@@ -331,8 +320,7 @@ impl Buddy {
             return None;
         }
         let current = order.get() + fitting.trailing_zeros().to_le_bytes()[0];
-        let pfn = self.first(current, migratetype)?;
-        self.remove(pfn, current, migratetype);
+        let pfn = self.take_lowest(current, migratetype)?;
         if current > order.get() {
             self.expand(pfn, order.get(), current, migratetype);
         }
@@ -345,13 +333,13 @@ impl Buddy {
     #[inline]
     fn expand(&mut self, pfn: Pfn, low: u8, high: u8, migratetype: MigrateType) {
         for order in low.max(LEAF_ORDER)..high {
-            self.sets.insert(self.set_of(order, migratetype), self.leaf_of(pfn.add(1 << order)));
+            self.sets.insert(Self::set_of(order, migratetype), self.leaf_of(pfn.add(1 << order)));
         }
         let top = high.min(LEAF_ORDER);
         if low < top {
             let leaf = self.leaf_of(pfn);
             let changed = self.leaves[leaf].change_counts(CountsChange::split(top, low));
-            self.index_orders(leaf, migratetype, changed);
+            self.sets.flip(migratetype as usize, changed, leaf);
         }
         for count in &mut self.nr_free[migratetype as usize][usize::from(low)..usize::from(high)] {
             *count += 1;
@@ -413,7 +401,7 @@ impl Buddy {
         taken_for: Mobility,
         batch: &mut FrameBatch,
     ) -> u32 {
-        let Some(index) = self.sets.first(self.set_of(order, migratetype)) else { return 0 };
+        let Some(index) = self.sets.first(Self::set_of(order, migratetype)) else { return 0 };
         let start = self.leaf_start(index);
         let leaf = &mut self.leaves[index];
         let (most, ones) = (want >> order, (1u64 << (1u32 << order)) - 1);
@@ -461,8 +449,7 @@ impl Buddy {
         taken_for: Mobility,
         batch: &mut FrameBatch,
     ) -> u32 {
-        let Some(pfn) = self.first(order, migratetype) else { return 0 };
-        self.remove(pfn, order, migratetype);
+        let Some(pfn) = self.take_lowest(order, migratetype) else { return 0 };
         let inside = order.min(LEAF_ORDER);
         self.expand(pfn, inside, order, migratetype);
         let taken = want.min(1 << inside);
