@@ -74,6 +74,7 @@
 //!
 //! | step | what happens | file |
 //! |---|---|---|
+//! | `rmqueue_direct` | an order without a list in a cache, from the thread's first zone, if that stays above its low mark | `alloc/direct.rs`, `zone/direct.rs` |
 //! | [`alloc::alloc_pages_nodemask`] | allowed mask and the thread's scopes narrow the flags | `alloc/freelist.rs`, `gfp/scope.rs` |
 //! | [`alloc::prepare_alloc_pages`] | refuses senseless requests; resolves zone, migrate type, allocation flags | `alloc/prepare.rs` |
 //! | [`alloc::get_page_from_freelist`] | asks each zone of the [zonelist](node::Zonelist), at the low mark first | `alloc/freelist.rs`, `node/zonelist.rs` |

@@ -5,7 +5,7 @@ use core::ops::Range;
 use super::{AllocContext, CmaArea, NumaCounters, Reclaimer, reclaiming::ReclaimingNodes};
 use crate::{
     frame::{AllocatorNumber, FrameTable, Nid, Order, Pfn, References, ZoneNumber},
-    gfp::ZoneType,
+    gfp::{MigrateType, ZoneType},
     node::{Cpuset, DirtyLimit, Distances, NodeCounters, NodeMask, Reach, Target, ZoneRef, Zonelists},
     pcp::{Caches, Handover, ThreadCache, local, sizing::HighFraction},
     platform::pin::current_cpu,
@@ -334,9 +334,12 @@ impl Domain {
         self.max_order
     }
 
-    /// Tells whether pageblocks are kept apart by type.
-    pub(crate) const fn grouping(&self) -> Grouping {
-        self.grouping
+    /// Returns the type of the free areas that requests for a type are served from.
+    pub(crate) const fn migratetype_of(&self, wanted: MigrateType) -> MigrateType {
+        match self.grouping {
+            Grouping::ByMobility => wanted,
+            Grouping::Disabled => MigrateType::Unmovable,
+        }
     }
 
     /// Tells whether requests fail because the allocator is gone.

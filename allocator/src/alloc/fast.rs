@@ -3,7 +3,7 @@
 use super::{Domain, dirty::DirtyNodes, prepare::reach};
 use crate::{
     frame::{Block, Order, PcpList},
-    gfp::{AllocFlags, Gfp, ZoneType, gfp_migratetype, gfp_zone},
+    gfp::{AllocFlags, Gfp, MigrateType, ZoneType, gfp_migratetype, gfp_zone},
     node::{Target, ZoneRef},
     pcp::{Put, ThreadCache},
     sync::{Inside, NotEntered, Owner, Visit},
@@ -22,13 +22,22 @@ struct CachedRequest {
 /// contradict each other.
 #[inline(always)]
 const fn cached_request(gfp: Gfp, order: Order) -> Option<CachedRequest> {
-    let (Ok(highest), Ok(migratetype)) = (gfp_zone(gfp), gfp_migratetype(gfp)) else { return None };
+    let Some((highest, migratetype)) = plain_request(gfp) else { return None };
     let list = PcpList::of(order, migratetype);
-    let contradiction = gfp.contains(Gfp::NOFAIL) && !gfp.contains(Gfp::DIRECT_RECLAIM);
-    if !list.is_listed() || contradiction {
+    if !list.is_listed() {
         return None;
     }
     Some(CachedRequest { highest, flags: AllocFlags::fast_path(gfp), list })
+}
+
+/// Returns the highest zone and the type that a mask asks for; `None` if its flags contradict each other.
+#[inline(always)]
+pub(super) const fn plain_request(gfp: Gfp) -> Option<(ZoneType, MigrateType)> {
+    let contradiction = gfp.contains(Gfp::NOFAIL) && !gfp.contains(Gfp::DIRECT_RECLAIM);
+    match (gfp_zone(gfp), gfp_migratetype(gfp)) {
+        (Ok(highest), Ok(migratetype)) if !contradiction => Some((highest, migratetype)),
+        _ => None,
+    }
 }
 
 /// Returns what a request is to the zone that most try first; `None` if a cache cannot serve it from there without a look at the node: the

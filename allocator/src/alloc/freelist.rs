@@ -3,8 +3,8 @@
 use core::cell::Cell;
 
 use super::{
-    AllocContext, Domain, NodeReclaim, Pressure, dirty::DirtyNodes, fast::take_cached_elsewhere,
-    prepare_alloc_pages, tally::note_past_cache,
+    AllocContext, Domain, NodeReclaim, Pressure, direct::rmqueue_direct, dirty::DirtyNodes,
+    fast::take_cached_elsewhere, prepare_alloc_pages, tally::note_past_cache,
 };
 use crate::{
     error::{AllocError, FailReason, Refusal, TriedZone},
@@ -60,6 +60,10 @@ impl Asked<'_> {
 /// Says what was asked, which zones were tried and why each refused.
 #[cold]
 pub(crate) fn alloc_pages(asked: &Asked<'_>) -> Result<Block, AllocError> {
+    if let Some(block) = rmqueue_direct(asked) {
+        trace::mm_page_alloc(block, asked.gfp);
+        return Ok(block);
+    }
     let local = asked.local_node();
     alloc_pages_target(asked, &own_target(asked, local).unwrap_or(Target::node(local)))
 }
@@ -259,6 +263,12 @@ pub(crate) fn rmqueue(
     flags: AllocFlags,
 ) -> Option<Block> {
     let block = rmqueue_from(asked, context, zone, flags);
+    tell_of_boost(asked, zone, flags);
+    block
+}
+
+/// Wakes the kswapd of a zone's node if the zone's marks have been boosted, and the request may.
+pub(super) fn tell_of_boost(asked: &Asked<'_>, zone: ZoneNumber, flags: AllocFlags) {
     if flags.contains(AllocFlags::KSWAPD)
         && !flags.contains(AllocFlags::TRYLOCK)
         && asked.domain.zone(zone).take_boosted()
@@ -266,7 +276,6 @@ pub(crate) fn rmqueue(
         let kind = asked.domain.zone(zone).span().kind;
         asked.pressure.wakeup_kswapd(asked.domain, zone, Gfp::empty(), Order::ZERO, kind);
     }
-    block
 }
 
 fn rmqueue_from(

@@ -87,6 +87,7 @@
 mod bulk;
 mod busy;
 mod cma;
+mod direct;
 mod dirty;
 mod domain;
 mod fast;
@@ -98,6 +99,8 @@ mod pressure;
 mod ranges;
 mod reclaiming;
 mod tally;
+#[cfg(all(test, not(any(loom, shuttle))))]
+mod tests;
 
 pub(crate) use bulk::{PutManyCached, TakeManyCached, alloc_pages_bulk};
 pub(crate) use busy::{Busy, call_application};

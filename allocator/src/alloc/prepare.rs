@@ -6,7 +6,6 @@ use crate::{
     frame::{Order, PcpList},
     gfp::{AllocFlags, Gfp, MigrateType, ZoneType, check_request, gfp_migratetype, gfp_zone},
     node::{NodeMask, Reach, Target, ZoneRef, Zonelist},
-    zone::Grouping,
 };
 
 /// A request, resolved (`struct alloc_context`).
@@ -54,10 +53,7 @@ pub fn prepare_alloc_pages<'a>(
     check_request(gfp, order.get(), domain.max_order().get()).map_err(|bad| refuse(bad.into()))?;
     let highest_zone = gfp_zone(gfp).map_err(|_| refuse(FailReason::NoZone))?;
     let asked = gfp_migratetype(gfp).map_err(|_| refuse(FailReason::NoZone))?;
-    let migratetype = match domain.grouping() {
-        Grouping::ByMobility => asked,
-        Grouping::Disabled => MigrateType::Unmovable,
-    };
+    let migratetype = domain.migratetype_of(asked);
     let zonelist = domain.zonelists().node_zonelist(target.node, reach(gfp));
     let nodemask = target.allowed;
     let Some(preferred) = zonelist.zones(highest_zone, nodemask).next() else {
@@ -65,7 +61,7 @@ pub fn prepare_alloc_pages<'a>(
     };
     // Without it the allowed nodes would be obeyed by the slow path only.
     let alloc_flags =
-        AllocFlags::fast_path(gfp) | AllocFlags::CPUSET | alloc_flags_nofragment(zonelist, preferred);
+        AllocFlags::fast_path(gfp) | AllocFlags::CPUSET | alloc_flags_nofragment(zonelist, preferred.kind);
     let list = PcpList::of(order, asked);
     Ok(AllocContext {
         gfp,
@@ -89,8 +85,8 @@ pub(super) fn reach(gfp: Gfp) -> Reach {
 
 /// Returns NOFRAGMENT if there is a lower zone that may serve the request before its types are mixed
 /// (`alloc_flags_nofragment`).
-fn alloc_flags_nofragment(zonelist: &Zonelist, preferred: ZoneRef) -> AllocFlags {
-    if preferred.kind == ZoneType::Normal && zonelist.is_populated(ZoneType::Dma32) {
+pub(super) fn alloc_flags_nofragment(zonelist: &Zonelist, preferred: ZoneType) -> AllocFlags {
+    if preferred == ZoneType::Normal && zonelist.is_populated(ZoneType::Dma32) {
         AllocFlags::NOFRAGMENT
     } else {
         AllocFlags::empty()

@@ -53,6 +53,8 @@ mod revocable;
 mod seeded;
 mod seq_count;
 mod spin;
+#[cfg(all(test, not(any(loom, shuttle))))]
+mod tests;
 mod zeroed;
 
 pub use cell::UnsafeCell;

@@ -69,6 +69,8 @@
 #![deny(unsafe_code)]
 
 pub mod buddy;
+#[cfg(not(loom))]
+mod direct;
 mod highatomic;
 mod mirror;
 #[cfg(not(loom))]

@@ -16,7 +16,7 @@ use crate::{
         sizing::{FreeMode, PcpTuning},
     },
     sync::Owner,
-    zone::{Grouping, ZoneReport},
+    zone::ZoneReport,
 };
 
 /// A block that is out, and what was written into it.
@@ -284,10 +284,7 @@ impl Rig {
     }
 
     fn list(&self, asked: Asked) -> Option<PcpList> {
-        let kind = match self.allocator.core().domain.grouping() {
-            Grouping::ByMobility => gfp_migratetype(asked.gfp).ok()?,
-            Grouping::Disabled => MigrateType::Unmovable,
-        };
+        let kind = self.allocator.core().domain.migratetype_of(gfp_migratetype(asked.gfp).ok()?);
         Some(PcpList::of(Order::new(asked.order), kind)).filter(|list| list.is_listed())
     }
 
