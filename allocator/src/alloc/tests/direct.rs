@@ -11,6 +11,7 @@ use crate::{
     Gfp,
     alloc::{Asked, Domain, NoPressure, alloc_pages_nodemask, direct::rmqueue_direct, free_pages_ok},
     frame::{Block, Nid, Order},
+    gfp::{AllocFlags, MigrateType, ZoneType},
     node::{InForce, NodeMask},
     zone::{Waiting, Zone},
 };
@@ -90,6 +91,7 @@ fn what_needs_a_longer_look_does_not_go_the_short_way() {
     {
         assert!(!is_served(&Asked { gfp: plain.gfp | gfp, ..plain }), "{gfp}");
     }
+    assert!(is_served(&Asked { order: Order::new(10), ..plain }), "the largest");
     let zeroed = Gfp::KERNEL | Gfp::ZERO;
     assert!(is_served(&Asked { gfp: zeroed, ..plain }));
     assert!(
@@ -122,4 +124,20 @@ fn what_needs_a_longer_look_does_not_go_the_short_way() {
     assert!(is_served(&plain));
     domain.refuse_requests();
     assert!(!is_served(&plain));
+}
+
+#[test]
+fn one_frame_more_than_the_low_mark_must_stay() {
+    let domain = domain(&[FRAMES], 0);
+    let zone = &domain.zones()[0];
+    let mark = zone.watermarks().low + zone.lowmem_reserve()[ZoneType::Normal.index()];
+    let (pressure, content) = (NoPressure, Cell::default());
+    let take = |order| rmqueue_direct(&asked(&domain, &pressure, Gfp::KERNEL, order, &content));
+    while zone.nr_free_pages() > mark + 16 {
+        zone.rmqueue_buddy(Order::ZERO, MigrateType::Unmovable, AllocFlags::empty()).expect("room");
+    }
+    let last = take(4).expect("15 frames of the block and one more are above the mark");
+    free_pages_ok(&domain, last, Waiting::Allowed).expect("in use");
+    zone.rmqueue_buddy(Order::ZERO, MigrateType::Unmovable, AllocFlags::empty()).expect("room");
+    assert_eq!(take(4), None);
 }

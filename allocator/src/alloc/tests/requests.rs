@@ -6,8 +6,8 @@ use super::{FRAMES, asked, cache, domain, free, number};
 use crate::{
     Gfp,
     alloc::{
-        AllocContext, Asked, Domain, NodeReclaim, PastCache, Pressure, alloc_pages, free_pages_ok,
-        freelist::rmqueue, get_page_from_freelist, prepare_alloc_pages,
+        AllocContext, Asked, Domain, NodeReclaim, PastCache, Pressure, alloc_pages, direct::rmqueue_direct,
+        free_pages_ok, freelist::rmqueue, get_page_from_freelist, prepare_alloc_pages,
     },
     error::{AllocError, FailReason},
     frame::{Block, Nid, Order, PcpList, ZoneNumber},
@@ -154,17 +154,23 @@ fn a_zone_is_looked_at_again_if_reclaim_of_its_node_says_that_it_is_worth_it() {
     }
 }
 
-#[test]
-fn a_boost_wakes_kswapd_once_for_a_request_that_may() {
-    let domain = domain(&[FRAMES], 0);
-    let zone = domain.zone(ZoneNumber::new(0));
-    let flags = AllocFlags::KSWAPD;
+/// Has a domain's marks boosted, and nobody told.
+fn boost(domain: &Domain) {
+    let (zone, flags) = (domain.zone(ZoneNumber::new(0)), AllocFlags::KSWAPD);
     // Halves of pageblocks are all that is left, and of the wrong type: a claim of one boosts the marks.
     let half = Order::new(8);
     let halves: Vec<_> =
         core::iter::from_fn(|| zone.rmqueue_buddy(half, MigrateType::Movable, flags)).collect();
-    assert_eq!(zone.free_one(halves[0], half, PcpList::of(half, MigrateType::Movable)), Freed::Open);
+    let list = PcpList::of(half, MigrateType::Movable);
+    assert_eq!(zone.free_one(halves[0], half, list), Freed::Open);
     zone.rmqueue_buddy(Order::ZERO, MigrateType::Unmovable, flags).expect("half a pageblock is free");
+    halves[1..].iter().for_each(|&pfn| assert_eq!(zone.free_one(pfn, half, list), Freed::Open));
+}
+
+#[test]
+fn a_boost_wakes_kswapd_once_for_a_request_that_may() {
+    let domain = domain(&[FRAMES], 0);
+    boost(&domain);
     let (pressure, content) = (Noted::new(), Cell::default());
     let request = asked(&domain, &pressure, Gfp::KERNEL, 0, &content);
     let context = prepare_alloc_pages(&domain, Gfp::KERNEL, Order::ZERO, &Target::node(Nid::new(0)))
@@ -175,8 +181,19 @@ fn a_boost_wakes_kswapd_once_for_a_request_that_may() {
         (AllocFlags::KSWAPD, 1),
         (AllocFlags::KSWAPD, 0),
     ] {
-        rmqueue(&request, &context, ZoneNumber::new(0), flags).expect("half a pageblock is free");
+        rmqueue(&request, &context, ZoneNumber::new(0), flags).expect("room");
         assert_eq!(pressure.take(), vec![Turn::Wakeup; wakes], "{flags:?}");
+    }
+}
+
+#[test]
+fn a_request_that_goes_the_short_way_wakes_kswapd_too() {
+    let domain = domain(&[FRAMES], 0);
+    boost(&domain);
+    let (pressure, content) = (Noted::new(), Cell::default());
+    for (gfp, wakes) in [(Gfp::KERNEL.without(Gfp::KSWAPD_RECLAIM), 0), (Gfp::KERNEL, 1), (Gfp::KERNEL, 0)] {
+        rmqueue_direct(&asked(&domain, &pressure, gfp, 4, &content)).expect("room");
+        assert_eq!(pressure.take(), vec![Turn::Wakeup; wakes], "{gfp}");
     }
 }
 
