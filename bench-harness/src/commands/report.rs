@@ -104,7 +104,7 @@ mod tests {
         let plots: Vec<_> =
             fs::read_dir(out.join("plots")).unwrap().map(|file| file.unwrap().file_name()).collect();
         fs::remove_dir_all(&out).unwrap();
-        assert!(page.contains("Where gfp loses") && page.contains("Intel(R) Xeon(R) Processor"));
+        assert!(page.contains("Where gfp loses") && page.contains("AMD EPYC"));
         let (_, missing) = page.split_once("Not in this record").unwrap();
         assert!(missing.contains("gfp pressure --json") && missing.contains(COMMITTED), "{missing}");
         for name in ["1-times-1-thread.svg", "1-scaling.svg", "1-replay.svg", "2-replay.svg"] {
