@@ -217,8 +217,8 @@ fn what_passes_the_caches_is_counted_of_its_thread() {
     let domain = domain(&[FRAMES], 0);
     let (pressure, content) = (Noted::new(), Cell::new(Content::Unknown));
     let past = PastCache::count(number());
-    // Order 4 has no list in a cache, and zeroes of order 9 come from the zone.
-    for (gfp, order) in [(Gfp::KERNEL, 4), (Gfp::KERNEL | Gfp::ZERO, 9)] {
+    // Order 4 has no list in a cache, and zeroes of order 9 come from the zone; who writes does not go the short way.
+    for (gfp, order) in [(Gfp::KERNEL, 4), (Gfp::KERNEL | Gfp::WRITE, 4), (Gfp::KERNEL | Gfp::ZERO, 9)] {
         let block = alloc_pages(&asked(&domain, &pressure, gfp, order, &content)).expect("room");
         assert_eq!((past.balance(), free(&domain)), (-(1 << order), FRAMES - (1 << order)));
         free_pages_ok(&domain, block, Waiting::Allowed).expect("in use");
