@@ -1,12 +1,15 @@
 //! The short way of a request that no cache has a list for: to the zone that most requests try first.
 
 use super::{
-    Asked, fast::plain_request, freelist::tell_of_boost, prepare::alloc_flags_nofragment,
+    Asked,
+    fast::{needs_node, plain_request},
+    freelist::tell_of_boost,
+    prepare::first_flags,
     tally::note_past_cache,
 };
 use crate::{
     frame::{Block, Order, PcpList, prep_new_page},
-    gfp::{AllocFlags, Gfp, gfp_allowed_mask},
+    gfp::{Gfp, gfp_allowed_mask},
     node::{InForce, Reach},
     zone::Waiting,
 };
@@ -16,15 +19,14 @@ use crate::{
 pub(super) fn rmqueue_direct(asked: &Asked<'_>) -> Option<Block> {
     let &Asked { domain, owner, order, waiting, .. } = asked;
     let gfp = asked.gfp & gfp_allowed_mask();
-    // Another node's zones, dirty pages, what blocks hold.
-    let elsewhere =
-        gfp.intersects(Gfp::THISNODE | Gfp::WRITE) || gfp.contains(Gfp::ZERO) && order >= Order::PAGEBLOCK;
-    if elsewhere || waiting == Waiting::Never || InForce::any() || domain.is_closed() {
-        return None;
-    }
     let (highest, wanted) = plain_request(gfp)?;
     let list = PcpList::of(order, wanted);
     if list.is_listed() || order > domain.max_order() {
+        return None;
+    }
+    // Of large blocks the zone knows whether they are zero.
+    let needs_content = gfp.contains(Gfp::ZERO) && order >= Order::PAGEBLOCK;
+    if needs_node(gfp) || needs_content || waiting == Waiting::Never || InForce::any() || domain.is_closed() {
         return None;
     }
     let node = domain.numa_mem_id();
@@ -36,12 +38,11 @@ pub(super) fn rmqueue_direct(asked: &Asked<'_>) -> Option<Block> {
     }
     let number = domain.caches().hot_zone(node);
     let zone = domain.zone(number);
-    let flags = AllocFlags::fast_path(gfp);
+    let zonelist = domain.zonelists().node_zonelist(node, Reach::AllNodes);
+    let flags = first_flags(gfp, zonelist, zone.span().kind);
     if zone.span().node != node || !zone.state().above_low(highest, flags) {
         return None;
     }
-    let zonelist = domain.zonelists().node_zonelist(node, Reach::AllNodes);
-    let flags = flags | AllocFlags::CPUSET | alloc_flags_nofragment(zonelist, zone.span().kind);
     let pfn = zone.rmqueue_above_low(order, highest, domain.migratetype_of(wanted), flags)?;
     note_past_cache(domain.frames().allocator(), -i64::from(order.frames()));
     tell_of_boost(asked, number, flags);

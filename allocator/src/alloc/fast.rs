@@ -40,11 +40,17 @@ pub(super) const fn plain_request(gfp: Gfp) -> Option<(ZoneType, MigrateType)> {
     }
 }
 
+/// Tells whether a request looks at nodes before it may have a block of the zone that most try first.
+#[inline(always)]
+pub(super) const fn needs_node(gfp: Gfp) -> bool {
+    gfp.intersects(Gfp::THISNODE.union(Gfp::WRITE))
+}
+
 /// Returns what a request is to the zone that most try first; `None` if a cache cannot serve it from there without a look at the node: the
 /// first zone of a node without memory is another node's, and a node may be over its limit of dirty pages.
 #[inline(always)]
 const fn hot_request(gfp: Gfp, order: Order) -> Option<CachedRequest> {
-    if gfp.intersects(Gfp::THISNODE.union(Gfp::WRITE)) { None } else { cached_request(gfp, order) }
+    if needs_node(gfp) { None } else { cached_request(gfp, order) }
 }
 
 /// Takes a block from the caller's cache, if one of the right kind is there and its zone is above the low mark.

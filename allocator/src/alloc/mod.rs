@@ -100,7 +100,7 @@ mod ranges;
 mod reclaiming;
 mod tally;
 #[cfg(all(test, not(any(loom, shuttle))))]
-mod tests;
+pub(crate) mod tests;
 
 pub(crate) use bulk::{PutManyCached, TakeManyCached, alloc_pages_bulk};
 pub(crate) use busy::{Busy, call_application};

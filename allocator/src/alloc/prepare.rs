@@ -59,9 +59,7 @@ pub fn prepare_alloc_pages<'a>(
     let Some(preferred) = zonelist.zones(highest_zone, nodemask).next() else {
         return Err(refuse(FailReason::NoZone));
     };
-    // Without it the allowed nodes would be obeyed by the slow path only.
-    let alloc_flags =
-        AllocFlags::fast_path(gfp) | AllocFlags::CPUSET | alloc_flags_nofragment(zonelist, preferred.kind);
+    let alloc_flags = first_flags(gfp, zonelist, preferred.kind);
     let list = PcpList::of(order, asked);
     Ok(AllocContext {
         gfp,
@@ -83,9 +81,15 @@ pub(super) fn reach(gfp: Gfp) -> Reach {
     if gfp.contains(Gfp::THISNODE) { Reach::ThisNode } else { Reach::AllNodes }
 }
 
+/// Returns how the first attempt of a request goes about it that tries a zone of this type first.
+pub(super) fn first_flags(gfp: Gfp, zonelist: &Zonelist, preferred: ZoneType) -> AllocFlags {
+    // Without CPUSET the allowed nodes would be obeyed by the slow path only.
+    AllocFlags::fast_path(gfp) | AllocFlags::CPUSET | alloc_flags_nofragment(zonelist, preferred)
+}
+
 /// Returns NOFRAGMENT if there is a lower zone that may serve the request before its types are mixed
 /// (`alloc_flags_nofragment`).
-pub(super) fn alloc_flags_nofragment(zonelist: &Zonelist, preferred: ZoneType) -> AllocFlags {
+fn alloc_flags_nofragment(zonelist: &Zonelist, preferred: ZoneType) -> AllocFlags {
     if preferred == ZoneType::Normal && zonelist.is_populated(ZoneType::Dma32) {
         AllocFlags::NOFRAGMENT
     } else {

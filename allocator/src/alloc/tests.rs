@@ -25,7 +25,7 @@ fn number() -> AllocatorNumber {
 }
 
 /// Makes a domain of nodes with so many frames each, whose CPUs are all of node `home`.
-fn domain(nodes: &[u64], home: usize) -> Domain {
+pub(crate) fn domain(nodes: &[u64], home: usize) -> Domain {
     let node_frames =
         nodes.iter().zip(0..).map(|(&frames, node)| NodeFrames { node: Nid::new(node), frames });
     let plan = ZonePlan {

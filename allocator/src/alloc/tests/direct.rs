@@ -9,7 +9,9 @@ use proptest::prelude::*;
 use super::{FRAMES, asked, cache, domain};
 use crate::{
     Gfp,
-    alloc::{Asked, Domain, NoPressure, alloc_pages_nodemask, direct::rmqueue_direct, free_pages_ok},
+    alloc::{
+        Asked, Domain, NoPressure, Reclaimer, alloc_pages_nodemask, direct::rmqueue_direct, free_pages_ok,
+    },
     frame::{Block, Nid, Order},
     gfp::{AllocFlags, MigrateType, ZoneType},
     node::{InForce, NodeMask},
@@ -49,7 +51,7 @@ proptest! {
         steps in prop::collection::vec((0..=11u8, 0..MASKS.len(), any::<prop::sample::Index>(), 0..3u8), 1..300),
     ) {
         let [short, long] = [domain(&[frames], 0), domain(&[frames], 0)];
-        short.set_reclaiming(crate::alloc::Reclaimer::Application, Nid::new(0), is_reclaimed);
+        short.set_reclaiming(Reclaimer::Application, Nid::new(0), is_reclaimed);
         let (mut held, mut went) = (Vec::new(), 0);
         for (order, mask, index, kind) in steps {
             if kind == 0 && !held.is_empty() {
@@ -61,7 +63,7 @@ proptest! {
             }
             let gfp = MASKS[mask];
             let content = Cell::default();
-            let block = rmqueue_direct(&asked(&short, &NoPressure, gfp, order.min(12), &content));
+            let block = rmqueue_direct(&asked(&short, &NoPressure, gfp, order, &content));
             went += u32::from(block.is_some());
             let expected = walk(&long, gfp, order);
             prop_assert_eq!(block.or_else(|| walk(&short, gfp, order)), expected);

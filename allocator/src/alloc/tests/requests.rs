@@ -6,8 +6,9 @@ use super::{FRAMES, asked, cache, domain, free, number};
 use crate::{
     Gfp,
     alloc::{
-        AllocContext, Asked, Domain, NodeReclaim, PastCache, Pressure, alloc_pages, direct::rmqueue_direct,
-        free_pages_ok, freelist::rmqueue, get_page_from_freelist, prepare_alloc_pages,
+        AllocContext, Asked, Domain, NoPressure, NodeReclaim, PastCache, Pressure, alloc_pages,
+        direct::rmqueue_direct, free_pages_ok, freelist::rmqueue, get_page_from_freelist,
+        prepare_alloc_pages,
     },
     error::{AllocError, FailReason},
     frame::{Block, Nid, Order, PcpList, ZoneNumber},
@@ -78,7 +79,7 @@ impl Pressure for Noted {
 /// Takes what there is at the low mark in blocks of order 10, and returns the last one.
 fn take_all(domain: &Domain) -> Block {
     let content = Cell::default();
-    let request = asked(domain, &crate::alloc::NoPressure, Gfp::KERNEL, 10, &content);
+    let request = asked(domain, &NoPressure, Gfp::KERNEL, 10, &content);
     core::iter::from_fn(|| alloc_pages(&request).ok()).last().expect("room")
 }
 
@@ -122,8 +123,7 @@ fn a_request_moves_its_thread_s_cache_to_its_node() {
     let node = || owner.enter().expect("nobody is inside").node();
     assert_eq!(node(), Nid::new(0));
     let content = Cell::default();
-    let request =
-        Asked { owner: Some(&owner), ..asked(&domain, &crate::alloc::NoPressure, Gfp::KERNEL, 0, &content) };
+    let request = Asked { owner: Some(&owner), ..asked(&domain, &NoPressure, Gfp::KERNEL, 0, &content) };
     for _ in 0..2 {
         let block = alloc_pages(&request).expect("room");
         assert_eq!((node(), block.zone_index()), (Nid::new(1), 1));

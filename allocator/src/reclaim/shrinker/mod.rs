@@ -22,7 +22,7 @@ mod registered;
 mod round;
 mod share;
 mod shrinkers;
-#[cfg(test)]
+#[cfg(all(test, not(any(loom, shuttle))))]
 mod tests;
 mod turn;
 

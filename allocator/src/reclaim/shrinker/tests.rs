@@ -4,45 +4,16 @@ use core::cell::Cell;
 
 use super::{ObjectCount, ShrinkControl, ShrinkRound, Shrinker, Shrinkers, Shrunk};
 use crate::{
-    alloc::{Domain, DomainOptions},
-    frame::{AllocatorNumber, Nid, Order},
+    alloc::{self, Domain},
+    frame::Nid,
     gfp::{Gfp, MemallocScope, Scopes, current_scopes},
-    node::{DirtyLimit, Distances, NodeFrames, NodeMask, ZonePlan, zone_spans},
-    pcp::{Handover, sizing::HighFraction},
     sync::{Arc, Mutex},
-    zone::watermark::WatermarkRule,
 };
 
 const NODES: [Nid; 2] = [Nid::new(0), Nid::new(1)];
 
 fn domain() -> Domain {
-    let frames = 1 << 12;
-    let plan = ZonePlan {
-        nodes: NODES.map(|node| NodeFrames { node, frames }).into(),
-        dma_frames: 0,
-        highmem_frames: 0,
-        movable_frames: 0,
-        online_frames: 2 * frames,
-    };
-    Domain::new(&DomainOptions {
-        allocator: AllocatorNumber::new(1).expect("not 0"),
-        spans: zone_spans(&plan).expect("nothing is set aside"),
-        distances: Distances::collect(2, |from, to| if from == to { 10 } else { 20 }),
-        nodes_with_cpus: NodeMask::ALL,
-        cpu_nodes: Box::new([]),
-        max_order: Order::new(10),
-        rule: WatermarkRule::AnySuitable,
-        grouping: None,
-        dirty_limit: DirtyLimit::default(),
-        min_free_kbytes: None,
-        watermark_scale_factor: 10,
-        cpus: 1,
-        high_fraction: HighFraction::AUTO,
-        cache_slice_frames: 0,
-        cma: Vec::new(),
-        handover: Handover::Direct,
-    })
-    .expect("address space for two small nodes")
+    alloc::tests::domain(&[1 << 12; NODES.len()], 0)
 }
 
 fn round(node: Nid, priority: u8) -> ShrinkRound<'static> {

@@ -101,7 +101,7 @@ impl LeafSets {
         let (mut orders, mut at) = (orders, leaf);
         for level in 0..self.levels {
             let start = self.word(self.level[level], Set { kind, order: 0 }, at);
-            let Some(row) = self.words[start..].first_chunk_mut::<LINE>() else { return };
+            let row = self.words[start..].first_chunk_mut::<LINE>().expect("a row is whole lines");
             // A bit of the level above follows from whether the word is zero.
             orders = orders.retain(|order| {
                 let word = &mut row[usize::from(order) & (LINE - 1)];
@@ -125,32 +125,14 @@ impl LeafSets {
     /// Returns the lowest leaf of a set.
     #[inline]
     pub(super) fn first(&self, set: Set) -> Option<usize> {
-        let mut at = 0;
-        for level in (0..self.levels).rev() {
-            let word = self.words[self.word(self.level[level], set, at << 6)];
-            if word == 0 {
-                // Only the top word can be empty: below it, the level above has promised a bit.
-                return None;
-            }
-            at = at << 6 | word.trailing_zeros() as usize;
-        }
-        Some(at)
+        self.way_to_first(set).map(|(first, _)| first)
     }
 
     /// Removes the lowest leaf of a set, and returns it.
     #[inline]
     pub(super) fn take_first(&mut self, set: Set) -> Option<usize> {
-        let mut path = [0; LEVELS];
-        let mut at = 0;
-        for level in (0..self.levels).rev() {
-            path[level] = self.word(self.level[level], set, at << 6);
-            let word = self.words[path[level]];
-            if word == 0 {
-                return None;
-            }
-            at = at << 6 | word.trailing_zeros() as usize;
-        }
-        for index in &path[..self.levels] {
+        let (first, way) = self.way_to_first(set)?;
+        for index in &way[..self.levels] {
             // The lowest bit of each word is what led here.
             let word = &mut self.words[*index];
             *word &= *word - 1;
@@ -158,7 +140,23 @@ impl LeafSets {
                 break;
             }
         }
-        Some(at)
+        Some(first)
+    }
+
+    /// Returns the lowest leaf of a set, and which word of each level led to it.
+    #[inline(always)]
+    fn way_to_first(&self, set: Set) -> Option<(usize, [usize; LEVELS])> {
+        let (mut at, mut way) = (0, [0; LEVELS]);
+        for level in (0..self.levels).rev() {
+            way[level] = self.word(self.level[level], set, at << 6);
+            let word = self.words[way[level]];
+            if word == 0 {
+                // Only the top word can be empty: below it, the level above has promised a bit.
+                return None;
+            }
+            at = at << 6 | word.trailing_zeros() as usize;
+        }
+        Some((at, way))
     }
 }
 
