@@ -19,14 +19,14 @@ use crate::{
 pub(super) fn rmqueue_direct(asked: &Asked<'_>) -> Option<Block> {
     let &Asked { domain, owner, order, waiting, .. } = asked;
     let gfp = asked.gfp & gfp_allowed_mask();
-    let (highest, wanted) = plain_request(gfp)?;
-    let list = PcpList::of(order, wanted);
-    if list.is_listed() || order > domain.max_order() {
-        return None;
-    }
     // Of large blocks the zone knows whether they are zero.
     let needs_content = gfp.contains(Gfp::ZERO) && order >= Order::PAGEBLOCK;
     if needs_node(gfp) || needs_content || waiting == Waiting::Never || InForce::any() || domain.is_closed() {
+        return None;
+    }
+    let (highest, wanted) = plain_request(gfp)?;
+    let list = PcpList::of(order, wanted);
+    if list.is_listed() || order > domain.max_order() {
         return None;
     }
     let node = domain.numa_mem_id();
