@@ -1,6 +1,7 @@
 //! When a request turns to whom, and what it says of itself there.
 
-use core::cell::Cell;
+use core::{cell::Cell, time::Duration};
+use std::sync::mpsc::channel;
 
 use super::{FRAMES, asked, cache, domain, free, number};
 use crate::{
@@ -13,8 +14,8 @@ use crate::{
     error::{AllocError, FailReason},
     frame::{Block, Nid, Order, PcpList, ZoneNumber},
     gfp::{AllocFlags, MigrateType, NoIoScope, WmarkIndex, ZoneType},
-    node::{Target, ZoneRef},
-    sync::Mutex,
+    node::{InForce, MemPolicy, NodeMask, PolicyState, Target, ZoneRef},
+    sync::{Arc, Mutex, thread},
     zone::{Content, Freed, Waiting},
 };
 
@@ -128,6 +129,37 @@ fn a_request_moves_its_thread_s_cache_to_its_node() {
         let block = alloc_pages(&request).expect("room");
         assert_eq!((node(), block.zone_index()), (Nid::new(1), 1));
     }
+}
+
+#[test]
+fn a_thread_with_a_policy_waits_for_who_drains_its_cache_if_it_may() {
+    let domain = Arc::new(domain(&[FRAMES, FRAMES], 0));
+    let (cells, cell) = channel();
+    let (claims, claimed) = channel::<()>();
+    let bound = thread::spawn({
+        let domain = Arc::clone(&domain);
+        move || {
+            let owner = cache(&domain);
+            let policy = MemPolicy::Bind(NodeMask::of(Nid::new(1)));
+            let policy = PolicyState::new(policy, domain.zonelists().with_memory()).expect("it has memory");
+            owner.enter().expect("nobody is inside").set_policy(Some(policy));
+            let _in_force = InForce::begin();
+            cells.send(Arc::clone(owner.cell())).expect("somebody waits");
+            claimed.recv().expect("a word");
+            [Gfp::NOWAIT, Gfp::KERNEL].map(|gfp| {
+                let content = Cell::default();
+                let request = Asked { owner: Some(&owner), ..asked(&domain, &NoPressure, gfp, 0, &content) };
+                alloc_pages(&request).expect("room").zone_index()
+            })
+        }
+    });
+    let cell = cell.recv().expect("its cache's");
+    let claim = cell.try_claim().expect("nobody has");
+    claims.send(()).expect("it waits");
+    // Long enough for the first request, and for the second one to begin.
+    thread::sleep(Duration::from_millis(50));
+    drop(claim);
+    assert_eq!(bound.join().expect("no panic"), [0, 1]);
 }
 
 #[test]

@@ -217,6 +217,11 @@ proptest! {
         let cached = (blocks - 1) << order;
         prop_assert!(blocks >= 1 && cached <= LIST_CAP);
         prop_assert!(cached == 0 || count + cached <= tuning.high_max);
+        // The bound is the most that fits.
+        let fits = |cached: u32| cached <= LIST_CAP && count + cached <= tuning.high_max;
+        let bound = tuning.refill_bound(count, order);
+        prop_assert!(bound == 1 || fits((bound - 1) << order));
+        prop_assert!(!fits(bound << order));
     }
 }
 
