@@ -58,6 +58,11 @@ pub trait Rival: Sync {
     fn as_gfp(&self) -> Option<&gfp::Allocator> {
         None
     }
+
+    /// Tells whether it refused a request because the system lets no process have more of what its blocks are.
+    fn is_at_system_limit(&self) -> bool {
+        false
+    }
 }
 
 /// The allocator itself, for whoever keeps it beside its threads.
@@ -81,6 +86,10 @@ impl<R: Rival + Send> Rival for Arc<R> {
 
     fn as_gfp(&self) -> Option<&gfp::Allocator> {
         R::as_gfp(self)
+    }
+
+    fn is_at_system_limit(&self) -> bool {
+        R::is_at_system_limit(self)
     }
 }
 

@@ -1,12 +1,18 @@
 //! The rival that maps each block, in a process that has all the mappings it may have; alone, as nobody else could start a thread.
 
-use std::{fs, time::Duration};
+use std::{fs, iter, thread as system};
 
 use bench_harness::rival::{Migrate, Request, Rival, RivalThread, Zeroing};
 use bench_harness::rivals::SystemCalls;
 
 fn mappings() -> usize {
     fs::read_to_string("/proc/self/maps").expect("/proc is mounted").lines().count()
+}
+
+/// Starts threads, each of which needs some mappings, and aborts the process where it gets none.
+fn start_threads() {
+    let threads: Vec<_> = iter::repeat_with(|| system::spawn(|| ())).take(64).collect();
+    threads.into_iter().for_each(|thread| thread.join().expect("it does nothing"));
 }
 
 #[test]
@@ -24,8 +30,14 @@ fn a_process_with_too_many_mappings_has_few_again_when_all_is_freed() {
     // Without every other one of them each is a mapping of its own.
     let (even, odd): (Vec<_>, Vec<_>) = blocks.into_iter().enumerate().partition(|(index, _)| index % 2 == 0);
     even.into_iter().for_each(|(_, block)| thread.free(block, 0));
-    assert!(mappings() > limit - 100, "{} mappings", mappings());
+    assert!(mappings() > limit / 2 && !rival.is_at_system_limit(), "{} mappings", mappings());
+    start_threads();
+    // What was kept is handed out again, then a number of new ones is, then none.
+    let more: Vec<_> = iter::from_fn(|| thread.alloc(request)).take(2 * limit).collect();
+    assert!(more.len() < 2 * limit && rival.is_at_system_limit());
+    start_threads();
     odd.into_iter().for_each(|(_, block)| thread.free(block, 0));
-    thread.end_sample(Duration::ZERO);
+    more.into_iter().for_each(|block| thread.free(block, 0));
+    drop(rival);
     assert!(mappings() < before + 1000, "{} mappings", mappings());
 }

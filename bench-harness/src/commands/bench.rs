@@ -186,8 +186,7 @@ impl Bench<'_> {
         for (allocator, figure) in self.visitor.allocators.iter().zip(figures) {
             self.details.add(plan, allocator, figure);
             if let Err(fault) = figure {
-                // Slowness is a result; the other faults are defects, of the allocator or of the request.
-                self.failed |= !matches!(fault, Fault::TooSlow { .. });
+                self.failed |= !fault.is_result();
                 progress.suspend(|| {
                     eprintln!("{} of order {}: {allocator}: {fault}", plan.workload, plan.order);
                 });

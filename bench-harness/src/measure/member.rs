@@ -80,6 +80,10 @@ where
                 }
             }
         };
+        let outcome = outcome.map_err(|fault| match fault {
+            Fault::OutOfBlocks if shared.rival.is_at_system_limit() => Fault::SystemLimit,
+            fault => fault,
+        });
         if mailbox.outcomes.send(outcome).is_err() {
             break;
         }

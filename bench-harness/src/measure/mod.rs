@@ -39,6 +39,8 @@ use serde::{Deserialize, Serialize};
 pub enum Fault {
     /// It refused a request, though the arena has room for all that the workload asks for.
     OutOfBlocks,
+    /// The system lets no process have what it needs for all that the workload asks for.
+    SystemLimit,
     /// It is so slow that it was not waited for.
     TooSlow {
         /// An operation takes more than this.
@@ -65,10 +67,20 @@ pub enum Fault {
     ThreadLost,
 }
 
+impl Fault {
+    /// Tells whether that is a result; the others are defects, of the allocator or of what was asked for.
+    pub fn is_result(self) -> bool {
+        matches!(self, Self::TooSlow { .. } | Self::SystemLimit)
+    }
+}
+
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::OutOfBlocks => f.write_str("a request was refused: a larger --arena may help"),
+            Self::SystemLimit => f.write_str(
+                "not possible: a process may have vm.max_map_count mappings, which is less than it needs",
+            ),
             Self::TooSlow { above_ns_per_op } => {
                 write!(f, "not waited for: an operation takes more than {above_ns_per_op:.0} ns")
             }

@@ -139,8 +139,8 @@ impl Team {
 /// Says what is wrong with a team of which one more member has stopped.
 fn explained(fault: Option<Fault>, next: Fault) -> Fault {
     match (fault, next) {
-        // Whom a slow member has left alone has no blocks to go on with.
-        (Some(slow @ Fault::TooSlow { .. }), Fault::OutOfBlocks) => slow,
+        // Whom another member has left alone, slow or at its limit, has no blocks to go on with.
+        (Some(before), Fault::OutOfBlocks) if before.is_result() => before,
         _ => next,
     }
 }
@@ -229,10 +229,15 @@ mod tests {
     #[test]
     fn whom_a_slow_member_left_alone_is_not_what_is_wrong() {
         let (slow, refused) = (Fault::TooSlow { above_ns_per_op: 1.0 }, Fault::OutOfBlocks);
-        let lost = Fault::ThreadLost;
-        for (stopped, expected) in
-            [([slow, refused], slow), ([refused, slow], slow), ([slow, lost], lost), ([refused; 2], refused)]
-        {
+        let (lost, limit) = (Fault::ThreadLost, Fault::SystemLimit);
+        for (stopped, expected) in [
+            ([slow, refused], slow),
+            ([refused, slow], slow),
+            ([slow, lost], lost),
+            ([refused; 2], refused),
+            ([limit, refused], limit),
+            ([refused, limit], limit),
+        ] {
             let found = stopped.into_iter().fold(None, |fault, next| Some(explained(fault, next)));
             assert_eq!(found, Some(expected), "{stopped:?}");
         }

@@ -12,6 +12,7 @@ mod mapping;
 mod per_node;
 pub mod shared_object;
 mod slow;
+mod spare_mappings;
 mod system_calls;
 mod talc_heap;
 

@@ -4,27 +4,46 @@ use std::{
     ptr::NonNull,
     sync::{
         Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
-    time::Duration,
 };
 
 use rustix::mm::{Advice, madvise, munmap};
 
-use super::mapping;
+use super::{
+    mapping,
+    spare_mappings::{SPARE, SpareMappings},
+};
 use crate::rival::{Request, Rival, RivalThread};
 
 /// What it does that others do not, or the reverse; see [`bias`](super::bias).
 pub(super) const BIAS: &str = "No allocator: mmap for each block and munmap when it is freed. Blocks are always zero, and each frame costs a page \
-     fault at its first touch. A process may have vm.max_map_count mappings: where blocks lie more scattered, what cannot be unmapped is \
-     emptied and handed out again, and unmapped when what lies around it is.";
+     fault at its first touch. A process may have vm.max_map_count mappings: where blocks lie so scattered that they are nearly used up, what is freed is \
+     emptied and handed out again instead, and what cannot be had so is not measured.";
+
+/// How many mappings are still made when the process is short of them: the rest of the spare ones is for others.
+const MADE_WHEN_SHORT: usize = SPARE / 2;
 
 /// The system's mappings.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct SystemCalls {
+    /// Given up when the process is short of mappings: one that can have no other can start no thread.
+    spare: Mutex<Option<SpareMappings>>,
+    is_short: AtomicBool,
+    made_when_short: AtomicUsize,
     kept: Mutex<Vec<(MappedBlock, u32)>>,
-    /// Whether anything is kept, so that who asks need not wait.
-    keeps: AtomicBool,
+}
+
+impl Default for SystemCalls {
+    fn default() -> Self {
+        let spare = SpareMappings::new();
+        Self {
+            is_short: AtomicBool::new(spare.is_none()),
+            spare: Mutex::new(spare),
+            made_when_short: AtomicUsize::new(0),
+            kept: Mutex::default(),
+        }
+    }
 }
 
 impl Rival for SystemCalls {
@@ -41,25 +60,39 @@ impl Rival for SystemCalls {
     fn base(&self) -> Option<usize> {
         None
     }
+
+    fn is_at_system_limit(&self) -> bool {
+        self.made_when_short.load(Ordering::Relaxed) >= MADE_WHEN_SHORT
+    }
 }
 
 impl SystemCalls {
     fn with_kept<R>(&self, f: impl FnOnce(&mut Vec<(MappedBlock, u32)>) -> R) -> R {
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        let result = f(&mut kept);
-        self.keeps.store(!kept.is_empty(), Ordering::Relaxed);
-        result
+        f(&mut self.kept.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// Notes that the system refused a mapping, or a hole in one, which makes two of it.
     #[cold]
-    fn take_kept(&self, order: u32) -> Option<MappedBlock> {
-        self.with_kept(|kept| {
+    fn begin_to_save(&self) {
+        self.is_short.store(true, Ordering::Relaxed);
+        drop(self.spare.lock().unwrap_or_else(PoisonError::into_inner).take());
+    }
+
+    /// Takes what is kept of an order, or makes one of the last mappings.
+    #[cold]
+    fn alloc_when_short(&self, order: u32) -> Option<MappedBlock> {
+        let kept = self.with_kept(|kept| {
             let place = kept.iter().rposition(|&(_, kept)| kept == order)?;
             Some(kept.swap_remove(place).0)
+        });
+        kept.or_else(|| {
+            let made = self.made_when_short.fetch_add(1, Ordering::Relaxed);
+            let block = (made < MADE_WHEN_SHORT).then(|| mapping::map(4096 << order).ok())?;
+            block.map(MappedBlock)
         })
     }
 
-    /// Keeps what could not be unmapped: a hole makes two mappings of one, and the process has all that it may.
+    /// Keeps what is not unmapped, without its memory.
     #[cold]
     fn keep(&self, block: MappedBlock, order: u32) {
         // SAFETY: the block is owned, and this is the range that was mapped for it.
@@ -67,24 +100,18 @@ impl SystemCalls {
         emptied.expect("a mapping of this process can be emptied");
         self.with_kept(|kept| kept.push((block, order)));
     }
-
-    /// Unmaps what is kept as far as that can be done now: a process that has all the mappings it may have can start no thread.
-    #[cold]
-    fn unmap_kept(&self) {
-        self.with_kept(|kept| {
-            // In the order of addresses each takes a piece off the end of a mapping, but for the first of those next to each other.
-            kept.sort_unstable_by_key(|(block, _)| block.0);
-            *kept = kept
-                .drain(..)
-                .filter_map(|(block, order)| Some((unmap(block, order).err()?, order)))
-                .collect();
-        });
-    }
 }
 
 impl Drop for SystemCalls {
     fn drop(&mut self) {
-        self.unmap_kept();
+        self.with_kept(|kept| {
+            // In the order of addresses each takes a piece off the end of a mapping, but for the first of those next to each other.
+            kept.sort_unstable_by_key(|(block, _)| block.0);
+            for (block, order) in kept.drain(..) {
+                let unmapped = unmap(block, order);
+                debug_assert!(unmapped.is_ok(), "nobody else has a part of the mapping");
+            }
+        });
     }
 }
 
@@ -104,18 +131,22 @@ impl RivalThread for SystemCallsThread<'_> {
 
     #[inline(always)]
     fn alloc(&mut self, request: Request) -> Option<MappedBlock> {
-        if self.0.keeps.load(Ordering::Relaxed)
-            && let Some(block) = self.0.take_kept(request.order)
-        {
-            return Some(block);
-        }
         // Zeroed or not: the system clears all that it hands out.
-        mapping::map(4096 << request.order).ok().map(MappedBlock)
+        if !self.0.is_short.load(Ordering::Relaxed) {
+            if let Ok(block) = mapping::map(4096 << request.order) {
+                return Some(MappedBlock(block));
+            }
+            self.0.begin_to_save();
+        }
+        self.0.alloc_when_short(request.order)
     }
 
     #[inline(always)]
     fn free(&mut self, block: MappedBlock, order: u32) {
-        if let Err(block) = unmap(block, order) {
+        if self.0.is_short.load(Ordering::Relaxed) {
+            self.0.keep(block, order);
+        } else if let Err(block) = unmap(block, order) {
+            self.0.begin_to_save();
             self.0.keep(block, order);
         }
     }
@@ -123,12 +154,6 @@ impl RivalThread for SystemCallsThread<'_> {
     #[inline(always)]
     fn address(&self, block: &MappedBlock) -> *mut u8 {
         block.0.as_ptr()
-    }
-
-    fn end_sample(&mut self, _: Duration) {
-        if self.0.keeps.load(Ordering::Relaxed) {
-            self.0.unmap_kept();
-        }
     }
 }
 
@@ -145,7 +170,7 @@ mod tests {
     use crate::rival::{Migrate, Zeroing};
 
     #[test]
-    fn what_cannot_be_unmapped_is_empty_and_handed_out_again() {
+    fn what_is_not_unmapped_is_empty_and_handed_out_again() {
         let rival = SystemCalls::default();
         let mut thread = rival.thread();
         let request = |order| Request { order, migrate: Migrate::Unmovable, zeroed: Zeroing::Zeroed };
@@ -153,17 +178,39 @@ mod tests {
         let address = block.0;
         // SAFETY: the block is mapped, and nobody else has it.
         unsafe { address.write_bytes(7, 8192) };
-        rival.keep(block, 1);
+        rival.begin_to_save();
+        thread.free(block, 1);
         let other = thread.alloc(request(0)).unwrap();
         assert_ne!(other.0, address, "of another order");
         thread.free(other, 0);
+        assert_eq!(kept(&rival), 2);
         let again = thread.alloc(request(1)).unwrap();
-        assert_eq!((again.0, kept(&rival)), (address, 0));
+        assert_eq!((again.0, kept(&rival)), (address, 1));
         // SAFETY: as above.
         let bytes = unsafe { std::slice::from_raw_parts(address.as_ptr(), 8192) };
         assert!(bytes.iter().all(|&byte| byte == 0));
         thread.free(again, 1);
-        assert_eq!(kept(&rival), 0);
+    }
+
+    #[test]
+    fn a_process_that_is_short_of_mappings_gets_a_number_of_them_and_no_more() {
+        let rival = SystemCalls::default();
+        let mut thread = rival.thread();
+        let request = Request { order: 0, migrate: Migrate::Unmovable, zeroed: Zeroing::Untouched };
+        rival.begin_to_save();
+        let blocks: Vec<_> = std::iter::from_fn(|| {
+            assert!(!rival.is_at_system_limit());
+            thread.alloc(request)
+        })
+        .take(MADE_WHEN_SHORT)
+        .collect();
+        assert!(blocks.len() == MADE_WHEN_SHORT && rival.is_at_system_limit());
+        assert!(thread.alloc(request).is_none());
+        blocks.into_iter().for_each(|block| thread.free(block, 0));
+        assert!(thread.alloc(request).is_some_and(|block| {
+            thread.free(block, 0);
+            true
+        }));
     }
 
     fn kept(rival: &SystemCalls) -> usize {

@@ -9,9 +9,10 @@
 //! | `small` | half of the first-level data cache |
 //! | `l2` | half of the second level, or of a thread's share of it where several of the threads share it |
 //! | `l3` | half of the third level, or of a thread's share |
-//! | `dram` | twice the third level, whatever the number of threads |
+//! | `dram` | twice the third level, whatever the number of threads; all threads' blocks together an eighth of the memory at most |
 //!
-//! The number of blocks is the power of two that is not more, or for `dram` not less. The caches are those of the first CPU.
+//! The number of blocks is the power of two that is not more, or for `dram` not less than twice the third level. The caches are those
+//! of the first CPU. The allocators of a row have their blocks at the same time, and some write a header before each, to a page of its own.
 
 use std::fmt;
 use std::str::FromStr;
@@ -58,11 +59,18 @@ impl WorkingSet {
         }
     }
 
-    /// Returns how many blocks of an order each of so many threads keeps alive.
+    /// Returns how many blocks of an order each of so many threads keeps alive, on a machine with so many bytes of memory.
     ///
     /// # Errors
     /// Not even two touched blocks of that order fit into the set.
-    pub fn size(self, order: u32, touch: Touch, threads: usize, caches: &Caches) -> Result<SetSize> {
+    pub fn size(
+        self,
+        order: u32,
+        touch: Touch,
+        threads: usize,
+        caches: &Caches,
+        memory: usize,
+    ) -> Result<SetSize> {
         let share = |cache: Cache| cache.bytes / cache.cpus.min(threads).max(1);
         let bytes = match self {
             Self::Small => caches.l1.bytes / 2,
@@ -75,7 +83,11 @@ impl WorkingSet {
             Touch::Lines => 4096 << order,
         };
         let blocks = match self {
-            Self::Dram => bytes.div_ceil(of_a_block).next_power_of_two().max(2),
+            Self::Dram => {
+                let wanted = bytes.div_ceil(of_a_block).next_power_of_two();
+                let fit = memory / 8 / threads.max(1) / (4096 << order);
+                wanted.min(1 << fit.max(2).ilog2()).max(2)
+            }
             _ => {
                 let fit = bytes / of_a_block;
                 ensure!(
@@ -182,7 +194,24 @@ mod tests {
     };
 
     fn blocks(set: WorkingSet, order: u32, touch: Touch, threads: usize) -> usize {
-        set.size(order, touch, threads, &CACHES).unwrap().blocks
+        blocks_of(set, order, touch, threads, 1 << 40)
+    }
+
+    fn blocks_of(set: WorkingSet, order: u32, touch: Touch, threads: usize, memory: usize) -> usize {
+        set.size(order, touch, threads, &CACHES, memory).unwrap().blocks
+    }
+
+    #[test]
+    fn what_fits_no_cache_is_an_eighth_of_the_memory_at_most() {
+        let dram = |order, touch, threads, memory| blocks_of(WorkingSet::Dram, order, touch, threads, memory);
+        let gib = 1 << 30;
+        assert_eq!([1, 2].map(|threads| dram(0, Touch::Untouched, threads, 24 * gib)), [1 << 19, 1 << 18]);
+        assert_eq!(dram(0, Touch::Untouched, 1, 31 * gib), 1 << 19);
+        assert_eq!(dram(0, Touch::Untouched, 1, 32 * gib), 1 << 20);
+        assert_eq!(dram(3, Touch::Untouched, 2, 24 * gib), 1 << 15);
+        // What is written to is counted by its bytes anyway.
+        assert_eq!(dram(0, Touch::Lines, 2, 24 * gib), 1 << 14);
+        assert_eq!(dram(9, Touch::Untouched, 64, gib), 2, "no fewer");
     }
 
     #[test]
@@ -203,7 +232,7 @@ mod tests {
 
     #[test]
     fn a_block_that_is_larger_than_the_set_is_an_error_that_says_so() {
-        let message = WorkingSet::Small.size(9, Touch::Lines, 1, &CACHES).unwrap_err().to_string();
+        let message = WorkingSet::Small.size(9, Touch::Lines, 1, &CACHES, 1 << 40).unwrap_err().to_string();
         assert!(message.contains("order 9") && message.contains("small, 24 KiB"), "{message}");
         assert_eq!(blocks(WorkingSet::Small, 9, Touch::Untouched, 1), 256);
     }

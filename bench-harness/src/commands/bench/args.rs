@@ -211,9 +211,10 @@ impl BenchArgs {
         }
         let caches = Caches::of_this_machine();
         let of_set = |&set: &WorkingSet| {
-            let size = set.size(order, touch, workers, &caches)?;
-            let live = size.blocks.saturating_mul(workers).saturating_mul(4096 << order) as u64;
             let memory = environment::memory_kb().map_or(u64::MAX, |kb| kb.saturating_mul(1024));
+            let size =
+                set.size(order, touch, workers, &caches, usize::try_from(memory).unwrap_or(usize::MAX))?;
+            let live = size.blocks.saturating_mul(workers).saturating_mul(4096 << order) as u64;
             ensure!(
                 live <= memory / 2,
                 "the set {set} at order {order} on {workers} threads is {} MiB of blocks, more than half of the memory: choose fewer \
