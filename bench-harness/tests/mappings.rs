@@ -1,4 +1,4 @@
-//! The rival that maps each block, in a process that has all the mappings it may have; alone, as nobody else could start a thread.
+//! The rival that maps each block, in a process that is short of mappings; alone, as all that a process maps counts.
 
 use std::{fs, iter, thread as system};
 

@@ -6,7 +6,9 @@ mod requests;
 
 use core::cell::Cell;
 
-use super::{Asked, Domain, DomainOptions, Pressure, Reclaimer, free_pages_ok, ranges::offline_pages};
+use super::{
+    Asked, Domain, DomainOptions, NodeReclaim, Pressure, Reclaimer, free_pages_ok, ranges::offline_pages,
+};
 use crate::{
     Gfp,
     frame::{AllocatorNumber, Nid, Order, Pfn, ZoneNumber},
@@ -167,6 +169,12 @@ fn what_nobody_used_for_some_seconds_leaves_the_caches() {
     assert!(free(&domain) < FRAMES - 1, "a refill takes more");
     (0..5).for_each(|_| domain.age());
     assert_eq!(free(&domain), FRAMES - 1);
+}
+
+#[test]
+fn what_node_reclaim_says_has_the_kernel_s_numbers() {
+    let all = [NodeReclaim::NoScan, NodeReclaim::Full, NodeReclaim::Some, NodeReclaim::Success];
+    assert_eq!(all.map(|done| done as i8), [-2, -1, 0, 1]);
 }
 
 #[test]

@@ -22,8 +22,9 @@ impl SpareMappings {
     pub(super) fn new() -> Option<Self> {
         let spare = Self(mapping::map(SPARE * PAGE).ok()?);
         let protected = (0..SPARE).step_by(2).try_for_each(|page| {
+            let page = spare.0.as_ptr().wrapping_add(page * PAGE);
             // SAFETY: the page is in the range, which was mapped here, and in which nobody has anything.
-            unsafe { mprotect(spare.0.add(page * PAGE).as_ptr().cast(), PAGE, MprotectFlags::empty()) }
+            unsafe { mprotect(page.cast(), PAGE, MprotectFlags::empty()) }
         });
         protected.is_ok().then_some(spare)
     }
