@@ -9,6 +9,9 @@ fn mappings() -> usize {
     fs::read_to_string("/proc/self/maps").expect("/proc is mounted").lines().count()
 }
 
+/// How many mappings the rival spares for others.
+const SPARE: usize = 1 << 14;
+
 /// Starts threads, each of which needs some mappings, and aborts the process where it gets none.
 fn start_threads() {
     let threads: Vec<_> = iter::repeat_with(|| system::spawn(|| ())).take(64).collect();
@@ -30,7 +33,8 @@ fn a_process_with_too_many_mappings_has_few_again_when_all_is_freed() {
     // Without every other one of them each is a mapping of its own.
     let (even, odd): (Vec<_>, Vec<_>) = blocks.into_iter().enumerate().partition(|(index, _)| index % 2 == 0);
     even.into_iter().for_each(|(_, block)| thread.free(block, 0));
-    assert!(mappings() > limit / 2 && !rival.is_at_system_limit(), "{} mappings", mappings());
+    // It had all that it may but for some, until it gave up those it had spared.
+    assert!(mappings() + SPARE > limit - 100 && !rival.is_at_system_limit(), "{} mappings", mappings());
     start_threads();
     // What was kept is handed out again, then a number of new ones is, then none.
     let more: Vec<_> = iter::from_fn(|| thread.alloc(request)).take(2 * limit).collect();

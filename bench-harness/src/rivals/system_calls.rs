@@ -190,6 +190,7 @@ mod tests {
         let bytes = unsafe { std::slice::from_raw_parts(address.as_ptr(), 8192) };
         assert!(bytes.iter().all(|&byte| byte == 0));
         thread.free(again, 1);
+        assert_eq!(kept(&rival), 2);
     }
 
     #[test]
