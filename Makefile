@@ -48,7 +48,7 @@ ASAN := --test stress --test surface --test oracle --test shared --test misuse -
 TSAN := --test stress --test misuse --test sleepers
 
 .PHONY: help setup bench bench-full test test-long test-numa lint unit no-hwloc loom shuttle at-random plant plant-all gate aarch64 fuzz soak \
-  sanitize coverage mutants format clippy doc replay topo command
+  sanitize coverage mutants format clippy doc patches replay topo command
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -127,7 +127,7 @@ aarch64: setup ## Type-check for aarch64, where that target is installed
 fuzz: setup ## Run each fuzz target for a minute (needs a nightly toolchain; installs cargo-fuzz)
 	@$(STEP) fuzz scripts/fuzz run $(SECONDS_EACH)
 
-lint: format clippy doc ## Check format, lints and documentation
+lint: format clippy doc patches ## Check format, lints, documentation, and that planted bugs apply
 
 format: setup
 	@$(STEP) format cargo fmt --all --check
@@ -139,6 +139,10 @@ clippy: setup
 
 doc: setup ## Build the documentation
 	@$(STEP) documentation env RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps $(FEATURES)
+
+patches: ## Check that the planted bugs still apply (needs patch)
+	@if command -v patch >/dev/null; then $(STEP) "planted bugs apply" scripts/plant --check; \
+	else echo "planted bugs: skipped: patch is missing (apt install patch)"; fi
 
 replay: command ## Replay a kernel's trace: make replay TRACE=file
 	@$(GFP) replay $(TRACE) $(RACE)
