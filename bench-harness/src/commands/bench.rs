@@ -43,7 +43,8 @@ const INTERRUPTED: u8 = 130;
 ///
 /// # Errors
 /// An allocator does not exist or cannot have its arena, or a record cannot be written. An allocator that
-/// refuses a request or hands out overlapping blocks is shown as failed, and the exit code says so.
+/// refuses a request or hands out overlapping blocks is shown as failed, and the exit code says so, unless what is wrong
+/// is a [result](Fault::is_result).
 pub fn run(args: &BenchArgs, cpus: &Cpus, resume: &Resume, emit: &mut Emit<'_>) -> anyhow::Result<ExitCode> {
     let allocators = args.allocators()?;
     let place = Where { placement: args.placement, cpus };
